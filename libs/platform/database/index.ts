@@ -1,0 +1,5 @@
+export * from './database.module.js';
+export * from './listen.js';
+export * from './migrate.js';
+export * from './transaction.js';
+export * from './unit-of-work.js';

@@ -1,0 +1,3 @@
+export * from './event-contract.js';
+export * from './outbox.js';
+export * from './outbox.module.js';

@@ -1,0 +1,62 @@
+import type { Logger } from '#libs/platform/telemetry';
+import type { JobQueueHandle, QueueBackend } from './backend.js';
+import type { JobContract, QueueName } from './job-contract.js';
+
+export interface WakeOptions {
+  /** Two wakes with the same key become one job while the first has not begun. */
+  readonly key?: string;
+  readonly delayMs?: number;
+}
+
+/** Wakes whoever works on a row. Losing a wake-up loses time, never work: a sweep looks at the rows. */
+export class JobQueue {
+  private readonly queues = new Map<QueueName, JobQueueHandle>();
+
+  constructor(
+    private readonly backend: QueueBackend,
+    private readonly log: Logger,
+  ) {}
+
+  /** @throws ZodError when the payload does not fit the contract. */
+  async add<P>(contract: JobContract<P>, payload: P, options: WakeOptions = {}): Promise<void> {
+    const data = contract.payload.parse(payload) as Record<string, unknown>;
+    await this.handle(contract.queue).add(contract.name, data, {
+      attempts: contract.retry.attempts,
+      backoff: { type: 'exponential', delay: contract.retry.backoffMs, jitter: 0.5 },
+      removeOnComplete: { age: 600, count: 500 },
+      removeOnFail: { age: 86_400, count: 2_000 },
+      ...(options.delayMs === undefined ? {} : { delay: options.delayMs }),
+      ...(options.key === undefined ? {} : { deduplication: { id: `${contract.name}/${options.key}` } }),
+    });
+  }
+
+  /** Like {@link add} without waiting: for use after a commit, where a failure is the sweep's to mend. */
+  wake<P>(contract: JobContract<P>, payload: P, options: WakeOptions = {}): void {
+    this.add(contract, payload, options).catch((error: unknown) => {
+      this.log.warn({ err: error, job: contract.name }, 'a wake-up was lost; the sweep will find the work');
+    });
+  }
+
+  /** Registers a sweep's schedule; repeating it changes nothing. */
+  async schedule(contract: JobContract<Record<string, never>>, everyMs: number): Promise<void> {
+    await this.handle(contract.queue).upsertJobScheduler(
+      contract.name,
+      { every: everyMs },
+      { name: contract.name, data: {}, opts: { removeOnComplete: { count: 10 }, removeOnFail: { count: 100 } } },
+    );
+  }
+
+  private handle(name: QueueName): JobQueueHandle {
+    let queue = this.queues.get(name);
+    if (!queue) {
+      queue = this.backend.queue(name);
+      queue.on('error', (error: Error) => this.log.warn({ err: error, queue: name }, 'queue'));
+      this.queues.set(name, queue);
+    }
+    return queue;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.queues.values()].map((queue) => queue.close()));
+  }
+}

@@ -1,0 +1,86 @@
+import { type Logger, withLogContext } from '#libs/platform/telemetry';
+import type { JobWorkerHandle, QueueBackend } from './backend.js';
+import { type JobContract, type JobHandler, QUEUES, type QueueName } from './job-contract.js';
+import type { JobQueue } from './job-queue.js';
+
+export interface RegisteredHandler {
+  readonly contract: JobContract<never>;
+  readonly handler: JobHandler<never>;
+}
+
+/** A job contract that nobody handles, or that two handle: the start fails, so that no job succeeds silently. */
+export class HandlerMismatchError extends Error {
+  constructor(faults: readonly string[]) {
+    super(`job contracts and handlers do not match: ${faults.join('; ')}`);
+    this.name = 'HandlerMismatchError';
+  }
+}
+
+/** @throws HandlerMismatchError unless each contract has exactly one handler, and each handler a contract. */
+export function matchHandlers(
+  contracts: readonly JobContract<never>[],
+  handlers: readonly RegisteredHandler[],
+): Map<string, RegisteredHandler> {
+  const faults: string[] = [];
+  const matched = new Map<string, RegisteredHandler>();
+  for (const contract of contracts) {
+    const found = handlers.filter((registered) => registered.contract.name === contract.name);
+    if (found.length !== 1) faults.push(`${contract.name} has ${found.length} handlers`);
+    for (const registered of found) matched.set(contract.name, registered);
+  }
+  for (const { contract } of handlers) {
+    if (!contracts.includes(contract)) faults.push(`${contract.name} is handled here but not listed`);
+  }
+  if (faults.length > 0) throw new HandlerMismatchError(faults);
+  return matched;
+}
+
+/** Runs the jobs of one process. Closing waits for those that have begun, and tells them by their signal. */
+export class JobRunner {
+  private readonly workers: JobWorkerHandle[] = [];
+  private readonly stopping = new AbortController();
+
+  constructor(
+    private readonly backend: QueueBackend,
+    private readonly queue: JobQueue,
+    private readonly log: Logger,
+  ) {}
+
+  async start(handlers: ReadonlyMap<string, RegisteredHandler>): Promise<void> {
+    const names = new Set<QueueName>([...handlers.values()].map(({ contract }) => contract.queue));
+    for (const name of names) this.workers.push(this.work(name, handlers));
+    for (const { contract } of handlers.values()) {
+      if (contract.everyMs !== undefined) await this.queue.schedule(contract as never, contract.everyMs);
+    }
+    await Promise.all(this.workers.map((worker) => worker.waitUntilReady()));
+  }
+
+  private work(name: QueueName, handlers: ReadonlyMap<string, RegisteredHandler>): JobWorkerHandle {
+    const worker = this.backend.worker(
+      name,
+      async (job) => {
+        const registered = handlers.get(job.name);
+        if (!registered) throw new Error(`no handler for job ${job.name}`);
+        const payload = registered.contract.payload.parse(job.data);
+        await withLogContext({ jobId: job.id ?? 'unknown' }, () => this.run(registered, payload));
+      },
+      { concurrency: QUEUES[name].concurrency },
+    );
+    worker.on('error', (error: Error) => this.log.warn({ err: error, queue: name }, 'queue worker'));
+    worker.on('failed', (job, error) => {
+      this.log.warn({ err: error, job: job?.name, attempt: job?.attemptsMade }, 'a job failed');
+    });
+    return worker;
+  }
+
+  private async run({ contract, handler }: RegisteredHandler, payload: never): Promise<void> {
+    const began = performance.now();
+    await handler.handle(payload, this.stopping.signal);
+    this.log.debug({ job: contract.name, milliseconds: Math.round(performance.now() - began) }, 'job done');
+  }
+
+  async close(): Promise<void> {
+    this.stopping.abort(new Error('this process is stopping'));
+    await Promise.all(this.workers.map((worker) => worker.close()));
+  }
+}

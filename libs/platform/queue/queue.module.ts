@@ -1,0 +1,85 @@
+import { type DynamicModule, Global, Inject, Module, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { DiscoveryModule, DiscoveryService } from '@nestjs/core';
+import { AppLogger } from '#libs/platform/nest';
+import { createQueueBackend, type QueueBackend } from './backend.js';
+import { HANDLES } from './handles.js';
+import type { JobContract, JobHandler } from './job-contract.js';
+import { JobQueue } from './job-queue.js';
+import { JobRunner, matchHandlers, type RegisteredHandler } from './job-runner.js';
+
+export interface QueueModuleOptions {
+  /** `postgres://…` or `redis://…`. */
+  readonly url: string;
+  /** Keeps this cell's queues apart from another's on one Redis. */
+  readonly prefix: string;
+  /** The contracts that this process runs; empty in a process that only wakes others. */
+  readonly runs: readonly JobContract<never>[];
+}
+
+const BACKEND = Symbol('queue backend');
+const OPTIONS = Symbol('queue options');
+
+/** Starts the jobs once the application stands, and fails the start when a contract lacks its handler. */
+class QueueLifecycle implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly runner: JobRunner;
+
+  constructor(
+    @Inject(OPTIONS) private readonly options: QueueModuleOptions,
+    @Inject(BACKEND) private readonly backend: QueueBackend,
+    private readonly queue: JobQueue,
+    private readonly discovery: DiscoveryService,
+    logger: AppLogger,
+  ) {
+    this.runner = new JobRunner(backend, queue, logger.log);
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    const handlers: RegisteredHandler[] = [];
+    for (const wrapper of this.discovery.getProviders()) {
+      const metatype: unknown = wrapper.metatype;
+      if (typeof metatype !== 'function') continue;
+      const contract = Reflect.getMetadata(HANDLES, metatype) as JobContract<never> | undefined;
+      if (contract) handlers.push({ contract, handler: wrapper.instance as JobHandler<never> });
+    }
+    // A process that only wakes others may load handlers with a library's module: it does not run them.
+    if (this.options.runs.length === 0) return;
+    await this.runner.start(matchHandlers(this.options.runs, handlers));
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.runner.close();
+    await this.queue.close();
+    await this.backend.close();
+  }
+}
+
+@Global()
+@Module({})
+export class QueueModule {
+  static forProcess(options: QueueModuleOptions): DynamicModule {
+    return {
+      module: QueueModule,
+      imports: [DiscoveryModule],
+      providers: [
+        { provide: OPTIONS, useValue: options },
+        {
+          provide: BACKEND,
+          inject: [AppLogger],
+          useFactory: (logger: AppLogger) =>
+            createQueueBackend(options.url, options.prefix, (error) => logger.log.warn({ err: error }, 'queue store')),
+        },
+        {
+          provide: JobQueue,
+          inject: [BACKEND, AppLogger],
+          useFactory: (backend: QueueBackend, logger: AppLogger) => new JobQueue(backend, logger.log),
+        },
+        {
+          provide: QueueLifecycle,
+          inject: [OPTIONS, BACKEND, JobQueue, DiscoveryService, AppLogger],
+          useFactory: (...parts: ConstructorParameters<typeof QueueLifecycle>) => new QueueLifecycle(...parts),
+        },
+      ],
+      exports: [JobQueue],
+    };
+  }
+}

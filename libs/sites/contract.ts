@@ -1,0 +1,145 @@
+import { z } from 'zod';
+
+/** Which part a warm site plays for a workload. */
+export const siteRole = z.enum(['metro', 'regional']);
+export type SiteRole = z.infer<typeof siteRole>;
+
+export const uuid = z.uuid();
+/** A log position as PostgreSQL writes it, `16/B374D848`. */
+export const lsn = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/);
+/** SHA-256 of a certificate or key, 64 hexadecimal digits. */
+export const fingerprint = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** How one site reaches another's gateway for one workload. */
+export const peerSite = z.strictObject({
+  siteId: uuid,
+  host: z.string(),
+  port: z.number().int(),
+  certificateFingerprint: fingerprint,
+  /** The peer's Ed25519 key (SPKI, PEM), with which it signs its hello. */
+  publicKey: z.string(),
+});
+export type PeerSite = z.infer<typeof peerSite>;
+
+/**
+ * An order of the control plane to a site: signed, numbered, carried out once. `signature` is Ed25519 over the
+ * canonical JSON of all other fields.
+ */
+export const order = z.strictObject({
+  id: uuid,
+  siteId: uuid,
+  /** Rises with each order to this site; gaps mean nothing. */
+  number: z.number().int().positive(),
+  /** See {@link OrderContract}: each kind's payload has its own schema. */
+  kind: z.string().max(60),
+  tenantId: uuid.nullable(),
+  issuedAt: z.iso.datetime(),
+  payload: z.record(z.string(), z.unknown()),
+  signature: z.string(),
+});
+export type Order = z.infer<typeof order>;
+
+/** An order's kind and payload; the domain that carries it out defines it in its contract. */
+export interface OrderContract<P = unknown> {
+  readonly kind: string;
+  readonly payload: z.ZodType<P>;
+}
+export function defineOrder<P>(kind: string, payload: z.ZodType<P>): OrderContract<P> {
+  return Object.freeze({ kind, payload });
+}
+
+/** What a site tells the control plane: durable, in the order of `seq`, at least once. */
+export const siteResult = z.strictObject({
+  seq: z.number().int().positive(),
+  id: uuid,
+  kind: z.string().max(60),
+  orderId: uuid.nullable(),
+  tenantId: uuid.nullable(),
+  payload: z.record(z.string(), z.unknown()),
+  at: z.iso.datetime(),
+});
+export type SiteResult = z.infer<typeof siteResult>;
+
+export interface ResultContract<P = unknown> {
+  readonly kind: string;
+  readonly payload: z.ZodType<P>;
+}
+export function defineResult<P>(kind: string, payload: z.ZodType<P>): ResultContract<P> {
+  return Object.freeze({ kind, payload });
+}
+
+/** An order that could not be carried out, ever: the site will not try it again by itself. */
+export const orderFailed = defineResult(
+  'order.failed',
+  z.strictObject({ kind: z.string(), code: z.string(), message: z.string() }),
+);
+
+export const admitAgentOrder = defineOrder(
+  'agent.admit',
+  z.strictObject({ agentId: uuid, publicKey: z.string(), name: z.string() }),
+);
+export const revokeAgentOrder = defineOrder('agent.revoke', z.strictObject({ agentId: uuid }));
+
+/** Sent when an agent's link comes or goes, and when a second process shows its identity. */
+export const agentLinkResult = defineResult(
+  'agent.link',
+  z.strictObject({
+    agentId: uuid,
+    state: z.enum(['connected', 'disconnected', 'duplicate']),
+    version: z.string().nullable(),
+    roundTripMilliseconds: z.number().nullable(),
+  }),
+);
+
+/** A site's own state, a snapshot with every look into its outbox: not durable, the newest counts. */
+export const siteSnapshot = z.strictObject({
+  siteId: uuid,
+  at: z.iso.datetime(),
+  capacity: z.strictObject({
+    cpus: z.number(),
+    memoryBytes: z.number(),
+    diskBytes: z.number(),
+    diskFreeBytes: z.number(),
+  }),
+  agents: z.array(
+    z.strictObject({
+      agentId: uuid,
+      connectedSince: z.iso.datetime(),
+      lanes: z.array(z.enum(['sync', 'bulk'])),
+      roundTripMilliseconds: z.number().nullable(),
+    }),
+  ),
+  /** Replication health by workload; its schema is replication's contract. */
+  workloads: z.array(z.record(z.string(), z.unknown())),
+});
+export type SiteSnapshot = z.infer<typeof siteSnapshot>;
+
+/** `GET /v1/outbox?after=SEQ&wait=SECONDS`: waits until there is a result after SEQ, or the time is up. */
+export const outboxPage = z.strictObject({ results: z.array(siteResult), snapshot: siteSnapshot });
+export type OutboxPage = z.infer<typeof outboxPage>;
+
+/** An agent's enrolment, `POST /v1/agents/enrol`: the token counts once; the private key never leaves the agency. */
+export const enrolRequest = z.strictObject({
+  token: z.string().min(20).max(200),
+  /** Ed25519, SPKI, PEM. */
+  publicKey: z.string().max(400),
+  hostname: z.string().max(255),
+  version: z.string().max(40),
+});
+export type EnrolRequest = z.infer<typeof enrolRequest>;
+
+export const agentSite = z.object({
+  siteId: uuid,
+  name: z.string(),
+  host: z.string(),
+  port: z.number().int(),
+  certificateFingerprint: fingerprint,
+});
+/** Where an agent dials to; it asks anew from time to time (`GET /v1/agents/self`, signed with its key). */
+export const agentAssignment = z.object({
+  agentId: uuid,
+  tenantId: uuid,
+  agencyName: z.string(),
+  sites: z.array(agentSite),
+});
+export type AgentAssignment = z.infer<typeof agentAssignment>;
