@@ -1,0 +1,13 @@
+export * from './binaries.js';
+export * from './client.js';
+export * from './configuration.js';
+export * from './control-data.js';
+export * from './errors.js';
+export * from './free-port.js';
+export * from './identity.js';
+export { clusterVersion, type InitialiseOptions } from './initialise.js';
+export * from './lsn.js';
+export { readPostmasterFile, runningPostmaster, type PostmasterFile } from './postmaster-pid.js';
+export * from './processes.js';
+export * from './server.js';
+export { redact, runAs, runTool, toolEnvironment, type RunToolOptions, type ToolOutput } from './tool.js';

@@ -1,0 +1,105 @@
+import { readFile, readdir, readlink, realpath } from 'node:fs/promises';
+import { platform } from 'node:os';
+import path from 'node:path';
+import { runTool } from './tool.js';
+
+/** One process of the operating system. */
+export interface SystemProcess {
+  readonly pid: number;
+  readonly parentPid: number;
+  /** As ps shows it; PostgreSQL writes the kind of process into it (`postgres: walreceiver streaming 0/3000148`). */
+  readonly title: string;
+  /** `T`: stopped by SIGSTOP. `Z`: dead, but not yet collected by its parent. */
+  readonly state: string;
+}
+
+/** True while the process exists and runs; a dead one that its parent has not collected yet does not count. */
+export async function isAlive(pid: number): Promise<boolean> {
+  if (!signalProcess(pid, 0)) return false;
+  if (platform() !== 'linux') return true;
+  const status = await linuxProcess(pid);
+  return status !== undefined && status.state !== 'Z' && status.state !== 'X';
+}
+
+/** Sends a signal; false when there is no such process. */
+export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean {
+  if (!Number.isInteger(pid) || pid <= 1) return false;
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    if ((error as NodeJS.ErrnoException).code === 'EPERM' && signal === 0) return true;
+    throw error;
+  }
+}
+
+/** The processes that `parentPid` started itself; of a postmaster: its backends and workers. */
+export async function childProcesses(parentPid: number): Promise<SystemProcess[]> {
+  const all = platform() === 'linux' ? await linuxProcesses() : await psProcesses();
+  return all.filter((each) => each.parentPid === parentPid && each.state !== 'Z');
+}
+
+/** The working directory and program of a process, where the system tells (Linux); undefined otherwise. */
+export async function processOrigin(pid: number): Promise<{ directory: string; program: string } | undefined> {
+  try {
+    const [directory, program] = await Promise.all([readlink(`/proc/${pid}/cwd`), readlink(`/proc/${pid}/exe`)]);
+    // The program's file may have been replaced by an update while the server runs.
+    return { directory, program: path.basename(program.replace(/ \(deleted\)$/, '')) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** What ps shows of one process, for systems without /proc. */
+export async function processTitle(pid: number): Promise<string> {
+  const { stdout } = await runTool('/bin/ps', ['-o', 'command=', '-p', String(pid)]).catch(() => ({ stdout: '' }));
+  return stdout.trim();
+}
+
+/**
+ * The processes of PostgreSQL that work in a data directory, its postmaster and those left behind by a dead one. Linux
+ * only; elsewhere none is found.
+ */
+export async function postgresProcessesIn(directory: string): Promise<number[]> {
+  if (platform() !== 'linux') return [];
+  const real = await realpath(directory);
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const origin = await processOrigin(pid);
+      return origin?.directory === real && origin.program === 'postgres' ? pid : undefined;
+    }),
+  );
+  return found.filter((pid) => pid !== undefined);
+}
+
+async function linuxProcesses(): Promise<SystemProcess[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const all = await Promise.all(pids.map(linuxProcess));
+  return all.filter((each) => each !== undefined);
+}
+
+async function linuxProcess(pid: number): Promise<SystemProcess | undefined> {
+  try {
+    const [stat, commandLine] = await Promise.all([
+      readFile(`/proc/${pid}/stat`, 'utf8'),
+      readFile(`/proc/${pid}/cmdline`, 'utf8'),
+    ]);
+    // The second column is the program's name in brackets and may itself hold spaces and brackets.
+    const [state = '', parent = '0'] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { pid, parentPid: Number(parent), state, title: commandLine.replaceAll('\0', ' ').trim() };
+  } catch {
+    // It ended while we looked.
+    return undefined;
+  }
+}
+
+async function psProcesses(): Promise<SystemProcess[]> {
+  const { stdout } = await runTool('/bin/ps', ['-axo', 'pid=,ppid=,state=,command=']);
+  return stdout.split('\n').flatMap((line) => {
+    const match = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line);
+    if (!match) return [];
+    return [{ pid: Number(match[1]), parentPid: Number(match[2]), state: match[3] ?? '', title: match[4] ?? '' }];
+  });
+}

@@ -1,0 +1,223 @@
+import { spawn } from 'node:child_process';
+import { chmod, open } from 'node:fs/promises';
+import path from 'node:path';
+import { waitFor } from '../clock/wait.js';
+import { errorText } from '../errors/index.js';
+import type { PostgresInstallation } from './binaries.js';
+import { settingText, type ConfigurationValue } from './configuration.js';
+import { readControlData, type ControlData } from './control-data.js';
+import { PostgresServerError } from './errors.js';
+import { chownTo, ownedDirectory, serverIdentity, type ServerIdentity } from './identity.js';
+import { initialiseCluster, type InitialiseOptions } from './initialise.js';
+import { clearForeignLocks, runningPostmaster, type PostmasterFile } from './postmaster-pid.js';
+import { childProcesses, isAlive, postgresProcessesIn, signalProcess } from './processes.js';
+import { redact, runAs, toolEnvironment } from './tool.js';
+
+export interface StartOptions {
+  /** TCP port; the listen address comes from `options` or postgresql.conf. */
+  readonly port: number;
+  /** Made with mode 0700 when missing. Keep it short: a Unix socket's path has some 100 characters at most. */
+  readonly socketDirectory: string;
+  /** Appended to; gets what the server says before its own logging begins, and all of it without a collector. */
+  readonly logFile: string;
+  /** Given as `-c name=value`: these win over postgresql.conf and ALTER SYSTEM. */
+  readonly options?: Readonly<Record<string, ConfigurationValue>>;
+  /** Until connections are accepted; 60 s when left out. Recovery after a crash counts. */
+  readonly timeoutMs?: number;
+}
+
+export type StopMode = 'smart' | 'fast' | 'immediate';
+
+export interface RunningServer {
+  readonly pid: number;
+  readonly port: number;
+  readonly socketDirectory: string;
+  /** `standby`: in recovery, accepts readers. */
+  readonly status: string;
+}
+
+const STOP_SIGNAL = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
+const READY = new Set(['ready', 'standby']);
+
+/**
+ * One PostgreSQL server of this machine and its data directory. The server runs in a session of its own and outlives
+ * this process, kill -9 included; the next process takes it over by {@link running}. Every method may be repeated after a
+ * crash at any point. Not for two callers at once on one directory.
+ */
+export class PostgresServer {
+  /** Only until it is ready: from then on postmaster.pid is the truth. */
+  private launched: number | undefined;
+
+  private constructor(
+    readonly installation: PostgresInstallation,
+    readonly directory: string,
+    readonly identity: ServerIdentity,
+  ) {}
+
+  /** Binds to a data directory, which need not exist yet. */
+  static async at(installation: PostgresInstallation, directory: string): Promise<PostgresServer> {
+    return new PostgresServer(installation, path.resolve(directory), await serverIdentity());
+  }
+
+  /** Runs initdb unless the directory holds a cluster already. @throws PostgresToolError, PostgresServerError */
+  initialise(options: InitialiseOptions): Promise<void> {
+    return initialiseCluster(this.installation, this.directory, this.identity, options);
+  }
+
+  /**
+   * Starts the server and waits until it accepts connections; takes over one that already runs, whatever its options.
+   *
+   * @throws PostgresServerError with the end of the log in its detail when it does not come up; it is stopped then.
+   */
+  async start(options: StartOptions): Promise<RunningServer> {
+    const timeoutMs = options.timeoutMs ?? 60_000;
+    const present = await this.postmaster();
+    if (present?.status === 'stopping') await this.waitUntilGone([present.pid], timeoutMs, 'see it stop');
+    if (!present || present.status === 'stopping') {
+      await this.prepareStart(options);
+      await this.launch(options);
+    }
+    return this.waitUntilReady(timeoutMs, options.logFile);
+  }
+
+  /** The server that runs on this directory, also one that another process of ours started; undefined when none does. */
+  async running(): Promise<RunningServer | undefined> {
+    const file = await this.postmaster();
+    return file && { pid: file.pid, port: file.port, socketDirectory: file.socketDirectory, status: file.status };
+  }
+
+  async isRunning(): Promise<boolean> {
+    return (await this.postmaster()) !== undefined;
+  }
+
+  /** Makes the server read postgresql.conf and pg_hba.conf again; false when it does not run. */
+  async reload(): Promise<boolean> {
+    const file = await this.postmaster();
+    return file !== undefined && signalProcess(file.pid, 'SIGHUP');
+  }
+
+  /**
+   * Stops the server: `smart` waits for clients to leave, `fast` disconnects them, `immediate` leaves recovery to the
+   * next start. Nothing to do when it does not run.
+   *
+   * @throws PostgresServerError when it still runs after `timeoutMs` (60 s when left out).
+   */
+  async stop(mode: StopMode = 'fast', timeoutMs = 60_000): Promise<void> {
+    const file = await this.postmaster();
+    if (!file) return;
+    signalProcess(file.pid, STOP_SIGNAL[mode]);
+    await this.waitUntilGone([file.pid], timeoutMs, `stop it (${mode})`);
+  }
+
+  /** What a power cut does: SIGKILL to the postmaster and all its processes. Nothing to do when it does not run. */
+  async kill9(): Promise<void> {
+    const file = await this.postmaster();
+    if (!file) return;
+    const children = (await childProcesses(file.pid)).map((child) => child.pid);
+    // The postmaster first: it would otherwise restart what dies.
+    signalProcess(file.pid, 'SIGKILL');
+    for (const pid of children) signalProcess(pid, 'SIGKILL');
+    await this.waitUntilGone([file.pid, ...children], 10_000, 'kill it');
+  }
+
+  /** pg_control's fields, whether the server runs or not. @throws PostgresToolError */
+  controlData(): Promise<ControlData> {
+    return readControlData(this.installation, this.directory, this.identity);
+  }
+
+  private postmaster(): Promise<PostmasterFile | undefined> {
+    return runningPostmaster(this.directory);
+  }
+
+  private async prepareStart(options: StartOptions): Promise<void> {
+    await ownedDirectory(options.socketDirectory, this.identity);
+    // PostgreSQL refuses a directory that others may read; a copy may have come with any mode.
+    await chmod(this.directory, 0o700);
+    await clearForeignLocks(this.directory, options.socketDirectory, options.port);
+    await this.endOrphans();
+  }
+
+  /** Backends of a killed postmaster hold its shared memory, and no new one starts until they are gone. */
+  private async endOrphans(): Promise<void> {
+    const orphans = await postgresProcessesIn(this.directory);
+    for (const pid of orphans) signalProcess(pid, 'SIGKILL');
+    await this.waitUntilGone(orphans, 10_000, 'end what a killed server left behind');
+  }
+
+  private async launch(options: StartOptions): Promise<void> {
+    const settings: Record<string, ConfigurationValue> = {
+      port: options.port,
+      unix_socket_directories: options.socketDirectory,
+      ...options.options,
+    };
+    const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${settingText(value)}`]);
+    const log = await open(options.logFile, 'a', 0o600);
+    try {
+      await chownTo(options.logFile, this.identity);
+      const child = spawn(path.join(this.installation.binDirectory, 'postgres'), ['-D', this.directory, ...args], {
+        cwd: this.directory,
+        env: toolEnvironment(this.identity),
+        stdio: ['ignore', log.fd, log.fd],
+        detached: true,
+        ...runAs(this.identity),
+      });
+      await new Promise<void>((resolve, reject) => {
+        child.once('spawn', resolve);
+        child.once('error', reject);
+      });
+      child.unref();
+      this.launched = child.pid;
+    } finally {
+      await log.close();
+    }
+  }
+
+  private async waitUntilReady(timeoutMs: number, logFile: string): Promise<RunningServer> {
+    const { launched } = this;
+    this.launched = undefined;
+    try {
+      return await waitFor(
+        'PostgreSQL to accept connections',
+        async () => {
+          const server = await this.running();
+          if (server && READY.has(server.status)) return server;
+          return launched !== undefined && !(await isAlive(launched)) ? 'ended' : undefined;
+        },
+        { timeoutMs, everyMs: 20 },
+      ).then((result) => {
+        if (result !== 'ended') return result;
+        throw new Error('it ended while starting');
+      });
+    } catch (error) {
+      const detail = `${this.directory}: ${errorText(error)}; ${await logTail(logFile)}`;
+      if (launched !== undefined) await this.stop('immediate', 10_000).catch(() => this.kill9());
+      throw new PostgresServerError('PostgreSQL did not start. Its log says why.', {
+        detail,
+        cause: new Error(detail, { cause: error }),
+      });
+    }
+  }
+
+  private async waitUntilGone(pids: readonly number[], timeoutMs: number, what: string): Promise<void> {
+    const gone = async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive);
+    await waitFor('PostgreSQL to end', gone, { timeoutMs, everyMs: 10 }).catch((cause: unknown) => {
+      throw new PostgresServerError('PostgreSQL did not end in time.', {
+        detail: `${this.directory}: could not ${what} within ${timeoutMs} ms`,
+        cause,
+      });
+    });
+  }
+}
+
+async function logTail(logFile: string): Promise<string> {
+  const file = await open(logFile, 'r').catch(() => undefined);
+  if (!file) return 'no log';
+  try {
+    const { size } = await file.stat();
+    const length = Math.min(size, 2_000);
+    const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
+    return redact(buffer.toString('utf8').trim());
+  } finally {
+    await file.close();
+  }
+}
