@@ -1,5 +1,6 @@
 export * from './database.module.js';
 export * from './listen.js';
 export * from './migrate.js';
+export * from './provision.js';
 export * from './transaction.js';
 export * from './unit-of-work.js';
