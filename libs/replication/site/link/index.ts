@@ -1,0 +1,3 @@
+export * from './armed-leases.js';
+export * from './forwarders.js';
+export * from './front-doors.js';
