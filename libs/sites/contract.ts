@@ -143,3 +143,21 @@ export const agentAssignment = z.object({
   sites: z.array(agentSite),
 });
 export type AgentAssignment = z.infer<typeof agentAssignment>;
+
+/**
+ * `POST /v1/agents/challenge`: a challenge of the control plane, good for as long as it says by the control plane's own
+ * clock, so that an agent whose clock is off by an hour can still prove who it is.
+ */
+export const agentChallenge = z.object({ challenge: z.string(), expiresInSeconds: z.number().int() });
+export type AgentChallenge = z.infer<typeof agentChallenge>;
+
+/** What an agent signs (`signDocument`, its enrolment key) to answer a challenge; `path` is the one it then asks for. */
+export const agentProof = (agentId: string, challenge: string, path: string) => ({
+  purpose: 'mainstay-agent-api',
+  agentId,
+  challenge,
+  path,
+});
+
+/** The header that carries the proof: `authorization: Mainstay-Agent <agentId>:<challenge>:<signature>`. */
+export const AGENT_AUTHORIZATION_SCHEME = 'Mainstay-Agent';
