@@ -1,5 +1,17 @@
 import { z } from 'zod';
 import { defineOrder, defineResult, lsn, peerSite, siteRole, uuid } from '#contracts/sites';
+import {
+  backupBeginRequest,
+  backupEndRequest,
+  backupFinish,
+  backupFinishRequest,
+  backupHashes,
+  backupHashesRequest,
+  backupManifestPage,
+  backupManifestRequest,
+  backupReadRequest,
+  backupSession,
+} from '#libs/platform/postgres/backup';
 
 /** strict: no acknowledged write is ever lost, a line's outage stops writes. available: the agency may go on alone. */
 export const protectionMode = z.enum(['strict', 'available']);
@@ -301,3 +313,21 @@ export const fenceCommand = defineCommand(
   z.strictObject({ workloadId: uuid, workloadName, epoch }),
   z.object({ stopped: z.boolean(), lsn: lsn.nullable(), evidence: z.string() }),
 );
+
+// ---- Seeding: a base backup in pieces, asked of the agent (lane `bulk`) or of the other site's standby --------------
+
+const ofWorkload = <T>(request: z.ZodType<T>) => z.strictObject({ workloadId: uuid, workloadName, request });
+const backupOver = (prefix: string) =>
+  Object.freeze({
+    begin: defineCommand(`${prefix}/begin`, ofWorkload(backupBeginRequest), backupSession),
+    manifest: defineCommand(`${prefix}/manifest`, ofWorkload(backupManifestRequest), backupManifestPage),
+    hashes: defineCommand(`${prefix}/hashes`, ofWorkload(backupHashesRequest), backupHashes),
+    /** Answers bytes, framed as {@link backupReadRequest} says; `output` is for errors alone. */
+    read: defineCommand(`${prefix}/read`, ofWorkload(backupReadRequest), z.unknown()),
+    finish: defineCommand(`${prefix}/finish`, ofWorkload(backupFinishRequest), backupFinish),
+    end: defineCommand(`${prefix}/end`, ofWorkload(backupEndRequest), done),
+  });
+/** What the agent serves of its own server. */
+export const agentBackup = backupOver('/v1/backup');
+/** What a site serves of its standby to the other site of the pair. */
+export const peerBackup = backupOver('/v1/peer/backup');
