@@ -1,0 +1,165 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { chmod, mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { z } from 'zod';
+import { freePort } from '#libs/platform/postgres';
+
+export const SITE_KEYS = ['metro', 'regional'] as const;
+export type SiteKey = (typeof SITE_KEYS)[number];
+
+const sitePorts = z.strictObject({ id: z.uuid(), orderPort: z.number().int(), gatewayPort: z.number().int() });
+
+const record = z.strictObject({
+  version: z.literal(1),
+  createdAt: z.iso.datetime(),
+  apiPort: z.number().int(),
+  smtpPort: z.number().int(),
+  postgresPort: z.number().int(),
+  sites: z.strictObject({ metro: sitePorts, regional: sitePorts }),
+  staffEmail: z.email(),
+  secrets: z.strictObject({
+    postgresAdmin: z.string(),
+    owner: z.string(),
+    tenant: z.string(),
+    provider: z.string(),
+    queue: z.string(),
+    siteMetro: z.string(),
+    siteRegional: z.string(),
+    staffPassword: z.string(),
+    session: z.string(),
+  }),
+  /** Set once the sites have been registered and the first administrator made. */
+  complete: z.boolean(),
+});
+export type InstallationRecord = z.infer<typeof record>;
+
+/** An installation whose files cannot be understood; the message says what to do. */
+export class InstallationError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'InstallationError';
+  }
+}
+
+const secret = (): string => randomBytes(24).toString('base64url');
+
+async function sitePart(): Promise<z.infer<typeof sitePorts>> {
+  return { id: randomUUID(), orderPort: await freePort(), gatewayPort: await freePort() };
+}
+
+async function preferredPort(port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', () => freePort().then(resolve, reject));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(port)));
+  });
+}
+
+async function newRecord(): Promise<InstallationRecord> {
+  return {
+    version: 1,
+    createdAt: new Date().toISOString(),
+    apiPort: await preferredPort(7400),
+    smtpPort: await freePort(),
+    postgresPort: await freePort(),
+    sites: { metro: await sitePart(), regional: await sitePart() },
+    staffEmail: 'administrator@provider.example',
+    secrets: {
+      postgresAdmin: secret(),
+      owner: secret(),
+      tenant: secret(),
+      provider: secret(),
+      queue: secret(),
+      siteMetro: secret(),
+      siteRegional: secret(),
+      staffPassword: secret(),
+      session: secret(),
+    },
+    complete: false,
+  };
+}
+
+/**
+ * What makes one Mainstay on one machine: a folder with its ports, secrets, keys and data. Ports are chosen once, so
+ * that addresses stay the same from start to start.
+ */
+export class Installation {
+  private constructor(
+    readonly home: string,
+    private current: InstallationRecord,
+    /** True when this start made it. */
+    readonly isNew: boolean,
+  ) {}
+
+  /** Reads the installation in `home`, or makes a new one. @throws InstallationError */
+  static async open(home: string): Promise<Installation> {
+    const absolute = path.resolve(home);
+    await mkdir(absolute, { recursive: true });
+    // PostgreSQL's user must be able to pass through to its own folders; all secrets lie in `secrets`, mode 0700.
+    await chmod(absolute, 0o711);
+    await mkdir(path.join(absolute, 'secrets'), { recursive: true, mode: 0o700 });
+    const file = path.join(absolute, 'secrets', 'installation.json');
+    const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw new InstallationError(`${file} cannot be read: ${error.message}`, { cause: error });
+    });
+    if (text === undefined) {
+      const installation = new Installation(absolute, await newRecord(), true);
+      await installation.save();
+      return installation;
+    }
+    try {
+      return new Installation(absolute, record.parse(JSON.parse(text)), false);
+    } catch (error) {
+      throw new InstallationError(
+        `${file} is damaged. Restore it from a copy, or move the folder ${absolute} away to begin anew.`,
+        { cause: error },
+      );
+    }
+  }
+
+  get record(): InstallationRecord {
+    return this.current;
+  }
+
+  file(...parts: string[]): string {
+    return path.join(this.home, ...parts);
+  }
+
+  secretFile(name: string): string {
+    return this.file('secrets', name);
+  }
+
+  /** Sockets lie in a short path: a Unix socket's has some 100 characters at most. */
+  get socketDirectory(): string {
+    const name = createHash('sha256').update(this.home).digest('hex').slice(0, 10);
+    return path.join(tmpdir(), `mainstay-${name}`);
+  }
+
+  get apiUrl(): string {
+    return `http://127.0.0.1:${this.current.apiPort}`;
+  }
+
+  async markComplete(): Promise<void> {
+    this.current = { ...this.current, complete: true };
+    await this.save();
+  }
+
+  /** Writes a secret beside the others, whole or not at all. */
+  async writeSecret(name: string, text: string): Promise<string> {
+    const file = this.secretFile(name);
+    const half = `${file}.half`;
+    await writeFile(half, text, { mode: 0o600 });
+    const handle = await open(half, 'r');
+    await handle.sync();
+    await handle.close();
+    await rename(half, file);
+    return file;
+  }
+
+  private async save(): Promise<void> {
+    await this.writeSecret('installation.json', `${JSON.stringify(this.current, null, 2)}\n`);
+  }
+}
