@@ -1,3 +1,4 @@
+export * from './commit-hook.js';
 export * from './database.module.js';
 export * from './listen.js';
 export * from './migrate.js';

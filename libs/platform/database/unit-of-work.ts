@@ -1,6 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 import { errorText } from '#libs/platform/errors';
 import type { Logger } from '#libs/platform/telemetry';
+import { currentCommitHook } from './commit-hook.js';
 import {
   isUuid,
   ProviderTransaction,
@@ -46,6 +47,7 @@ async function runTransaction<X extends Transaction, T>(
     const tx = make(runner);
     try {
       value = await work(tx);
+      await currentCommitHook()?.(tx, value);
       const answer = await client.query('COMMIT');
       if (!Array.isArray(answer) && answer.command !== 'COMMIT') throw new LostTransactionError();
       actions = tx.takeCommitted();

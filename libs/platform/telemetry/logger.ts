@@ -18,6 +18,9 @@ export function withLogContext<T>(ids: LogContext, work: () => T): T {
   return context.run({ ...context.getStore(), ...ids }, work);
 }
 
+/** The ids in force here: for rows that name the request that wrote them. */
+export const currentLogContext = (): LogContext => context.getStore() ?? {};
+
 /** Fields that must never reach a log, wherever they stand in a logged object. */
 const SECRET_FIELDS = ['password', 'secret', 'token', 'apiKey', 'authorization', 'cookie', 'privateKey', 'passphrase'];
 
