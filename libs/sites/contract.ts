@@ -135,6 +135,7 @@ export const agentSite = z.object({
   port: z.number().int(),
   certificateFingerprint: fingerprint,
 });
+export type AgentSite = z.infer<typeof agentSite>;
 /** Where an agent dials to; it asks anew from time to time (`GET /v1/agents/self`, signed with its key). */
 export const agentAssignment = z.object({
   agentId: uuid,

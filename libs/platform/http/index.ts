@@ -11,6 +11,7 @@ export {
   SeveralTransactions,
 } from './idempotency.js';
 export { describeApi } from './open-api.js';
+export { instant } from './instant.js';
 export * from './page.js';
 export * from './principal.js';
 export {

@@ -1,0 +1,112 @@
+import { Injectable } from '@nestjs/common';
+import { ZodError } from 'zod';
+import { orderFailed, type SiteResult, type SiteSnapshot } from '#contracts/sites';
+import { type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
+import { errorCode, errorText } from '#libs/platform/errors';
+import { AppLogger } from '#libs/platform/nest';
+import { ResultHandlers, SnapshotStores, UnknownResultError } from './applies-result.js';
+import { orderStatesBefore } from './order.states.js';
+
+/** PostgreSQL or the way to it is out of reach, or a deadlock was broken: trying again helps. */
+const PASSING = /^(40001|40P01|53\d{3}|57P0[123]|08\w{3}|55P03|E[A-Z]+)$/;
+const TRIES = 5;
+
+/** Applies what sites tell, each result exactly once, in their order. */
+@Injectable()
+export class ResultApplying {
+  private readonly failures = new Map<string, number>();
+
+  constructor(
+    private readonly work: UnitOfWork,
+    private readonly handlers: ResultHandlers,
+    private readonly snapshots: SnapshotStores,
+    private readonly logger: AppLogger,
+  ) {}
+
+  /**
+   * Applies one result and moves the site's cursor past it, in one transaction.
+   *
+   * A result that can never be applied is set aside with its reason (table `unapplied_result`) and logged, so that one
+   * bad result does not stop all that the site says after it.
+   *
+   * @throws what the handler threw, when trying again may help.
+   */
+  async apply(siteId: string, result: SiteResult): Promise<void> {
+    try {
+      await this.work.provider(async (tx) => {
+        if (!(await this.next(tx, siteId, result.seq))) return;
+        await this.finishOrder(tx, siteId, result);
+        await this.handlers.apply(tx, { ...result, siteId, at: new Date(result.at) });
+      });
+      this.failures.delete(siteId);
+    } catch (error) {
+      if (!this.hopeless(siteId, error)) throw error;
+      await this.setAside(siteId, result, error);
+    }
+  }
+
+  /** Takes the cursor's row lock: two processes that read the same page apply it once. */
+  private async next(tx: ProviderTransaction, siteId: string, seq: number): Promise<boolean> {
+    const moved = await tx.execute(`UPDATE site_state SET result_seq = $2 WHERE site_id = $1 AND result_seq < $2`, [
+      siteId,
+      seq,
+    ]);
+    return moved > 0;
+  }
+
+  private async finishOrder(tx: ProviderTransaction, siteId: string, result: SiteResult): Promise<void> {
+    if (result.orderId === null) return;
+    const failed = result.kind === orderFailed.kind;
+    const to = failed ? 'failed' : 'done';
+    await tx.execute(
+      `UPDATE outgoing_order SET state = $3, finished_at = now(), last_error = $5
+        WHERE id = $1 AND site_id = $2 AND state = ANY($4)`,
+      [
+        result.orderId,
+        siteId,
+        to,
+        orderStatesBefore(to),
+        failed ? String(result.payload['message'] ?? '').slice(0, 500) : null,
+      ],
+    );
+  }
+
+  private hopeless(siteId: string, error: unknown): boolean {
+    if (error instanceof ZodError || error instanceof UnknownResultError) return true;
+    if (PASSING.test(errorCode(error) ?? '')) return false;
+    const count = (this.failures.get(siteId) ?? 0) + 1;
+    this.failures.set(siteId, count);
+    return count >= TRIES;
+  }
+
+  private async setAside(siteId: string, result: SiteResult, error: unknown): Promise<void> {
+    this.logger.log.error({ err: error, siteId, seq: result.seq, kind: result.kind }, 'a result cannot be applied');
+    await this.work.provider(async (tx) => {
+      if (!(await this.next(tx, siteId, result.seq))) return;
+      await tx.execute(
+        `INSERT INTO unapplied_result (site_id, seq, kind, tenant_id, payload, reason) VALUES ($1, $2, $3, $4, $5, $6)`,
+        [
+          siteId,
+          result.seq,
+          result.kind,
+          result.tenantId,
+          JSON.stringify(result.payload),
+          errorText(error).slice(0, 2_000),
+        ],
+      );
+    });
+    this.failures.delete(siteId);
+  }
+
+  /** Keeps a snapshot, unless a newer one has been kept. */
+  async keep(siteId: string, snapshot: SiteSnapshot): Promise<void> {
+    await this.work.provider(async (tx) => {
+      const newest = await tx.execute(
+        `UPDATE site_state SET received_at = now(), snapshot_at = $2, capacity = $3, last_error = NULL
+          WHERE site_id = $1 AND (snapshot_at IS NULL OR snapshot_at <= $2 OR received_at < now() - interval '5 seconds')`,
+        [siteId, snapshot.at, JSON.stringify(snapshot.capacity)],
+      );
+      if (newest > 0) await this.snapshots.store(tx, snapshot);
+    });
+  }
+}

@@ -1,0 +1,144 @@
+import { Agent, request, type RequestOptions } from 'node:https';
+import type { PeerCertificate } from 'node:tls';
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { errorCode, errorText } from '#libs/platform/errors';
+import { SiteUnreachableError } from './sites.errors.js';
+
+/** Where a site takes orders, and by which certificate it is known. */
+export interface SiteAddress {
+  readonly siteId: string;
+  readonly host: string;
+  readonly port: number;
+  /** SHA-256 of the certificate, 64 hexadecimal digits. */
+  readonly certificateFingerprint: string;
+}
+
+/** The control plane's own certificate towards the sites, PEM. */
+export interface ControlTls {
+  readonly certificate: string;
+  readonly key: string;
+  readonly authority: string;
+}
+export const CONTROL_TLS = Symbol('control plane certificate');
+
+export interface SiteRequest {
+  readonly method: 'GET' | 'POST';
+  /** With its query. */
+  readonly path: string;
+  readonly body?: unknown;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface SiteAnswer {
+  readonly status: number;
+  /** Undefined when the answer was no JSON. */
+  readonly body: unknown;
+}
+
+const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
+
+/**
+ * Speaks with the sites' order endpoints: HTTPS, both ends with certificates of the provider's authority, and the
+ * site's pinned to what staff registered. Connections are kept alive, so that an order pays no handshake.
+ */
+@Injectable()
+export class SiteEndpoints implements OnApplicationShutdown {
+  private readonly agents = new Map<string, Agent>();
+
+  constructor(@Inject(CONTROL_TLS) private readonly tls: ControlTls) {}
+
+  /** @throws SiteUnreachableError when no answer came in time; an answer of any status is returned. */
+  async call(address: SiteAddress, wanted: SiteRequest): Promise<SiteAnswer> {
+    try {
+      return await this.send(address, wanted);
+    } catch (error) {
+      // The site closed an idle connection just as it was used again: everything sent here is safe to repeat.
+      if (error instanceof StaleConnectionError) {
+        return await this.send(address, wanted).catch((second: unknown) => {
+          throw new SiteUnreachableError(address.siteId, errorText(second), second);
+        });
+      }
+      wanted.signal?.throwIfAborted();
+      throw new SiteUnreachableError(address.siteId, errorText(error), error);
+    }
+  }
+
+  private send(address: SiteAddress, wanted: SiteRequest): Promise<SiteAnswer> {
+    const body = wanted.body === undefined ? undefined : JSON.stringify(wanted.body);
+    const options: RequestOptions = {
+      agent: this.agentOf(address),
+      host: address.host,
+      port: address.port,
+      method: wanted.method,
+      path: wanted.path,
+      headers: {
+        accept: 'application/json',
+        ...(body === undefined
+          ? {}
+          : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+      },
+    };
+    const timeout = AbortSignal.timeout(wanted.timeoutMs);
+    const signal = wanted.signal ? AbortSignal.any([wanted.signal, timeout]) : timeout;
+    return new Promise((resolve, reject) => {
+      const sent = request({ ...options, signal }, (answer) => {
+        const parts: Buffer[] = [];
+        let size = 0;
+        answer.on('data', (part: Buffer) => {
+          size += part.length;
+          if (size > MAX_ANSWER_BYTES) answer.destroy(new Error('the answer is too large'));
+          else parts.push(part);
+        });
+        answer.on('error', reject);
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: parseJson(Buffer.concat(parts)) }));
+      });
+      sent.setNoDelay(true);
+      sent.on('error', (error) => {
+        const stale = sent.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(errorCode(error) ?? '');
+        reject(stale ? new StaleConnectionError() : timeout.aborted ? new Error('no answer in time') : error);
+      });
+      sent.end(body);
+    });
+  }
+
+  private agentOf(address: SiteAddress): Agent {
+    const key = `${address.siteId} ${address.host}:${address.port} ${address.certificateFingerprint}`;
+    let agent = this.agents.get(key);
+    if (!agent) {
+      agent = new Agent({
+        keepAlive: true,
+        keepAliveMsecs: 5_000,
+        maxFreeSockets: 4,
+        ca: this.tls.authority,
+        cert: this.tls.certificate,
+        key: this.tls.key,
+        minVersion: 'TLSv1.3',
+        checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
+          fingerprintOf(certificate) === address.certificateFingerprint
+            ? undefined
+            : new Error('the site shows another certificate than the registered one'),
+      });
+      this.agents.set(key, agent);
+    }
+    return agent;
+  }
+
+  onApplicationShutdown(): void {
+    for (const agent of this.agents.values()) agent.destroy();
+    this.agents.clear();
+  }
+}
+
+class StaleConnectionError extends Error {}
+
+const fingerprintOf = (certificate: PeerCertificate): string =>
+  certificate.fingerprint256.replaceAll(':', '').toLowerCase();
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return bytes.length === 0 ? undefined : JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,72 @@
+import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { DiscoveryModule } from '@nestjs/core';
+import { Clock } from '#libs/platform/clock';
+import { AgentChallenges } from './agent-challenge.js';
+import { AgentLinkHandler, AgentLinkStore, OrderFailureLog } from './agent-links.js';
+import { AgentGuard } from './agent-signed.guard.js';
+import { Agents } from './agent.service.js';
+import { ResultHandlers, SnapshotStores } from './applies-result.js';
+import { Enrolment } from './enrolment.service.js';
+import { DeliverOrdersHandler, OrderDelivery, SweepOrdersHandler } from './order-delivery.js';
+import { OrderSigner } from './order-signing.js';
+import { Orders } from './orders.js';
+import { ResultApplying } from './result-applying.js';
+import { ResultStreams } from './result-streams.js';
+import { CONTROL_TLS, type ControlTls, SiteEndpoints } from './site-endpoint.js';
+import { Sites } from './site.service.js';
+
+export interface SitesOptions {
+  /** The provider's Ed25519 key, PKCS #8, PEM. Secret. */
+  readonly orderSigningKey: string;
+  readonly tls: ControlTls;
+}
+
+/** Sites and agents of the control plane; global, since every domain above gives orders. */
+@Global()
+@Module({})
+export class SitesModule {
+  /** For a process that gives orders and asks sites, but neither delivers nor listens: api. */
+  static giving(options: SitesOptions): DynamicModule {
+    return {
+      module: SitesModule,
+      imports: [DiscoveryModule],
+      providers: [
+        { provide: OrderSigner, useFactory: () => new OrderSigner(options.orderSigningKey) },
+        {
+          provide: AgentChallenges,
+          inject: [Clock],
+          useFactory: (clock: Clock) => new AgentChallenges(clock, options.orderSigningKey),
+        },
+        { provide: CONTROL_TLS, useValue: options.tls },
+        SiteEndpoints,
+        Orders,
+        Sites,
+        Agents,
+        Enrolment,
+        AgentGuard,
+        SnapshotStores,
+        AgentLinkStore,
+      ],
+      exports: [Orders, Sites, Agents, Enrolment, AgentGuard, AgentChallenges, SiteEndpoints, SnapshotStores],
+    };
+  }
+
+  /** For the process that delivers orders and applies results: worker. */
+  static delivering(options: SitesOptions): DynamicModule {
+    const giving = SitesModule.giving(options);
+    return {
+      ...giving,
+      providers: [
+        ...(giving.providers ?? []),
+        ResultHandlers,
+        ResultApplying,
+        ResultStreams,
+        AgentLinkHandler,
+        OrderFailureLog,
+        OrderDelivery,
+        DeliverOrdersHandler,
+        SweepOrdersHandler,
+      ],
+    };
+  }
+}
