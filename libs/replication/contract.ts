@@ -219,7 +219,11 @@ export const pulseRequest = z.strictObject({
       promotedAtLsn: lsn.nullable(),
       promotedTimeline: timeline.nullable(),
       refuseLease: z.boolean(),
-      /** This site has durably recorded "asynchronous since"; the agent may start its receiver for so long. */
+      /**
+       * This site has durably recorded "asynchronous since"; the agent may start its receiver for so long, counted from
+       * its last answer to this site before this pulse: a frozen agent may read a pulse late, and the site counts from
+       * when it sent it. Absent again: the grant is over.
+       */
       disarmed: z.strictObject({ requestId: uuid, leaseSeconds: z.number().int() }).nullable(),
       rearm: z.boolean(),
       rebootUntil: z.iso.datetime().nullable(),
