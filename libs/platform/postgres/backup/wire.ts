@@ -51,8 +51,6 @@ export const backupEntry = z.object({
   kind: z.enum(['file', 'directory']),
   /** Bytes when listed. A relation may have grown or shrunk since; the write-ahead log makes up for it. */
   size: z.number().int().nonnegative(),
-  /** Permission bits. */
-  mode: z.number().int(),
 });
 export type BackupEntry = z.infer<typeof backupEntry>;
 
@@ -71,23 +69,18 @@ export const backupManifestPage = z.object({
 });
 export type BackupManifestPage = z.infer<typeof backupManifestPage>;
 
-export const backupHashesRequest = z.strictObject({
-  sessionId,
-  path: relativePath,
-  offset: z.number().int().nonnegative(),
-  length: z.number().int().positive(),
-});
-export type BackupHashesRequest = z.infer<typeof backupHashesRequest>;
-/** One hash per block of {@link BLOCK_BYTES} from `offset` on; the last block may be short. Fewer when the file is. */
-export const backupHashes = z.object({ hashes: z.array(z.string()) });
-export type BackupHashes = z.infer<typeof backupHashes>;
-
 export const backupRange = z.strictObject({
   path: relativePath,
   offset: z.number().int().nonnegative(),
   length: z.number().int().positive(),
 });
 export type BackupRange = z.infer<typeof backupRange>;
+/** Of the file at one time: one list per range, one hash per block of {@link BLOCK_BYTES}; fewer when it has shrunk. */
+export const backupHashesRequest = z.strictObject({ sessionId, ranges: z.array(backupRange).min(1).max(512) });
+export type BackupHashesRequest = z.infer<typeof backupHashesRequest>;
+export const backupHashes = z.object({ hashes: z.array(z.array(z.string())) });
+export type BackupHashes = z.infer<typeof backupHashes>;
+
 /**
  * The answer is a byte stream: for each range in turn frames of a 4-byte big-endian head and its bytes, and a head of 0
  * at the range's end. The head's top bit says that the frame is zstd-compressed; the rest is its length. A file that
@@ -115,8 +108,8 @@ export type BackupEndRequest = z.infer<typeof backupEndRequest>;
 
 /** Hashes cover blocks of this size, and pieces are multiples of it. Both ends must agree, so it is part of the wire. */
 export const BLOCK_BYTES = 256 * 1024;
-/** The longest stretch of one file that one hashes request may ask for. */
-export const HASHED_BYTES_MAX = 256 * 1024 * 1024;
+/** The most that the ranges of one request may add up to. */
+export const REQUEST_BYTES_MAX = 16 * 1024 * 1024;
 export const FRAME_BYTES_MAX = 1024 * 1024;
 
 /** The error code with which a source says that the session is gone: begin anew. Carry it as the error's `code`. */
@@ -124,7 +117,7 @@ export const SESSION_LOST = 'backup.session-lost';
 
 /**
  * A source as the receiver sees it, through a tunnel or directly. Each function rejects when the line breaks and may be
- * called again; an error whose `code` is {@link SESSION_LOST} makes the receiver begin a new session.
+ * called again, and parses what comes over a line by the schemas above; an error whose `code` is {@link SESSION_LOST} makes the receiver begin a new session.
  */
 export interface BackupTransport {
   begin(request: BackupBeginRequest, signal?: AbortSignal): Promise<BackupSession>;
