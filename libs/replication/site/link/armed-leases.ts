@@ -1,6 +1,14 @@
 import { Injectable } from '@nestjs/common';
-import { NotFoundError } from '#libs/platform/errors';
+import { armingChanged } from '#contracts/replication';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
+import { NotFoundError } from '#libs/platform/errors';
+import { SiteOutbox } from '#libs/sites/site';
+
+/**
+ * Why a lease is over. `ran-out`: nothing was heard, or only that the server is down. `answered-not-armed`: the agent
+ * said, until the end, that its server runs and is not armed.
+ */
+export type LeaseEnd = 'ran-out' | 'disarmed' | 'degraded' | 'answered-not-armed';
 
 /** What this site may say of a workload's arming now, by the database's clock. */
 export interface LeaseState {
@@ -8,16 +16,18 @@ export interface LeaseState {
   readonly armed: boolean;
   /** What is left of the armed lease, in seconds; 0 when it is not armed. */
   readonly secondsLeft: number;
-  /** Since when it is armed without a break; null when it is not. */
+  /** Since when it is, or was last, armed without a break; null when it never was in this epoch. */
   readonly since: Date | null;
-  /** When the last lease ended or will end; null when there never was one. */
+  /** When the last lease ended or will end; null when there never was one in this epoch. */
   readonly armedUntil: Date | null;
-  /** True once the site has ever held a lease in this epoch. */
+  /** Null while it is armed, and when it never was. */
+  readonly endedBecause: LeaseEnd | null;
+  /** True once the site has held a lease in this epoch. */
   readonly everArmed: boolean;
   /** Set from the grant to go on without the metro until production is armed again. */
   readonly disarmedAtLsn: string | null;
   readonly disarmedAt: Date | null;
-  /** Until the agent's degrade receiver has died at the latest; 0 when none can live. */
+  /** Until the agent's degrade receiver has died at the latest; 0 when none can live by this site's grant. */
   readonly degradeSecondsLeft: number;
   /** A failover run forbids new leases and grants. */
   readonly refused: boolean;
@@ -27,42 +37,118 @@ export interface LeaseState {
 export interface DisarmRequest {
   readonly workloadId: string;
   readonly requestId: string;
-  /** The agency's position at its request, or null when a person asked and nobody knows it. */
+  /** The agency's position at its request, or null when a person asked: the last reported one is taken. */
   readonly lsn: string | null;
-  readonly leaseSeconds: number;
+  /** For how long production may go on without the metro; null: until it is armed again. */
+  readonly leaseSeconds: number | null;
   readonly reason: string;
+  /** `person` unless told: the agent's own request ends when the agent no longer makes it. */
+  readonly by?: 'agent' | 'person';
 }
+
+const STATE = `
+  SELECT s.epoch,
+         coalesce(l.armed_until > clock_timestamp(), false) AND l.epoch = s.epoch AS armed,
+         greatest(0, coalesce(extract(epoch FROM l.armed_until - clock_timestamp()), 0))::float8 AS "leaseSecondsLeft",
+         CASE WHEN l.epoch = s.epoch THEN l.armed_since END AS since,
+         CASE WHEN l.epoch = s.epoch THEN l.armed_until END AS "armedUntil",
+         CASE WHEN l.epoch = s.epoch AND l.armed_until <= clock_timestamp()
+              THEN coalesce(l.ended_because, 'ran-out') END AS "endedBecause",
+         l.disarmed_at AS "disarmedAt", l.disarmed_at_lsn::text AS "disarmedAtLsn",
+         greatest(0, coalesce(extract(epoch FROM l.degrade_until - clock_timestamp()), 0))::float8
+           AS "degradeSecondsLeft",
+         coalesce(l.refused, false) AS refused
+    FROM standby s LEFT JOIN armed_lease l USING (workload_id) WHERE s.workload_id = $1`;
+
+type StateRow = Omit<LeaseState, 'everArmed' | 'secondsLeft'> & { readonly leaseSecondsLeft: number };
 
 /** The armed leases of this site's workloads. All times are the database's: one clock for both processes. */
 @Injectable()
 export class ArmedLeases {
-  constructor(private readonly work: SiteUnitOfWork) {}
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly outbox: SiteOutbox,
+  ) {}
 
   /** @throws NotFoundError when this site does not protect the workload. */
-  async state(_tx: SiteTransaction, _workloadId: string): Promise<LeaseState> {
-    throw new NotFoundError('workload');
+  async state(tx: SiteTransaction, workloadId: string): Promise<LeaseState> {
+    const [row] = await tx.query<StateRow>(STATE, [workloadId]);
+    if (!row) throw new NotFoundError('workload');
+    const { leaseSecondsLeft, ...state } = row;
+    return { ...state, secondsLeft: state.armed ? leaseSecondsLeft : 0, everArmed: state.armedUntil !== null };
   }
 
-  /** No lease is extended and no grant given from now on. Answers the state at that moment. Safe to repeat. */
+  /**
+   * No lease is extended and no grant given or renewed from now on. Answers the state at that moment. Safe to repeat.
+   *
+   * @throws NotFoundError
+   */
   async refuse(workloadId: string): Promise<LeaseState> {
-    return this.work.run((tx) => this.state(tx, workloadId));
+    return this.work.run(async (tx) => {
+      await this.ensureRow(tx, workloadId);
+      await tx.execute(`UPDATE armed_lease SET refused = true WHERE workload_id = $1 AND NOT refused`, [workloadId]);
+      return this.state(tx, workloadId);
+    });
   }
 
-  /** Undoes {@link refuse}, when a run was cancelled before it promoted. */
+  /** Undoes {@link refuse}, when a run was cancelled before it promoted. @throws NotFoundError */
   async allow(workloadId: string): Promise<LeaseState> {
-    return this.work.run((tx) => this.state(tx, workloadId));
+    return this.work.run(async (tx) => {
+      await tx.execute(`UPDATE armed_lease SET refused = false WHERE workload_id = $1 AND refused`, [workloadId]);
+      return this.state(tx, workloadId);
+    });
   }
 
   /**
    * Records "asynchronous since LSN X": from the commit on, this site no longer believes that production is armed, and
    * the next pulse tells the agent so. Repeating a request changes nothing.
    *
-   * @returns false when a run refuses leases.
+   * @returns false when a run refuses leases. @throws NotFoundError
    */
-  async recordDisarm(_tx: SiteTransaction, _request: DisarmRequest): Promise<boolean> {
-    return false;
+  async recordDisarm(tx: SiteTransaction, request: DisarmRequest): Promise<boolean> {
+    const { workloadId } = request;
+    await this.ensureRow(tx, workloadId);
+    const [row] = await tx.query<{ lsn: string | null; tenant_id: string }>(
+      `UPDATE armed_lease l
+          SET disarm_request_id = $2, disarmed_at = clock_timestamp(), disarm_by = $5, grant_over = false, rearm = false,
+              disarmed_at_lsn = coalesce(l.disarmed_at_lsn, $3::pg_lsn, report.lsn),
+              disarm_expires_at = clock_timestamp() + make_interval(secs => $4::float8),
+              armed_until = least(armed_until, clock_timestamp()), ended_because = 'disarmed', told_armed = false
+         FROM standby s LEFT JOIN source_report report USING (workload_id)
+        WHERE l.workload_id = $1 AND s.workload_id = $1 AND NOT l.refused
+          AND l.disarm_request_id IS DISTINCT FROM $2::uuid
+        RETURNING l.disarmed_at_lsn::text AS lsn, s.tenant_id`,
+      [workloadId, request.requestId, request.lsn, request.leaseSeconds, request.by ?? 'person'],
+    );
+    if (!row) return !(await this.state(tx, workloadId)).refused;
+    await this.outbox.emit(
+      tx,
+      armingChanged,
+      { tenantId: row.tenant_id },
+      { workloadId, armed: false, sinceLsn: row.lsn, reason: request.reason },
+    );
+    return true;
   }
 
-  /** Asks the agent to end its degrade receiver and arm again with the next pulses. */
-  async requestRearm(_tx: SiteTransaction, _workloadId: string): Promise<void> {}
+  /** Asks the agent to end its degrade receiver and arm again with the next pulses. Safe to repeat. */
+  async requestRearm(tx: SiteTransaction, workloadId: string): Promise<void> {
+    await tx.execute(
+      `UPDATE armed_lease SET rearm = true WHERE workload_id = $1 AND disarm_request_id IS NOT NULL AND NOT rearm`,
+      [workloadId],
+    );
+  }
+
+  /** A lease belongs to an epoch: that of an older one says nothing about this. @throws NotFoundError */
+  private async ensureRow(tx: SiteTransaction, workloadId: string): Promise<void> {
+    const known = await tx.execute(
+      `INSERT INTO armed_lease (workload_id, epoch) SELECT workload_id, epoch FROM standby WHERE workload_id = $1
+       ON CONFLICT (workload_id) DO UPDATE
+         SET epoch = excluded.epoch, armed_until = NULL, armed_since = NULL, ended_because = NULL, told_armed = false
+         WHERE armed_lease.epoch < excluded.epoch`,
+      [workloadId],
+    );
+    if (known > 0) return;
+    const present = await tx.query(`SELECT FROM armed_lease WHERE workload_id = $1`, [workloadId]);
+    if (present.length === 0) throw new NotFoundError('workload');
+  }
 }

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { SetMetadata, Injectable } from '@nestjs/common';
 import type { z } from 'zod';
 import type { PeerSite } from '#contracts/sites';
-import type { CallOptions, SiteCommand, StreamOptions } from './agent-commands.js';
+import type { CallOptions, SiteCommand, StreamOptions } from '../agents/agent-commands.js';
 
 /** The workload that a conversation between two sites is about: each connection is for one. */
 export interface PeerAddress {

@@ -18,9 +18,12 @@ export class SiteOutbox {
    */
   async emit<P>(tx: SiteTransaction, contract: ResultContract<P>, head: ResultHead, payload: P): Promise<void> {
     const checked = contract.payload.parse(payload);
-    await tx.execute(
-      `INSERT INTO site_result (id, kind, order_id, tenant_id, payload) VALUES ($1, $2, $3, $4, $5)`,
-      [randomUUID(), contract.kind, head.orderId ?? null, head.tenantId, JSON.stringify(checked)],
-    );
+    await tx.execute(`INSERT INTO site_result (id, kind, order_id, tenant_id, payload) VALUES ($1, $2, $3, $4, $5)`, [
+      randomUUID(),
+      contract.kind,
+      head.orderId ?? null,
+      head.tenantId,
+      JSON.stringify(checked),
+    ]);
   }
 }

@@ -1,0 +1,183 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import {
+  armingChanged,
+  divergenceFound,
+  LEASE_MARGIN_SECONDS,
+  LEASE_SECONDS,
+  oldPrimaryFenced,
+  type PulseAnswer,
+  type PulseWorkload,
+} from '#contracts/replication';
+import type { ResultContract } from '#contracts/sites';
+import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
+import { SiteOutbox } from '#libs/sites/site';
+import { ArmedLeases } from './armed-leases.js';
+import type { PreparedPulse, PulsedWorkload } from './pulse-requests.js';
+
+/** Standbys whose lease means nothing any more. */
+const PAST_LEASES = `('promoting', 'primary', 'removing', 'removed')`;
+
+const REASONS: Readonly<Record<string, string>> = {
+  'ran-out': 'the agency has not renewed its armed lease',
+  degraded: 'production runs without the metro site',
+  'answered-not-armed': 'production is not armed',
+};
+
+/** Writes down what agents answer: reports, leases, news. */
+@Injectable()
+export class PulseAnswers {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly leases: ArmedLeases,
+    private readonly outbox: SiteOutbox,
+  ) {}
+
+  /** An answer that comes late is worth less: the lease counts from the moment before the pulse was sent. */
+  async record(pulse: PreparedPulse, answer: PulseAnswer): Promise<void> {
+    const answers = new Map(answer.workloads.map((one) => [one.workloadId, one]));
+    await this.work.run(async (tx) => {
+      for (const workload of pulse.workloads) {
+        const said = answers.get(workload.workloadId);
+        if (!said) continue;
+        if (!(await this.report(tx, workload, said))) continue;
+        if (workload.role === 'metro') await this.lease(tx, workload, said, pulse.preparedAt);
+        await this.news(tx, workload, said);
+      }
+    });
+  }
+
+  /** Tells the control plane of leases that are over: a silent agent answers no pulse that could do it. */
+  async tellEndedLeases(): Promise<void> {
+    await this.work.run(async (tx) => {
+      const ended = await tx.query<{ workload_id: string; tenant_id: string; why: string; lsn: string | null }>(
+        `UPDATE armed_lease l SET told_armed = false FROM standby s
+          WHERE l.workload_id = s.workload_id AND l.told_armed
+            AND (l.armed_until IS NULL OR l.armed_until <= clock_timestamp() OR l.epoch <> s.epoch)
+          RETURNING l.workload_id, s.tenant_id, coalesce(l.ended_because, 'ran-out') AS why,
+                    l.disarmed_at_lsn::text AS lsn`,
+      );
+      for (const { workload_id: workloadId, tenant_id: tenantId, why, lsn } of ended) {
+        const reason = REASONS[why] ?? why;
+        await this.outbox.emit(tx, armingChanged, { tenantId }, { workloadId, armed: false, sinceLsn: lsn, reason });
+      }
+    });
+  }
+
+  /** False when the workload is no longer here. */
+  private async report(tx: SiteTransaction, { workloadId }: PulsedWorkload, said: PulseWorkload): Promise<boolean> {
+    const written = await tx.execute(
+      `INSERT INTO source_report (workload_id, received_at, lsn, report)
+       SELECT workload_id, clock_timestamp(), $2, $3 FROM standby WHERE workload_id = $1
+       ON CONFLICT (workload_id) DO UPDATE
+         SET received_at = excluded.received_at, report = excluded.report,
+             -- What the server had last is still worth knowing once it is down.
+             lsn = coalesce(excluded.lsn, source_report.lsn)`,
+      [workloadId, said.lsn, JSON.stringify(said)],
+    );
+    return written > 0;
+  }
+
+  private async lease(tx: SiteTransaction, pulsed: PulsedWorkload, said: PulseWorkload, preparedAt: string) {
+    if (said.armed) {
+      if (!pulsed.granted) await this.extend(tx, pulsed, said, preparedAt);
+    } else if (said.degraded) {
+      await this.cut(tx, pulsed, said.degraded.secondsLeft + LEASE_MARGIN_SECONDS);
+    } else if (said.reachable) {
+      await tx.execute(
+        `UPDATE armed_lease SET ended_because = 'answered-not-armed'
+          WHERE workload_id = $1 AND epoch = $2 AND coalesce(ended_because, 'ran-out') = 'ran-out'`,
+        [pulsed.workloadId, pulsed.epoch],
+      );
+    }
+    await this.disarmRequest(tx, pulsed, said);
+  }
+
+  /** Only for an answer to a pulse that granted nothing: before it answers "armed", an agent drops what it was granted. */
+  private async extend(tx: SiteTransaction, pulsed: PulsedWorkload, said: PulseWorkload, preparedAt: string) {
+    await tx.execute(
+      `INSERT INTO armed_lease (workload_id, epoch) SELECT workload_id, epoch FROM standby WHERE workload_id = $1
+       ON CONFLICT (workload_id) DO UPDATE
+         SET epoch = excluded.epoch, armed_until = NULL, armed_since = NULL, ended_because = NULL, told_armed = false
+         WHERE armed_lease.epoch < excluded.epoch`,
+      [pulsed.workloadId],
+    );
+    const [extended] = await tx.query<{ told: boolean }>(
+      `UPDATE armed_lease l
+          SET armed_since = CASE WHEN l.armed_until > clock_timestamp() THEN l.armed_since ELSE clock_timestamp() END,
+              armed_until = greatest(l.armed_until, $3::timestamptz + make_interval(secs => $5)),
+              ended_because = NULL, told_armed = true, disarm_request_id = NULL, disarm_by = NULL, disarmed_at = NULL,
+              disarmed_at_lsn = NULL, disarm_expires_at = NULL, degrade_lease_seconds = NULL, degrade_until = NULL,
+              rearm = false, grant_over = false
+         FROM (SELECT workload_id, told_armed AS told FROM armed_lease WHERE workload_id = $1 FOR UPDATE) before,
+              standby s
+        WHERE l.workload_id = $1 AND s.workload_id = $1 AND NOT l.refused AND l.epoch = $2 AND s.epoch = $2
+          AND $3::timestamptz + make_interval(secs => $5) > clock_timestamp()
+          AND l.disarm_request_id IS NOT DISTINCT FROM $4::uuid AND s.role = 'metro' AND s.state NOT IN ${PAST_LEASES}
+        RETURNING before.told`,
+      [pulsed.workloadId, pulsed.epoch, preparedAt, pulsed.disarmId, LEASE_SECONDS],
+    );
+    if (extended?.told !== false) return;
+    const { workloadId, tenantId } = pulsed;
+    const reason = 'every acknowledged write is at the metro site';
+    await this.outbox.emit(tx, armingChanged, { tenantId }, { workloadId, armed: true, sinceLsn: said.lsn, reason });
+  }
+
+  /** The agent says that a degrade receiver runs: whatever this site believed is over at once. */
+  private async cut(tx: SiteTransaction, { workloadId, epoch }: PulsedWorkload, secondsLeft: number): Promise<void> {
+    await tx.execute(
+      `UPDATE armed_lease
+          SET armed_until = least(armed_until, clock_timestamp()), ended_because = 'degraded',
+              degrade_until = greatest(degrade_until, clock_timestamp() + make_interval(secs => $3))
+        WHERE workload_id = $1 AND epoch = $2`,
+      [workloadId, epoch, secondsLeft],
+    );
+  }
+
+  private async disarmRequest(tx: SiteTransaction, pulsed: PulsedWorkload, said: PulseWorkload): Promise<void> {
+    const { workloadId, disarmId } = pulsed;
+    const asked = said.disarmRequest;
+    if (asked) {
+      // Strict never degrades on the agent's own request, and a person's grant is not replaced by it.
+      if (pulsed.mode !== 'available' || (disarmId !== null && pulsed.disarmBy === 'person')) return;
+      await this.leases.recordDisarm(tx, { workloadId, ...asked, leaseSeconds: null, by: 'agent' });
+    } else if (disarmId !== null && pulsed.granted && !said.degraded) {
+      await tx.execute(
+        `UPDATE armed_lease SET grant_over = true
+          WHERE workload_id = $1 AND disarm_request_id = $2 AND disarm_by = 'agent' AND NOT grant_over`,
+        [workloadId, disarmId],
+      );
+    }
+  }
+
+  private async news(
+    tx: SiteTransaction,
+    pulsed: PulsedWorkload,
+    { fenced, divergence }: PulseWorkload,
+  ): Promise<void> {
+    const { workloadId } = pulsed;
+    if (fenced) {
+      const payload = { workloadId, epoch: fenced.epoch, at: fenced.at, evidence: fenced.evidence };
+      await this.once(tx, pulsed, oldPrimaryFenced, fenced.epoch, '', payload);
+    }
+    if (divergence && divergence.workloadId === workloadId) {
+      const hash = createHash('sha256').update(JSON.stringify(divergence)).digest('hex');
+      await this.once(tx, pulsed, divergenceFound, divergence.epoch, hash, divergence);
+    }
+  }
+
+  private async once<P>(
+    tx: SiteTransaction,
+    { workloadId, tenantId }: PulsedWorkload,
+    contract: ResultContract<P>,
+    epoch: number,
+    hash: string,
+    payload: P,
+  ): Promise<void> {
+    const fresh = await tx.execute(
+      `INSERT INTO source_news (workload_id, kind, epoch, content_hash) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+      [workloadId, contract.kind, epoch, hash],
+    );
+    if (fresh > 0) await this.outbox.emit(tx, contract, { tenantId }, payload);
+  }
+}

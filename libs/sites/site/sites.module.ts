@@ -1,0 +1,83 @@
+import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { DiscoveryModule } from '@nestjs/core';
+import type { OrderContract } from '#contracts/sites';
+import { admitAgentOrder, revokeAgentOrder } from '#contracts/sites';
+import { AdmitAgentHandler, RevokeAgentHandler } from './agents/agent-admission.js';
+import { AgentCommands } from './agents/agent-commands.js';
+import { LinkedAgentCommands } from './agents/linked-agent-commands.js';
+import { LinkedAgents } from './agents/linked-agents.js';
+import type { SiteDriver } from './driver/index.js';
+import { CarryOutOrderHandler, SweepOrdersHandler } from './orders/carry-out.js';
+import { OrderClaims } from './orders/order-claims.js';
+import { ORDER_CONTRACTS, OrderHandlers } from './orders/order-handlers.js';
+import { ORDER_PUBLIC_KEY, OrderIntake } from './orders/order-intake.js';
+import { carryOutOrderJob, sweepOrdersJob } from './orders/orders.jobs.js';
+import { OutboxReader, SITE_DATABASE_URL } from './outbox/outbox-reader.js';
+import { PruneOutboxHandler, pruneOutboxJob } from './outbox/outbox-retention.js';
+import { SiteOutbox } from './outbox/site-outbox.js';
+import { SiteSnapshots } from './outbox/site-snapshots.js';
+import { SITE_DRIVER, SnapshotSources } from './outbox/snapshot-sources.js';
+import { LinkedPeerSites } from './peers/linked-peer-sites.js';
+import { PeerCommandServer } from './peers/peer-commands.js';
+import { PeerSites } from './peers/peer-sites.js';
+import { SiteSettings, type SiteSettingsValues } from './site-settings.js';
+
+export interface SitesModuleOptions {
+  readonly settings: SiteSettingsValues;
+  readonly databaseUrl: string;
+  /** PEM (SPKI) of the control plane's Ed25519 key. */
+  readonly orderPublicKey: string;
+  readonly driver: SiteDriver;
+  /** The orders of the domains above this library, all of which must have a handler. */
+  readonly orders: readonly OrderContract<never>[];
+}
+
+/** The jobs that a site process runs for this library. */
+export const SITES_JOBS = [carryOutOrderJob, sweepOrdersJob, pruneOutboxJob] as const;
+
+/** The site process's share: orders in, results out, agents and peers through the link. */
+@Global()
+@Module({})
+export class SitesModule {
+  static forProcess(options: SitesModuleOptions): DynamicModule {
+    return {
+      module: SitesModule,
+      imports: [DiscoveryModule],
+      providers: [
+        { provide: SiteSettings, useValue: new SiteSettings(options.settings) },
+        { provide: SITE_DRIVER, useValue: options.driver },
+        { provide: SITE_DATABASE_URL, useValue: options.databaseUrl },
+        { provide: ORDER_PUBLIC_KEY, useValue: options.orderPublicKey },
+        { provide: ORDER_CONTRACTS, useValue: [admitAgentOrder, revokeAgentOrder, ...options.orders] },
+        { provide: AgentCommands, useClass: LinkedAgentCommands },
+        { provide: PeerSites, useClass: LinkedPeerSites },
+        LinkedAgents,
+        OrderHandlers,
+        OrderIntake,
+        OrderClaims,
+        CarryOutOrderHandler,
+        SweepOrdersHandler,
+        AdmitAgentHandler,
+        RevokeAgentHandler,
+        SiteOutbox,
+        OutboxReader,
+        PruneOutboxHandler,
+        SnapshotSources,
+        SiteSnapshots,
+        PeerCommandServer,
+      ],
+      exports: [
+        SiteSettings,
+        SITE_DRIVER,
+        AgentCommands,
+        PeerSites,
+        LinkedAgents,
+        OrderIntake,
+        SiteOutbox,
+        OutboxReader,
+        SnapshotSources,
+        SiteSnapshots,
+      ],
+    };
+  }
+}

@@ -1,0 +1,65 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/** Orders one after another by workload, results numbered in the order they became visible, and what the link keeps. */
+export class SitePlumbing1790000000002 implements MigrationInterface {
+  name = 'SitePlumbing1790000000002';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      ALTER TABLE site_order
+        ADD COLUMN work_key text NOT NULL DEFAULT '',
+        ADD COLUMN content_hash text NOT NULL DEFAULT '',
+        ADD COLUMN next_attempt_at timestamptz,
+        ADD COLUMN claimed_by uuid,
+        ADD COLUMN claimed_until timestamptz;
+      CREATE INDEX site_order_open_by_key ON site_order (work_key, number) WHERE state = 'received';
+
+      -- Identity values are taken before the commit, so a reader that follows them would skip a slower transaction's
+      -- row. The reader numbers rows itself, once it sees them.
+      ALTER TABLE site_result RENAME COLUMN seq TO written;
+      ALTER TABLE site_result ADD COLUMN seq bigint UNIQUE;
+      CREATE INDEX site_result_unnumbered ON site_result (written) WHERE seq IS NULL;
+      CREATE TABLE site_outbox (
+        one boolean PRIMARY KEY DEFAULT true CHECK (one),
+        last_seq bigint NOT NULL DEFAULT 0,
+        acknowledged_seq bigint NOT NULL DEFAULT 0,
+        acknowledged_at timestamptz
+      );
+      INSERT INTO site_outbox DEFAULT VALUES;
+
+      ALTER TABLE standby ADD COLUMN follow text NOT NULL DEFAULT 'agency' CHECK (follow IN ('agency', 'peer'));
+      CREATE UNIQUE INDEX standby_forward_port ON standby (forward_port);
+      CREATE INDEX standby_agent ON standby (agent_id);
+
+      -- What the control plane was last told of each workload's arming, so that it hears of every change once.
+      ALTER TABLE armed_lease
+        ADD COLUMN told_armed boolean NOT NULL DEFAULT false,
+        ADD COLUMN ended_because text CHECK (ended_because IN ('ran-out', 'disarmed', 'degraded', 'answered-not-armed')),
+        ADD COLUMN disarm_by text CHECK (disarm_by IN ('agent', 'person')),
+        ADD COLUMN disarm_expires_at timestamptz,
+        ADD COLUMN grant_over boolean NOT NULL DEFAULT false;
+      CREATE TABLE source_news (
+        workload_id uuid NOT NULL REFERENCES standby ON DELETE CASCADE,
+        kind text NOT NULL,
+        epoch integer NOT NULL,
+        content_hash text NOT NULL,
+        at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (workload_id, kind, epoch, content_hash)
+      );
+    `);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      DROP TABLE source_news, site_outbox;
+      ALTER TABLE armed_lease DROP COLUMN told_armed, DROP COLUMN ended_because, DROP COLUMN disarm_by,
+        DROP COLUMN disarm_expires_at, DROP COLUMN grant_over;
+      DROP INDEX standby_agent, standby_forward_port;
+      ALTER TABLE standby DROP COLUMN follow;
+      ALTER TABLE site_result DROP COLUMN seq;
+      ALTER TABLE site_result RENAME COLUMN written TO seq;
+      ALTER TABLE site_order DROP COLUMN work_key, DROP COLUMN content_hash, DROP COLUMN next_attempt_at,
+        DROP COLUMN claimed_by, DROP COLUMN claimed_until;
+    `);
+  }
+}
