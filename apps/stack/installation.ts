@@ -28,7 +28,6 @@ const record = z.strictObject({
     siteMetro: z.string(),
     siteRegional: z.string(),
     staffPassword: z.string(),
-    session: z.string(),
   }),
   /** Set once the sites have been registered and the first administrator made. */
   complete: z.boolean(),
@@ -75,7 +74,6 @@ async function newRecord(): Promise<InstallationRecord> {
       siteMetro: secret(),
       siteRegional: secret(),
       staffPassword: secret(),
-      session: secret(),
     },
     complete: false,
   };

@@ -1,0 +1,197 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import {
+  connect,
+  findPostgres,
+  freePort,
+  ownedDirectory,
+  type PostgresClient,
+  PostgresServer,
+  runTool,
+  withClient,
+} from '#libs/platform/postgres';
+import { type ProcessTable } from '../process-table.js';
+import { SupervisedProcess } from '../supervisor.js';
+import { LEDGER_TABLE } from './acknowledged-writer.js';
+
+const AGENT = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
+export const DATABASE = 'permits';
+export const CLERK = 'permits_desk';
+export const WORKLOAD = 'permits';
+
+export interface AgencyMachineOptions {
+  readonly directory: string;
+  /** Short: a Unix socket's path has some 100 characters at most. */
+  readonly socketDirectory: string;
+  readonly processes: ProcessTable;
+  /** Scale of pgbench's tables, 15 MB each. */
+  readonly scale?: number;
+}
+
+interface MachineRecord {
+  readonly port: number;
+  readonly adminPassword: string;
+  readonly clerkPassword: string;
+}
+
+/**
+ * The server room of a small town: a PostgreSQL server with a permits database, and a Mainstay agent beside it. Real
+ * processes that share nothing with Mainstay but the loopback interface.
+ */
+export class AgencyMachine {
+  private constructor(
+    private readonly options: AgencyMachineOptions,
+    readonly record: MachineRecord,
+    readonly server: PostgresServer,
+    readonly agent: SupervisedProcess,
+  ) {}
+
+  static async at(options: AgencyMachineOptions): Promise<AgencyMachine> {
+    await mkdir(options.directory, { recursive: true });
+    await chmod(options.directory, 0o711);
+    await ownedDirectory(path.join(options.directory, 'postgres'));
+    const record = await machineRecord(path.join(options.directory, 'machine.json'));
+    const server = await PostgresServer.at(await findPostgres(), path.join(options.directory, 'postgres', 'data'));
+    const agent = new SupervisedProcess(
+      {
+        name: `agent ${path.basename(options.directory)}`,
+        entry: AGENT,
+        arguments: ['run', '--config', path.join(options.directory, 'agent')],
+        environment: { NODE_NO_WARNINGS: '1', NODE_ENV: 'production' },
+        ready: () => Promise.resolve(true),
+      },
+      path.join(options.directory, 'logs'),
+      options.processes,
+    );
+    return new AgencyMachine(options, record, server, agent);
+  }
+
+  get port(): number {
+    return this.record.port;
+  }
+
+  get stateDirectory(): string {
+    return path.join(this.options.directory, 'agent');
+  }
+
+  /** Makes the server with its permits database the first time, and starts it. */
+  async startServer(): Promise<void> {
+    await this.server.initialise({ superuser: 'postgres', password: this.record.adminPassword });
+    await ownedDirectory(this.options.socketDirectory);
+    await this.server.start({
+      port: this.record.port,
+      socketDirectory: this.options.socketDirectory,
+      logFile: path.join(this.options.directory, 'postgres', 'log'),
+      options: { listen_addresses: '127.0.0.1', shared_buffers: '64MB' },
+    });
+  }
+
+  /** The permits desk's tables and its role, and pgbench's tables beside them. */
+  async fill(): Promise<void> {
+    await withClient(this.admin('postgres'), async (client) => {
+      const { rowCount } = await client.query('SELECT FROM pg_database WHERE datname = $1', [DATABASE]);
+      if (rowCount) return;
+      await client.query(`CREATE ROLE ${CLERK} LOGIN PASSWORD '${this.record.clerkPassword}'`);
+      await client.query(`CREATE DATABASE ${DATABASE} OWNER ${CLERK}`);
+    });
+    const bench = path.join(this.server.installation.binDirectory, 'pgbench');
+    await withClient(this.clerk(), async (client) => {
+      await client.query(LEDGER_TABLE);
+      await client.query(`CREATE TABLE IF NOT EXISTS permit (
+        number integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY, applicant text NOT NULL, kind text NOT NULL,
+        filed_on date NOT NULL DEFAULT current_date)`);
+      await client.query(`INSERT INTO permit (applicant, kind)
+        SELECT 'Applicant ' || n, (ARRAY['building','electrical','septic','right of way'])[1 + n % 4]
+          FROM generate_series(1, 500) n WHERE NOT EXISTS (SELECT FROM permit)`);
+      const { rows } = await client.query<{ made: boolean }>(`SELECT to_regclass('pgbench_accounts') IS NOT NULL AS made`);
+      if (rows[0]?.made) return;
+      await runTool(bench, ['-i', '-q', '-s', String(this.options.scale ?? 2), ...this.clerkArguments()], {
+        env: { PGPASSWORD: this.record.clerkPassword },
+      });
+    });
+  }
+
+  /** Writes agent.json and enrols the agent with a one-time token; its key is made here and stays here. */
+  async enrol(token: string, controlUrl: string): Promise<void> {
+    await mkdir(this.stateDirectory, { recursive: true, mode: 0o700 });
+    const passwordFile = path.join(this.stateDirectory, 'postgres.password');
+    await writeFile(passwordFile, this.record.adminPassword, { mode: 0o600 });
+    const workload = {
+      name: WORKLOAD,
+      port: this.record.port,
+      user: 'postgres',
+      passwordFile,
+      dataDirectory: this.server.directory,
+    };
+    await writeFile(path.join(this.stateDirectory, 'agent.json'), `${JSON.stringify({ workloads: [workload] }, null, 2)}\n`);
+    await this.runAgent(['enroll', '--token', token, '--control-url', controlUrl]);
+  }
+
+  /** Runs one of the agent's commands and returns what it prints. */
+  async runAgent(args: readonly string[]): Promise<string> {
+    const { stdout } = await runTool(process.execPath, [AGENT, ...args, '--config', this.stateDirectory], {
+      timeoutMs: 60_000,
+    });
+    return stdout;
+  }
+
+  admin(database: string): Parameters<typeof connect>[0] {
+    return this.connection('postgres', this.record.adminPassword, database);
+  }
+
+  clerk(port = this.record.port): Parameters<typeof connect>[0] {
+    return { ...this.connection(CLERK, this.record.clerkPassword, DATABASE), port };
+  }
+
+  /** pgbench's arguments for this server as the clerk. */
+  clerkArguments(port = this.record.port): string[] {
+    return ['-h', '127.0.0.1', '-p', String(port), '-U', CLERK, DATABASE];
+  }
+
+  connectAdmin(): Promise<PostgresClient> {
+    return connect(this.admin(DATABASE));
+  }
+
+  private connection(user: string, password: string, database: string): Parameters<typeof connect>[0] {
+    return { host: '127.0.0.1', port: this.record.port, user, password, database, applicationName: 'permits desk' };
+  }
+
+  /** The building floods: server and agent are gone in the same moment, and nothing is written any more. */
+  async destroy(): Promise<void> {
+    const agentGone = this.killAgent();
+    await this.server.kill9();
+    await agentGone;
+  }
+
+  private async killAgent(): Promise<void> {
+    await this.agent.stop(0);
+    await killProcessesOf(this.stateDirectory);
+  }
+
+  async stop(): Promise<void> {
+    await this.agent.stop();
+    await killProcessesOf(this.stateDirectory);
+    await this.server.stop('fast').catch(() => this.server.stop('immediate'));
+  }
+}
+
+async function machineRecord(file: string): Promise<MachineRecord> {
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  if (text !== undefined) return JSON.parse(text) as MachineRecord;
+  const password = (): string => randomBytes(18).toString('base64url');
+  const record = { port: await freePort(), adminPassword: password(), clerkPassword: password() };
+  await writeFile(file, JSON.stringify(record), { mode: 0o600 });
+  return record;
+}
+
+/** Kills what the agent started and left running on purpose (its tunnel), found by its folder in the command line. */
+async function killProcessesOf(stateDirectory: string): Promise<void> {
+  for (const name of await readdir('/proc').catch(() => [] as string[])) {
+    if (!/^\d+$/.test(name)) continue;
+    const line = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+    if (!line.includes(stateDirectory) || Number(name) === process.pid) continue;
+    process.kill(Number(name), 'SIGKILL');
+  }
+}
