@@ -1,0 +1,168 @@
+import { randomUUID } from 'node:crypto';
+import { LEASE_SECONDS, type ProtectionMode, type PulseRequest } from '#contracts/replication';
+import type { Sender } from './sample.js';
+import { ArmedPromise } from './promise.js';
+
+/** From here on the metro counts as stalled. With a look each second, that is known within ten. */
+export const STALL_MS = 8_000;
+/** A metro that has come back and stops again gets less patience while production runs without it. */
+const RELAPSE_MS = 3_000;
+/** Without a pulse for so long, the metro is unreachable. */
+const SILENCE_MS = 3_500;
+
+type PulseEntry = PulseRequest['workloads'][number];
+
+interface Grant {
+  readonly requestId: string;
+  readonly from: 'metro' | 'other-site' | 'self';
+  /** The metro's walsender at the time: another one, in order, uses the grant up. */
+  readonly metroPid: number | null;
+  until: number;
+}
+
+export interface DegradeInput {
+  /** Monotonic milliseconds. */
+  readonly now: number;
+  readonly mode: ProtectionMode;
+  readonly lsn: string;
+  /** From the stall watch. */
+  readonly stalledMs: number;
+  readonly metro: Sender | undefined;
+  /** The metro acknowledges, and has flushed everything that was acknowledged without it. */
+  readonly metroInOrder: boolean;
+  /** The settings are ours and the server is a primary: otherwise a receiver would change nothing. */
+  readonly applicable: boolean;
+}
+
+export interface DegradeDecision {
+  /** For how many milliseconds from now the receiver may run; null: it must not. */
+  readonly receiverForMs: number | null;
+  /** A frozen walsender of the metro's keeps its place as the synchronous one: end it, or the receiver is of no use. */
+  readonly endMetroSender: boolean;
+  readonly stalled: boolean;
+}
+
+/**
+ * Decides when production may go on without the metro (design.md, decision 6). Strict: only with a grant. Available: it
+ * asks the metro, and goes on alone once the metro is unreachable and no promise binds. Every grant ends by itself.
+ */
+export class DegradeControl {
+  private readonly promise: ArmedPromise;
+  private grant: Grant | null = null;
+  private asked: { requestId: string; lsn: string; reason: string } | null = null;
+  private refused = false;
+  private metroHeardAt: number | undefined;
+  private readonly seen = new Set<string>();
+  private readonly usedUp = new Set<string>();
+  private degradedSince: Date | null = null;
+
+  constructor(
+    now: number,
+    private readonly clock: () => Date,
+  ) {
+    this.promise = new ArmedPromise(now);
+  }
+
+  get request(): { requestId: string; lsn: string; reason: string } | null {
+    return this.asked;
+  }
+
+  get granted(): boolean {
+    return this.grant !== null;
+  }
+
+  /** Since when production runs on a grant, and for how many more seconds. */
+  degraded(now: number): { since: string; secondsLeft: number } | null {
+    if (!this.grant || !this.degradedSince) return null;
+    const secondsLeft = Math.max(0, Math.round((this.grant.until - now) / 100) / 10);
+    return { since: this.degradedSince.toISOString(), secondsLeft };
+  }
+
+  /** What the metro site says: its word overrides a promise, since it no longer believes what was promised. */
+  hearMetro(entry: PulseEntry, metro: Sender | undefined, now: number): void {
+    this.metroHeardAt = now;
+    this.refused = entry.refuseLease;
+    if (entry.refuseLease || entry.rearm) {
+      this.end();
+      return;
+    }
+    if (entry.disarmed) this.accept('metro', entry.disarmed, metro, now);
+    // The metro no longer stands by its record, so nobody may go on because of it.
+    else if (this.grant?.from === 'metro') this.end();
+  }
+
+  /** The other site may pass on a grant of the control plane's, once the metro can no longer believe anything. */
+  hearOther(entry: PulseEntry, metro: Sender | undefined, now: number): void {
+    if (entry.refuseLease) {
+      this.refused = true;
+      this.end();
+      return;
+    }
+    const silent = !this.metroReachable(now) && !this.promise.bindsAt(now);
+    if (entry.disarmed && silent && !this.refused) this.accept('other-site', entry.disarmed, metro, now);
+  }
+
+  decide(input: DegradeInput): DegradeDecision {
+    const { now, metro } = input;
+    const stalled = input.stalledMs >= STALL_MS;
+    if (this.grant && this.grant.from !== 'self' && now >= this.grant.until) this.grant = null;
+    if (this.grant && input.metroInOrder && metro && metro.pid !== this.grant.metroPid) this.end();
+    if (!input.applicable) this.end();
+    else if (input.mode === 'available') this.decideAvailable(input, stalled);
+    else if (this.grant?.from === 'self') this.end();
+    if (!this.grant) {
+      this.degradedSince = null;
+      return { receiverForMs: null, endMetroSender: false, stalled };
+    }
+    this.degradedSince ??= this.clock();
+    const frozen = metro?.state === 'streaming' && input.stalledMs >= RELAPSE_MS;
+    return { receiverForMs: this.grant.until - now, endMetroSender: frozen, stalled };
+  }
+
+  /** To be called before "armed" is answered: from now on what was granted before is worth nothing. */
+  promiseArmed(now: number): void {
+    for (const id of this.seen) this.usedUp.add(id);
+    this.seen.clear();
+    this.promise.give(now);
+  }
+
+  metroReachable(now: number): boolean {
+    return this.metroHeardAt !== undefined && now - this.metroHeardAt < SILENCE_MS;
+  }
+
+  /** Ends whatever is granted or asked for. */
+  end(): void {
+    if (this.grant) this.usedUp.add(this.grant.requestId);
+    this.grant = null;
+    this.asked = null;
+  }
+
+  private decideAvailable(input: DegradeInput, stalled: boolean): void {
+    const { now } = input;
+    if (!stalled && !this.grant) {
+      this.asked = null;
+      return;
+    }
+    if (this.refused) return;
+    const reason = input.metro ? 'the metro site has stopped acknowledging' : 'the metro site does not stream';
+    this.asked ??= { requestId: randomUUID(), lsn: input.lsn, reason };
+    if (this.grant && this.grant.from !== 'self') return;
+    if (this.grant || (!this.metroReachable(now) && !this.promise.bindsAt(now))) {
+      const metroPid = this.grant ? this.grant.metroPid : (input.metro?.pid ?? null);
+      this.grant = { requestId: this.asked.requestId, from: 'self', metroPid, until: now + LEASE_SECONDS * 1_000 };
+    }
+  }
+
+  private accept(
+    from: 'metro' | 'other-site',
+    disarmed: NonNullable<PulseEntry['disarmed']>,
+    metro: Sender | undefined,
+    now: number,
+  ): void {
+    const { requestId, leaseSeconds } = disarmed;
+    this.seen.add(requestId);
+    if (this.usedUp.has(requestId)) return;
+    const metroPid = this.grant?.requestId === requestId ? this.grant.metroPid : (metro?.pid ?? null);
+    this.grant = { requestId, from, metroPid, until: now + leaseSeconds * 1_000 };
+  }
+}

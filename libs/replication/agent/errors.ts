@@ -1,0 +1,29 @@
+import { DomainError, errorText, type DomainErrorOptions } from '#libs/platform/errors';
+
+/** The agency's server does not answer, or not in time. Safe to repeat. */
+export class WorkloadUnreachableError extends DomainError {
+  constructor(name: string, cause: unknown) {
+    super('unavailable', 'workload.unreachable', `The PostgreSQL server of "${name}" does not answer the agent.`, {
+      detail: errorText(cause),
+      cause,
+    });
+  }
+}
+
+/** A site asked for something that the agent's configuration does not list. */
+export class WorkloadNotListedError extends DomainError {
+  constructor(name: string) {
+    super(
+      'not-found',
+      'workload.not-listed',
+      `The agent's configuration does not list a workload "${name}". Add it to agent.json on the agency's server, or correct the name.`,
+    );
+  }
+}
+
+/** The agency's server is not in the state that the command needs; the message says what to do. */
+export class ReplicationRefusedError extends DomainError {
+  constructor(code: string, message: string, options: DomainErrorOptions = {}) {
+    super('precondition', `replication.${code}`, message, options);
+  }
+}

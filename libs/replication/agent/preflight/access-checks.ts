@@ -1,0 +1,79 @@
+import { BlockList, isIPv4, isIPv6 } from 'node:net';
+import type { Finding, ReplicationNames } from '#contracts/replication';
+import type { PostgresWorkload } from '#libs/sites/agent';
+import { withPrefix } from '../server-facts.js';
+import { blocker, warning } from './finding.js';
+import { valueOf, type HbaLine, type ServerLook } from './server-look.js';
+
+/** Methods by which a role of ours with a SCRAM password gets in. */
+const PASSES = new Set(['scram-sha-256', 'password', 'md5', 'trust']);
+
+/** Does pg_hba.conf let the sites' roles in for replication, by TCP from this machine? */
+export function checkAccess(look: ServerLook, workload: PostgresWorkload, names: ReplicationNames | null): Finding[] {
+  const { hbaLines } = look;
+  if (hbaLines === null) return [];
+  const findings: Finding[] = hbaLines
+    .filter(({ error }) => error !== null)
+    .map(({ line, error }) =>
+      warning(
+        'hba.faulty',
+        `pg_hba.conf, line ${line}: ${error}.`,
+        'Mend the line; the server keeps the old rules until then.',
+      ),
+    );
+  const address = loopback(workload.host);
+  const line = `host replication all ${address}/${isIPv6(address) ? 128 : 32} scram-sha-256`;
+  const roles = names ? [names.metroRole, names.regionalRole] : ['mainstay_role_to_be_made'];
+  for (const role of roles) {
+    const match = hbaLines.find((each) => matches(each, look, role, address));
+    if (match && PASSES.has(match.method)) continue;
+    const why = match
+      ? `line ${match.line} of pg_hba.conf refuses it (${match.method})`
+      : 'no line of pg_hba.conf is about it';
+    findings.push(
+      blocker(
+        'hba.no-replication',
+        `The server would not let a site in for replication from ${address}: ${why}.`,
+        `Add this line to pg_hba.conf${match ? `, above line ${match.line}` : ''}, and reload: ${line}`,
+      ),
+    );
+    break;
+  }
+  if (!(valueOf(look, 'listen_addresses') ?? '').trim()) {
+    findings.push(
+      blocker(
+        'server.no-tcp',
+        'The server listens on no TCP address (listen_addresses is empty), by which the agent passes the sites on.',
+        "ALTER SYSTEM SET listen_addresses = 'localhost'; and restart. Nothing outside this machine can reach that.",
+      ),
+    );
+  }
+  return findings;
+}
+
+function loopback(host: string): string {
+  if (isIPv4(host) || isIPv6(host)) return host;
+  return '127.0.0.1';
+}
+
+/** The first line that fits decides (PostgreSQL's docs, "The pg_hba.conf File"). */
+function matches(rule: HbaLine, look: ServerLook, role: string, address: string): boolean {
+  if (rule.error !== null || !rule.database.includes('replication')) return false;
+  if (rule.type === 'local') return false;
+  if (rule.type === 'hostssl' && valueOf(look, 'ssl') !== 'on') return false;
+  if (rule.type === 'hostnossl' && valueOf(look, 'ssl') === 'on') return false;
+  return rule.user.some((user) => user === 'all' || user === role) && covers(rule, address);
+}
+
+function covers(rule: HbaLine, address: string): boolean {
+  if (rule.address === null) return false;
+  if (['all', 'samehost', 'samenet'].includes(rule.address)) return true;
+  if (rule.address === 'localhost') return true;
+  const network = withPrefix(rule.address, rule.netmask)?.split('/');
+  const [base = '', prefix = ''] = network ?? [];
+  const family = isIPv6(base) ? 'ipv6' : 'ipv4';
+  if ((!isIPv4(base) && !isIPv6(base)) || (family === 'ipv6') !== isIPv6(address)) return false;
+  const list = new BlockList();
+  list.addSubnet(base, Number(prefix), family);
+  return list.check(address, family);
+}

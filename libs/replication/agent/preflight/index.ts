@@ -1,0 +1,1 @@
+export { runPreflight, surveil, type Baseline, type PreflightQuestion } from './preflight.js';

@@ -1,0 +1,284 @@
+import { z } from 'zod';
+import {
+  protectionMode,
+  replicationNames,
+  type Alarm,
+  type PulseRequest,
+  type PulseWorkload,
+} from '#contracts/replication';
+import type { Clock } from '#libs/platform/clock';
+import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
+import { ALARMS } from './alarms.js';
+import { ArmedFloor, judgeArming, StallWatch, type Arming } from './armed.js';
+import type { KeptConnection } from './connection.js';
+import { DegradeControl } from './degrade-control.js';
+import type { DegradeReceiver } from './degrade-receiver.js';
+import { isOurs, Sampler, type Sample } from './sample.js';
+
+export type PulseEntry = PulseRequest['workloads'][number];
+
+/** What must be known of a protection when no site can be asked. */
+export const protectionRecord = z.strictObject({
+  workloadId: z.uuid(),
+  mode: protectionMode,
+  names: replicationNames,
+});
+export type ProtectionRecord = z.infer<typeof protectionRecord>;
+
+/** The fencing of a server whose epoch is over; failover's part of a pulse. */
+export interface Fencing {
+  /** Compares the site's epoch with the server's, and fences the server when the site's is newer. */
+  observe(entry: PulseEntry): Promise<void>;
+  report(): {
+    readonly fenced: PulseWorkload['fenced'];
+    readonly divergence: PulseWorkload['divergence'];
+    readonly alarms: readonly Alarm[];
+  };
+}
+
+export interface ProtectedWorkloadParts {
+  readonly workload: PostgresWorkload;
+  readonly connection: KeptConnection;
+  readonly receiver: (lease: string) => DegradeReceiver;
+  readonly record: DurableValue<ProtectionRecord>;
+  readonly fencing: Fencing;
+  readonly clock: Clock;
+}
+
+const NEARLY_LOST_BYTES = 256 * 1_048_576;
+const TERMINATE_EVERY_MS = 3_000;
+
+interface Verdict {
+  readonly armed: boolean;
+  readonly because: string | null;
+  readonly since: Date | null;
+  readonly alarms: readonly Alarm[];
+}
+
+/**
+ * One workload as the tunnel sees it: answers the sites' pulses and, between them and without them, keeps the degrade
+ * lease. All its decisions are taken without a pause between look and verdict, so that a tick and two pulses at once
+ * cannot contradict each other.
+ */
+export class ProtectedWorkload {
+  readonly name: string;
+  private readonly sampler: Sampler;
+  private readonly stall = new StallWatch();
+  private readonly floor = new ArmedFloor();
+  private readonly returnFloor = new ArmedFloor();
+  private readonly control: DegradeControl;
+  private protection: ProtectionRecord | undefined;
+  private receiver: DegradeReceiver | undefined;
+  private terminatedAt = -Infinity;
+  private lastVerdict: Verdict | undefined;
+  private observed: readonly Alarm[] = [];
+
+  constructor(private readonly parts: ProtectedWorkloadParts) {
+    this.name = parts.workload.name;
+    this.sampler = new Sampler(parts.connection, parts.clock);
+    this.control = new DegradeControl(parts.clock.monotonic(), () => parts.clock.now());
+  }
+
+  /** Reads what the last process knew, and ends what it may have left behind. */
+  async begin(): Promise<void> {
+    this.protection = await this.parts.record.read();
+    if (!this.protection) return;
+    this.receiver = this.parts.receiver(this.protection.names.lease);
+    await this.receiver.endLeftover();
+  }
+
+  /** For `status`: what the last look said, and undefined before the first. */
+  get verdict(): Verdict | undefined {
+    return this.lastVerdict;
+  }
+
+  get protectedAs(): ProtectionRecord | undefined {
+    return this.protection;
+  }
+
+  /** What the agent's continuous preflight has found; goes out with each pulse. */
+  setObserved(alarms: readonly Alarm[]): void {
+    this.observed = alarms;
+  }
+
+  /** Once a second, pulses or none. Never rejects. */
+  async tick(): Promise<void> {
+    if (!this.protection || this.parts.fencing.report().fenced) {
+      await this.receiver?.stop();
+      return;
+    }
+    await this.look(undefined);
+  }
+
+  async pulse(entry: PulseEntry): Promise<PulseWorkload> {
+    await this.remember(entry);
+    await this.parts.fencing.observe(entry);
+    const { fenced, divergence, alarms } = this.parts.fencing.report();
+    const empty = this.answer(entry, undefined, undefined, [...alarms]);
+    if (fenced) {
+      this.control.end();
+      await this.receiver?.stop();
+      return { ...empty, notArmedBecause: 'the server is fenced', fenced, divergence };
+    }
+    const seen = await this.look(entry);
+    // A promotion waits for this answer to be sure that nobody acknowledges alone any more.
+    if (entry.refuseLease) await this.receiver?.stop();
+    if (!seen) {
+      const quiet = entry.rebootUntil !== null && new Date(entry.rebootUntil) > this.parts.clock.now();
+      const unreachable = quiet ? [] : [ALARMS.unreachable(this.name)];
+      return { ...empty, alarms: [...unreachable, ...alarms], divergence };
+    }
+    const answer = this.answer(entry, seen.sample, seen.verdict, [...seen.verdict.alarms, ...alarms, ...this.observed]);
+    // The promise first, the answer afterwards: the metro counts from before both.
+    if (answer.armed) this.control.promiseArmed(this.parts.clock.monotonic());
+    return { ...answer, divergence };
+  }
+
+  /** The protection was removed. */
+  async forget(): Promise<void> {
+    this.control.end();
+    this.protection = undefined;
+    await this.receiver?.stop();
+    this.receiver = undefined;
+    await this.parts.record.clear();
+  }
+
+  async close(): Promise<void> {
+    this.control.end();
+    await this.receiver?.stop();
+    await this.parts.connection.close();
+  }
+
+  /** Stops the receiver at once, before a fence. */
+  async endDegrading(): Promise<void> {
+    this.control.end();
+    await this.receiver?.stop();
+  }
+
+  private async remember(entry: PulseEntry): Promise<void> {
+    const next = { workloadId: entry.workloadId, mode: entry.mode, names: entry.names };
+    if (JSON.stringify(next) === JSON.stringify(this.protection)) return;
+    if (this.protection?.names.lease !== entry.names.lease) {
+      await this.receiver?.stop();
+      this.receiver = this.parts.receiver(entry.names.lease);
+    }
+    this.protection = next;
+    await this.parts.record.write(next);
+  }
+
+  private async look(entry: PulseEntry | undefined): Promise<{ sample: Sample; verdict: Verdict } | undefined> {
+    const sample = await this.sampler.look().catch(() => undefined);
+    if (!sample || !this.protection) {
+      this.floor.reset();
+      this.returnFloor.reset();
+      this.lastVerdict = undefined;
+      if (entry) this.hear(entry, undefined);
+      return undefined;
+    }
+    const arming = judgeArming(sample, this.protection.names);
+    if (entry) this.hear(entry, arming);
+    const verdict = this.judge(sample, arming, this.protection);
+    this.lastVerdict = verdict;
+    return { sample, verdict };
+  }
+
+  private hear(entry: PulseEntry, arming: Arming | undefined): void {
+    const now = this.parts.clock.monotonic();
+    if (entry.role === 'metro') this.control.hearMetro(entry, arming?.metro, now);
+    else this.control.hearOther(entry, arming?.metro, now);
+  }
+
+  private judge(sample: Sample, arming: Arming, protection: ProtectionRecord): Verdict {
+    const { names, mode } = protection;
+    const now = this.parts.clock.monotonic();
+    const date = this.parts.clock.now();
+    const stalledMs = this.stall.observe(sample, arming, names, now);
+    const { metro } = arming;
+    const synchronous = metro?.state === 'streaming' && metro.sync === 'sync' && arming.impostors.length === 0;
+    const returned = this.returnFloor.judge(sample, { ...arming, armed: synchronous }, date);
+    const decision = this.control.decide({
+      now,
+      mode,
+      lsn: sample.lsn,
+      stalledMs,
+      metro,
+      metroInOrder: returned.armed,
+      applicable: !sample.inRecovery && isOurs(sample.synchronousNames, names),
+    });
+    this.apply(decision.receiverForMs);
+    if (decision.endMetroSender && metro && now - this.terminatedAt >= TERMINATE_EVERY_MS) {
+      this.terminatedAt = now;
+      void this.parts.connection
+        .query('SELECT pg_terminate_backend($1)', 2_000, [metro.pid])
+        // Tried again in three seconds.
+        .catch(() => undefined);
+    }
+    const alarms = this.alarms(sample, arming, protection, decision.stalled, decision.receiverForMs !== null);
+    const degrading = decision.receiverForMs !== null || this.receiver?.running === true;
+    // A look from before the receiver ended proves nothing: what it let through may be newer.
+    if (degrading || sample.askedAt < (this.receiver?.quietSince ?? 0)) {
+      this.floor.reset();
+      return { armed: false, because: 'production runs without the metro site', since: null, alarms };
+    }
+    return { ...this.floor.judge(sample, arming, date), alarms };
+  }
+
+  private apply(receiverForMs: number | null): void {
+    const { receiver } = this;
+    if (!receiver) return;
+    if (receiverForMs !== null) void receiver.hold(receiverForMs);
+    else if (receiver.running) void receiver.stop();
+  }
+
+  private alarms(
+    sample: Sample,
+    arming: Arming,
+    { names, mode }: ProtectionRecord,
+    stalled: boolean,
+    mayDegrade: boolean,
+  ): Alarm[] {
+    const alarms: Alarm[] = [];
+    if (sample.inRecovery) alarms.push(ALARMS.recovery());
+    if (stalled) alarms.push(ALARMS.stalled(mode === 'strict'));
+    if (arming.impostors.length > 0) alarms.push(ALARMS.impostor(arming.impostors.map(({ pid }) => pid)));
+    const setting = sample.synchronousNames;
+    if (setting !== '' && !isOurs(setting, names)) alarms.push(ALARMS.namesChanged(setting));
+    const fault = this.receiver?.lastFault;
+    if (mayDegrade && fault && !this.receiver?.running) alarms.push(ALARMS.receiverFailed(fault));
+    for (const slot of sample.slots.filter(({ name }) => name === names.metroSlot || name === names.regionalSlot)) {
+      if (slot.walStatus === 'lost') alarms.push(ALARMS.slotLost(slot.name));
+      else if (slot.safeWalBytes !== null && slot.safeWalBytes < NEARLY_LOST_BYTES) {
+        alarms.push(ALARMS.slotNearlyLost(slot.name, slot.safeWalBytes));
+      }
+    }
+    return alarms;
+  }
+
+  private answer(
+    entry: PulseEntry,
+    sample: Sample | undefined,
+    verdict: Verdict | undefined,
+    alarms: Alarm[],
+  ): PulseWorkload {
+    const now = this.parts.clock.monotonic();
+    const wallClock = this.parts.clock.now().toISOString();
+    return {
+      workloadId: entry.workloadId,
+      reachable: sample !== undefined,
+      lsn: sample?.lsn ?? null,
+      timeline: sample?.timeline ?? null,
+      systemIdentifier: sample?.systemIdentifier ?? null,
+      wallClock,
+      inRecovery: sample?.inRecovery ?? null,
+      armed: verdict?.armed ?? false,
+      armedSince: verdict?.since?.toISOString() ?? null,
+      notArmedBecause: verdict ? verdict.because : 'the server does not answer',
+      disarmRequest: this.control.request,
+      degraded: this.control.degraded(now) ?? (this.receiver?.running ? { since: wallClock, secondsLeft: 0 } : null),
+      fenced: null,
+      divergence: null,
+      slots: (sample?.slots ?? []).map(({ activePid: _activePid, ...slot }) => slot),
+      alarms,
+    };
+  }
+}

@@ -1,0 +1,4 @@
+export * from './configuration.js';
+export * from './durable-file.js';
+export * from './errors.js';
+export * from './state-directory.js';
