@@ -1,1 +1,14 @@
+export * from './claims.js';
+export * from './credentials.js';
+export { StandbyHealths } from './health/health.service.js';
 export * from './link/index.js';
+export { PeerBackups } from './peers/peer-backups.js';
+export { SeedPatience } from './reconciler/seed-sources.js';
+export { applicationOf, slotForOther, slotOf } from './reconciler/stage.js';
+export * from './replication.errors.js';
+export * from './replication.jobs.js';
+export * from './source-reports.js';
+export type { Standby, StandbyChanges } from './standby.row.js';
+export * from './standby.states.js';
+export * from './standbys.module.js';
+export * from './standbys.service.js';

@@ -1,0 +1,68 @@
+import type { Alarm } from '#contracts/replication';
+import type { StandbyPosition } from '#libs/sites/site';
+import { isFresh, type SourceReport } from '../source-reports.js';
+import type { Standby } from '../standby.row.js';
+import { isReceiving } from '../standby.states.js';
+
+/** Behind without moving for so long is a stall; the whole detection stays below 10 s. */
+export const STALL_SECONDS = 6;
+/** What the agency's server still keeps for a slot before it is given up; below this it is said aloud. */
+const SAFE_WAL_BYTES = 256 * 1024 * 1024;
+
+export interface Observed {
+  readonly standby: Standby;
+  readonly report: SourceReport | undefined;
+  readonly position: StandbyPosition | undefined;
+  readonly stalledSeconds: number;
+}
+
+const alarm = (code: string, what: string, remedy: string): Alarm => ({ code, what, remedy });
+
+/** What is wrong with a standby now, each with what to do about it. A planned reboot of the agency's server silences. */
+export function alarmsOf(observed: Observed, now: Date): Alarm[] {
+  const { standby, report } = observed;
+  if (standby.state === 'paused' || standby.state === 'removing' || standby.state === 'primary') return [];
+  if (standby.rebootUntil !== null && standby.rebootUntil > now) return [];
+  const alarms = [...standbyAlarms(observed), ...standby.findings];
+  if (standby.follow === 'agency') alarms.push(...sourceAlarms(standby, report));
+  return alarms.filter((each, index) => alarms.findIndex(({ code }) => code === each.code) === index);
+}
+
+function standbyAlarms({ standby, position, stalledSeconds }: Observed): Alarm[] {
+  const alarms: Alarm[] = [];
+  const [code = '', ...text] = (standby.stateReason ?? '').split(': ');
+  if (standby.stateReason !== null) {
+    alarms.push(alarm(code, text.join(': '), 'The site works on it by itself; look here again in a few minutes.'));
+  }
+  if (isReceiving(standby.state) && position === undefined) {
+    alarms.push(alarm('server-down', 'The standby does not answer.', 'The site starts it again by itself.'));
+  }
+  if (position?.replayPaused) {
+    const what = 'The standby receives but does not replay: it would be out of date, and may refuse to be promoted.';
+    alarms.push(
+      alarm('replay-paused', what, 'The site mends it; if it stays, lower the raised setting at the agency.'),
+    );
+  }
+  if (stalledSeconds >= STALL_SECONDS) {
+    const what = `The stream has stood still for ${Math.floor(stalledSeconds)} s although the source goes on.`;
+    alarms.push(alarm('stream-stalled', what, "Check the line between the agency and the site, and the agent's log."));
+  }
+  return alarms;
+}
+
+function sourceAlarms(standby: Standby, report: SourceReport | undefined): Alarm[] {
+  if (!isFresh(report)) {
+    if (standby.state === 'preparing' && report === undefined) return [];
+    const what = 'The agent is silent: how far the standby is behind is not known.';
+    return [alarm('source-silent', what, 'Check that the agent runs and that its machine reaches this site.')];
+  }
+  const alarms = [...report.report.alarms];
+  const slot = report.report.slots.find(
+    ({ name }) => name === standby.names[standby.role === 'metro' ? 'metroSlot' : 'regionalSlot'],
+  );
+  if (slot && slot.safeWalBytes !== null && slot.safeWalBytes < SAFE_WAL_BYTES) {
+    const what = "The agency's server will soon give up the log that this site still needs, and the copy begins anew.";
+    alarms.push(alarm('slot-nearly-lost', what, 'Mend the line to the site, or raise max_slot_wal_keep_size.'));
+  }
+  return alarms;
+}

@@ -1,0 +1,42 @@
+import { Inject } from '@nestjs/common';
+import type { z } from 'zod';
+import { preflightCommand, preflightOrder, preflightResult } from '#contracts/replication';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import {
+  AgentCommands,
+  CarriesOut,
+  type OrderHandler,
+  type ReceivedOrder,
+  SITE_DRIVER,
+  SiteOutbox,
+  type SiteDriver,
+} from '#libs/sites/site';
+
+type Preflight = z.infer<typeof preflightOrder.payload>;
+
+const PREFLIGHT_MS = 60_000;
+
+/** Has the agent look at the server, and tells what it found. */
+@CarriesOut(preflightOrder)
+export class PreflightOrderHandler implements OrderHandler<Preflight> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly agents: AgentCommands,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+    private readonly outbox: SiteOutbox,
+  ) {}
+
+  async carryOut({ id, tenantId, payload }: ReceivedOrder<Preflight>, signal: AbortSignal): Promise<void> {
+    const { preflightId, agentId, workloadName } = payload;
+    const supportedMajors = [...(await this.driver.supportedMajors())];
+    const report = await this.agents.call(
+      agentId,
+      preflightCommand,
+      { workloadName, supportedMajors, expectedNames: null },
+      { timeoutMs: PREFLIGHT_MS, signal },
+    );
+    await this.work.run((tx) =>
+      this.outbox.emit(tx, preflightResult, { tenantId, orderId: id }, { preflightId, report }),
+    );
+  }
+}

@@ -1,0 +1,58 @@
+import { Injectable } from '@nestjs/common';
+import { Clock } from '#libs/platform/clock';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { DomainError, type ErrorKind } from '#libs/platform/errors';
+import { AppLogger } from '#libs/platform/nest';
+import { StandbyChangedError } from '../replication.errors.js';
+import type { Standby } from '../standby.row.js';
+import { mayBecome } from '../standby.states.js';
+import { Standbys } from '../standbys.service.js';
+
+/** Faults that stay until something else changes; the others are the line's and mend by themselves. */
+const STANDING: ReadonlySet<ErrorKind> = new Set<ErrorKind>([
+  'invalid',
+  'unprocessable',
+  'precondition',
+  'conflict',
+  'forbidden',
+  'not-found',
+]);
+const LONGEST_PAUSE_SECONDS = 60;
+
+/** Writes down why a standby does not get on, and when it is tried again. */
+@Injectable()
+export class Faults {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly standbys: Standbys,
+    private readonly clock: Clock,
+    private readonly logger: AppLogger,
+  ) {}
+
+  async record(workloadId: string, error: unknown): Promise<void> {
+    this.logger.log.warn({ err: error, workloadId }, 'a standby does not get on');
+    try {
+      await this.work.run(async (tx) => {
+        const standby = await this.standbys.find(tx, workloadId);
+        if (standby) await this.standbys.change(tx, standby, this.step(standby, error));
+      });
+    } catch (failure) {
+      if (!(failure instanceof StandbyChangedError)) throw failure;
+    }
+  }
+
+  private step(standby: Standby, error: unknown) {
+    const retries = standby.retries + 1;
+    const pause = Math.min(2 ** Math.min(retries, 6), LONGEST_PAUSE_SECONDS);
+    const changes = { retries, retryAt: new Date(this.clock.now().getTime() + pause * 1_000) };
+    const standing = error instanceof DomainError && STANDING.has(error.kind);
+    const broken = standing && mayBecome(standby.state, 'broken') ? ({ state: 'broken' } as const) : {};
+    return { ...broken, reason: reasonOf(error), changes };
+  }
+}
+
+/** `code: text`, both public. What is no error of ours may name hosts and paths, and stays in the log. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof DomainError) return `${error.code}: ${error.message}`;
+  return 'internal: Something failed at the site, and is tried again. The log of the site has the details.';
+}

@@ -1,0 +1,53 @@
+import type { ReplicationNames, ServerFacts } from '#contracts/replication';
+import type { HbaRule } from '#libs/platform/postgres';
+
+type SourceRule = ServerFacts['hbaRules'][number];
+
+const LOOPBACK = '127.0.0.1/32';
+const KEYWORDS = new Set(['all', 'sameuser', 'samerole']);
+/** What a site can check by itself. LDAP, GSS, peer and certificates need what only the agency has. */
+const PASSWORD_METHODS = new Set(['md5', 'password', 'trust']);
+/** Rules that refuse everybody from everywhere are kept; those for a range mean nothing behind a front door. */
+const isEverywhere = (address: string | null): boolean =>
+  address === null || address === 'all' || address === '0.0.0.0';
+
+const plain = (name: string): boolean => KEYWORDS.has(name) || /^[^"+@/\r\n\0]+$/.test(name);
+
+/**
+ * The agency's rules, as far as they can hold at a warm site, where clients come through the front door and so from the
+ * loopback address: ranges become the loopback address, whoever the agency let in by `trust` needs a password, and all
+ * methods but SCRAM become `md5`, which checks both kinds of stored hashes.
+ *
+ * The other site's walreceiver signs in as its own replication role.
+ */
+export function renderedRules(rules: readonly SourceRule[], names: ReplicationNames): HbaRule[] {
+  const rendered: HbaRule[] = [names.metroRole, names.regionalRole].map((user) => ({
+    type: 'host',
+    database: 'replication',
+    user,
+    address: LOOPBACK,
+    method: 'scram-sha-256',
+  }));
+  const seen = new Set<string>();
+  for (const rule of rules) {
+    if (!rule.type.startsWith('host')) continue;
+    const method = methodFor(rule);
+    if (!method) continue;
+    for (const database of rule.database.filter(plain)) {
+      for (const user of rule.user.filter(plain)) {
+        const key = `${database}\0${user}`;
+        // The first rule that fits decides, in PostgreSQL and here.
+        if (seen.has(key)) continue;
+        seen.add(key);
+        rendered.push({ type: 'host', database, user, address: LOOPBACK, method });
+      }
+    }
+  }
+  return rendered;
+}
+
+function methodFor(rule: SourceRule): HbaRule['method'] | undefined {
+  if (rule.method === 'reject') return isEverywhere(rule.address) ? 'reject' : undefined;
+  if (rule.method === 'scram-sha-256') return 'scram-sha-256';
+  return PASSWORD_METHODS.has(rule.method) ? 'md5' : undefined;
+}

@@ -1,0 +1,53 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
+import type { Standby } from '../standby.row.js';
+import { Standbys } from '../standbys.service.js';
+import { Arming } from './arming.js';
+import { MOVED, type Outcome, REST, type Stage } from './stage.js';
+
+/**
+ * A pause that a person asked for. Production must not wait for a standby that receives nothing: it is disarmed first,
+ * here and then there. The slot stays, within the agency's limit, so that the standby catches up afterwards.
+ */
+@Injectable()
+export class PauseStage implements Stage {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly standbys: Standbys,
+    private readonly arming: Arming,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+  ) {}
+
+  async advance(standby: Standby): Promise<Outcome> {
+    return standby.paused ? this.pause(standby) : this.resume(standby);
+  }
+
+  private async pause(standby: Standby): Promise<Outcome> {
+    if (standby.state === 'paused') return REST;
+    if (standby.role === 'metro' && standby.follow === 'agency')
+      await this.arming.disarm(standby, 'protection is paused');
+    if ((await this.driver.phase(standby.workloadId)) === 'running')
+      await this.driver.pauseReceiving(standby.workloadId);
+    await this.work.run((tx) =>
+      this.standbys.change(tx, standby, {
+        state: 'paused',
+        reason: 'paused: protection is paused on request',
+        changes: { retries: 0, retryAt: null },
+      }),
+    );
+    return REST;
+  }
+
+  private async resume(standby: Standby): Promise<Outcome> {
+    const phase = await this.driver.phase(standby.workloadId);
+    const whole = phase === 'running' || phase === 'stopped';
+    await this.work.run((tx) =>
+      this.standbys.change(tx, standby, {
+        state: whole ? 'catching-up' : 'preparing',
+        changes: { followWanted: true, armWanted: true },
+      }),
+    );
+    return MOVED;
+  }
+}

@@ -1,0 +1,73 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Clock } from '#libs/platform/clock';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
+import { Credentials } from '../credentials.js';
+import { Forwarders } from '../link/index.js';
+import { SourceReplacedError } from '../replication.errors.js';
+import type { Standby } from '../standby.row.js';
+import { Standbys } from '../standbys.service.js';
+import { renderedRules } from './hba.js';
+import { SourceServer } from './source-server.js';
+import { MOVED, type Outcome, type Stage } from './stage.js';
+
+/**
+ * Role and slot at the agency, room and ports here. The slot comes before the copy: without it the agency may throw away
+ * the log that the copy needs (Patroni #2174).
+ */
+@Injectable()
+export class PrepareStage implements Stage {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly standbys: Standbys,
+    private readonly source: SourceServer,
+    private readonly credentials: Credentials,
+    private readonly forwarders: Forwarders,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+    private readonly clock: Clock,
+  ) {}
+
+  async advance(standby: Standby): Promise<Outcome> {
+    await this.forwarders.ensure(standby.workloadId);
+    if (standby.follow === 'peer') return this.fromPeer(standby);
+    const prepared = await this.source.prepare(standby, { freshSlot: standby.freshSlot });
+    const { server } = prepared;
+    if (standby.server && standby.server.systemIdentifier !== server.systemIdentifier) {
+      throw new SourceReplacedError(`${standby.server.systemIdentifier} → ${server.systemIdentifier}`);
+    }
+    const { port } = await this.driver.prepareStandby(standby.workloadId, {
+      majorVersion: server.majorVersion,
+      parameters: server.parameters,
+      hba: renderedRules(server.hbaRules, standby.names),
+    });
+    await this.work.run(async (tx) => {
+      await this.credentials.keep(tx, standby.workloadId, prepared);
+      await this.standbys.change(tx, standby, {
+        state: 'seeding',
+        changes: {
+          server,
+          factsAt: this.clock.now(),
+          standbyPort: port,
+          slotRestartLsn: prepared.slotRestartLsn,
+          freshSlot: false,
+          seeding: null,
+          seedingSince: this.clock.now(),
+          retries: 0,
+          retryAt: null,
+        },
+      });
+    });
+    return MOVED;
+  }
+
+  /** The other site is the primary now: it makes the slot and hands over the credential when it asks to be followed. */
+  private async fromPeer(standby: Standby): Promise<Outcome> {
+    await this.work.run((tx) =>
+      this.standbys.change(tx, standby, {
+        state: 'seeding',
+        changes: { seeding: null, seedingSince: this.clock.now(), retries: 0, retryAt: null },
+      }),
+    );
+    return MOVED;
+  }
+}

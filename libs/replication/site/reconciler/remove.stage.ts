@@ -1,0 +1,61 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { unprotectedResult } from '#contracts/replication';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { SITE_DRIVER, SiteOutbox, type SiteDriver } from '#libs/sites/site';
+import type { Standby } from '../standby.row.js';
+import { Standbys } from '../standbys.service.js';
+import { Arming } from './arming.js';
+import { SourceServer } from './source-server.js';
+import { MOVED, type Outcome, REST, type Stage } from './stage.js';
+
+/**
+ * The end of a protection, at both ends: production waits for nobody, slot, role and settings are gone from the agency's
+ * server, and then data, ports and rows here. An agent that does not answer is waited for, since what it would leave
+ * behind fills the agency's disk.
+ */
+@Injectable()
+export class RemoveStage implements Stage {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly standbys: Standbys,
+    private readonly arming: Arming,
+    private readonly source: SourceServer,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+    private readonly outbox: SiteOutbox,
+  ) {}
+
+  async advance(standby: Standby): Promise<Outcome> {
+    if (standby.state !== 'removing') {
+      const wasPrimary = standby.state === 'primary';
+      await this.work.run((tx) =>
+        this.standbys.change(tx, standby, {
+          state: 'removing',
+          reason: wasPrimary ? 'was-primary: removed as it is' : null,
+        }),
+      );
+      return MOVED;
+    }
+    if (standby.follow === 'agency' && standby.promotedTimeline === null && !(await this.isRevoked(standby))) {
+      if (standby.role === 'metro') await this.arming.disarm(standby, 'protection has ended');
+      if ((await this.driver.phase(standby.workloadId)) === 'running')
+        await this.driver.ensureStopped(standby.workloadId);
+      await this.source.release(standby);
+    }
+    await this.driver.remove(standby.workloadId);
+    await this.work.run(async (tx) => {
+      const { workloadId, role, tenantId } = standby;
+      await this.standbys.change(tx, standby, { state: 'removed' });
+      await tx.execute('DELETE FROM standby WHERE workload_id = $1', [workloadId]);
+      await this.outbox.emit(tx, unprotectedResult, { tenantId }, { workloadId, role });
+    });
+    return REST;
+  }
+
+  /** A revoked agent never answers again: what it left behind is its machine's owner's to remove. */
+  private async isRevoked(standby: Standby): Promise<boolean> {
+    const rows = await this.work.run((tx) =>
+      tx.query('SELECT FROM agent_identity WHERE agent_id = $1 AND revoked_at IS NULL', [standby.agentId]),
+    );
+    return rows.length === 0;
+  }
+}

@@ -1,0 +1,51 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Alarm, PreflightReport } from '#contracts/replication';
+import { Clock } from '#libs/platform/clock';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
+import type { Standby } from '../standby.row.js';
+import { Standbys } from '../standbys.service.js';
+import { SourceServer } from './source-server.js';
+
+const EVERY_MS = 60_000;
+
+/**
+ * The preflight that goes on running: raised limits reach the standby before they can pause its replay, tablespaces'
+ * directories are made, and what has become a blocker is an alarm.
+ */
+@Injectable()
+export class ServerCare {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly standbys: Standbys,
+    private readonly source: SourceServer,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+    private readonly clock: Clock,
+  ) {}
+
+  isDue(standby: Standby): boolean {
+    return standby.factsAt === null || this.clock.now().getTime() - standby.factsAt.getTime() >= EVERY_MS;
+  }
+
+  /** Asks the agent now and acts on it. Answers the row as it is now. */
+  async look(standby: Standby): Promise<Standby> {
+    const report = await this.source.preflight(standby, await this.driver.supportedMajors());
+    if (report.server) {
+      for (const { location } of report.server.tablespaces) {
+        await this.driver.ensureTablespaceDirectory(standby.workloadId, location);
+      }
+      await this.driver.raiseParameters(standby.workloadId, report.server.parameters);
+    }
+    const server = report.server ? { server: report.server } : {};
+    return this.work.run((tx) =>
+      this.standbys.change(tx, standby, {
+        changes: { ...server, findings: alarmsOf(report), factsAt: this.clock.now() },
+      }),
+    );
+  }
+}
+
+const alarmsOf = ({ findings }: PreflightReport): Alarm[] =>
+  findings
+    .filter((finding) => finding.severity === 'blocker')
+    .map(({ code, what, remedy }) => ({ code, what, remedy }));

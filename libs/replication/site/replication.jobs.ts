@@ -1,0 +1,13 @@
+import { z } from 'zod';
+import { defineJob, defineSweep } from '#libs/platform/queue';
+
+/** Brings one standby a step nearer to what is wanted. The row is the truth; the sweep wakes it again. */
+export const reconcileStandbyJob = defineJob({
+  name: 'standbys.reconcile',
+  queue: 'standbys',
+  payload: z.strictObject({ workloadId: z.uuid() }),
+  retry: { attempts: 1, backoffMs: 1_000 },
+});
+
+/** Looks at every standby: what is to be done, and whether what was reached still holds. */
+export const sweepStandbysJob = defineSweep('standbys.sweep', 5_000);

@@ -1,0 +1,46 @@
+import { Module } from '@nestjs/common';
+import { Claims } from './claims.js';
+import { Credentials } from './credentials.js';
+import { HealthSources, StandbyHealths } from './health/health.service.js';
+import { DegradeOrderHandler, RearmOrderHandler } from './orders/arming.order.js';
+import { PreflightOrderHandler } from './orders/preflight.order.js';
+import { ProtectOrderHandler, UnprotectOrderHandler } from './orders/protect.order.js';
+import {
+  BeginPeerBackup,
+  EndPeerBackup,
+  FinishPeerBackup,
+  HashPeerBackup,
+  ListPeerBackup,
+  ReadPeerBackup,
+} from './peers/backup.handlers.js';
+import { PeerBackups } from './peers/peer-backups.js';
+import { RECONCILER_PROVIDERS } from './reconciler/providers.js';
+import { SourceReports } from './source-reports.js';
+import { Standbys } from './standbys.service.js';
+
+/** The life of standbys, in the site process. Needs the modules of sites (orders, outbox, agents, driver) and of the link's rows. */
+@Module({
+  providers: [
+    Standbys,
+    Credentials,
+    SourceReports,
+    Claims,
+    ...RECONCILER_PROVIDERS,
+    ProtectOrderHandler,
+    UnprotectOrderHandler,
+    DegradeOrderHandler,
+    RearmOrderHandler,
+    PreflightOrderHandler,
+    PeerBackups,
+    BeginPeerBackup,
+    ListPeerBackup,
+    HashPeerBackup,
+    ReadPeerBackup,
+    FinishPeerBackup,
+    EndPeerBackup,
+    HealthSources,
+    StandbyHealths,
+  ],
+  exports: [Standbys, Credentials, SourceReports, Claims, PeerBackups, StandbyHealths],
+})
+export class StandbysModule {}
