@@ -2,6 +2,7 @@ import type { MigrationClass } from '#libs/platform/database';
 import { Platform1790000000001 } from './0001-platform.js';
 import { Audit1790000000002 } from './0002-audit.js';
 import { Idempotency1790000000003 } from './0003-idempotency.js';
+import { Identity1790000000004 } from './0004-identity.js';
 import { Sites1790000000010 } from './0010-sites.js';
 import { Protection1790000000011 } from './0011-protection.js';
 import { Replication1790000000012 } from './0012-replication.js';
@@ -12,6 +13,7 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   Platform1790000000001,
   Audit1790000000002,
   Idempotency1790000000003,
+  Identity1790000000004,
   Sites1790000000010,
   Protection1790000000011,
   Replication1790000000012,

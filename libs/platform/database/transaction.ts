@@ -34,6 +34,12 @@ export class Transaction {
     return (result as { affected?: number }).affected ?? 0;
   }
 
+  /** Runs SQL and returns its rows and how many it touched: for a query builder that wants both. */
+  async run<R>(sql: string, parameters: readonly unknown[] = []): Promise<{ readonly rows: R[]; readonly count: number }> {
+    const result = (await this.runner.query(sql, [...parameters], true)) as { records?: R[]; affected?: number };
+    return { rows: result.records ?? [], count: result.affected ?? 0 };
+  }
+
   /** Something to do once the rows are there, such as waking a queue. It must not be needed: a sweep does it too. */
   afterCommit(action: () => void): void {
     this.committed.push(action);

@@ -1,0 +1,150 @@
+import { Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { Audit } from '#libs/audit/control';
+import type { ProviderTransaction } from '#libs/platform/database';
+import { DomainError, NotFoundError } from '#libs/platform/errors';
+import { Identity } from './identity.service.js';
+import type { StaffCaller, StaffRole } from './staff-caller.js';
+
+export class StaffExistsError extends DomainError {
+  constructor() {
+    super('conflict', 'staff.exists', 'There is a staff member with this e-mail address already.');
+  }
+}
+
+export class LastAdministratorError extends DomainError {
+  constructor() {
+    super('conflict', 'staff.last-administrator', 'This is the last administrator: make another one first.');
+  }
+}
+
+export interface NewStaff {
+  readonly email: string;
+  readonly name: string;
+  readonly role: StaffRole;
+  readonly password: string;
+}
+
+export interface StaffView {
+  readonly id: string;
+  readonly email: string;
+  readonly name: string;
+  readonly role: StaffRole;
+  readonly createdAt: string;
+  readonly disabledAt: string | null;
+}
+
+interface Row {
+  readonly id: string;
+  readonly email: string;
+  readonly name: string;
+  readonly role: StaffRole;
+  readonly created_at: Date;
+  readonly disabled_at: Date | null;
+}
+
+const view = (row: Row): StaffView => ({
+  id: row.id,
+  email: row.email,
+  name: row.name,
+  role: row.role,
+  createdAt: row.created_at.toISOString(),
+  disabledAt: row.disabled_at?.toISOString() ?? null,
+});
+
+const toCaller = (row: Pick<Row, 'id' | 'email' | 'name' | 'role'>): StaffCaller => ({
+  id: row.id,
+  email: row.email,
+  role: row.role,
+  actor: { kind: 'staff', id: row.id, name: `${row.name} <${row.email}>` },
+});
+
+/** The provider's own people. They are members of no agency; what they do is in the provider's own log. */
+@Injectable()
+export class Staff {
+  constructor(
+    private readonly identity: Identity,
+    private readonly audit: Audit,
+  ) {}
+
+  /**
+   * Makes a staff member with a password. `maker` is null for the installer, which makes the first administrator.
+   *
+   * @throws StaffExistsError, PasswordUnfitError
+   */
+  async create(tx: ProviderTransaction, staff: NewStaff, maker: StaffCaller | null): Promise<StaffView> {
+    const email = staff.email.toLowerCase();
+    const passwordHash = await this.identity.hash(staff.password, email);
+    // One address is one person: somebody with an agency's account gets no second password here.
+    if (await this.identity.find(tx, email)) throw new StaffExistsError();
+    const userId = await this.identity.create(tx, { email, name: staff.name, passwordHash });
+    const [row] = await tx.query<Row>(
+      `INSERT INTO auth.staff (id, user_id, email, name, role) VALUES ($1, $2, $3, $4, $5) RETURNING *`,
+      [randomUUID(), userId, email, staff.name, staff.role],
+    );
+    if (!row) throw new Error('the staff member was not written');
+    await this.audit.record(tx, {
+      tenantId: null,
+      actor: maker?.actor ?? { kind: 'system', id: null, name: 'installer' },
+      action: 'staff.made',
+      subjectKind: 'staff',
+      subjectId: row.id,
+      detail: { email, role: staff.role },
+    });
+    return view(row);
+  }
+
+  /**
+   * For the installer: makes the administrator, or gives the one with this address the password anew. Safe to repeat.
+   */
+  async ensureAdministrator(tx: ProviderTransaction, staff: Omit<NewStaff, 'role'>): Promise<StaffView> {
+    const [known] = await tx.query<Row & { user_id: string }>(`SELECT * FROM auth.staff WHERE email = $1`, [
+      staff.email.toLowerCase(),
+    ]);
+    if (!known) return this.create(tx, { ...staff, role: 'administrator' }, null);
+    await this.identity.setPassword(tx, known.user_id, await this.identity.hash(staff.password, known.email));
+    await tx.execute(`UPDATE auth.staff SET role = 'administrator', disabled_at = NULL WHERE id = $1`, [known.id]);
+    return view({ ...known, role: 'administrator', disabled_at: null });
+  }
+
+  async list(tx: ProviderTransaction): Promise<StaffView[]> {
+    return (await tx.query<Row>(`SELECT * FROM auth.staff ORDER BY email`)).map(view);
+  }
+
+  /** @throws NotFoundError, LastAdministratorError */
+  async disable(tx: ProviderTransaction, id: string, by: StaffCaller): Promise<void> {
+    const administrators = await tx.query<{ id: string }>(
+      `SELECT id FROM auth.staff WHERE role = 'administrator' AND disabled_at IS NULL ORDER BY id FOR UPDATE`,
+    );
+    if (administrators.length === 1 && administrators[0]?.id === id) throw new LastAdministratorError();
+    const [row] = await tx.query<Row>(
+      `UPDATE auth.staff SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL RETURNING *`,
+      [id],
+    );
+    if (!row) throw new NotFoundError('staff member');
+    await this.audit.record(tx, {
+      tenantId: null,
+      actor: by.actor,
+      action: 'staff.disabled',
+      subjectKind: 'staff',
+      subjectId: id,
+      detail: { email: row.email },
+    });
+  }
+
+  /** The staff member behind a person, unless disabled. */
+  async ofUser(tx: ProviderTransaction, userId: string): Promise<StaffCaller | undefined> {
+    const [row] = await tx.query<Row>(`SELECT * FROM auth.staff WHERE user_id = $1 AND disabled_at IS NULL`, [userId]);
+    return row && toCaller(row);
+  }
+
+  /** The staff member whose session this is: one SELECT. */
+  async ofSession(tx: ProviderTransaction, token: string): Promise<StaffCaller | undefined> {
+    const [row] = await tx.query<Row>(
+      `SELECT f.id, f.email, f.name, f.role FROM auth.session s JOIN auth.staff f ON f.user_id = s."userId"
+        WHERE s.token = $1 AND s."expiresAt" > now() AND s."audience" = 'staff' AND f.disabled_at IS NULL`,
+      [token],
+    );
+    return row && toCaller(row);
+  }
+}
