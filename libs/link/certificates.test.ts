@@ -15,7 +15,13 @@ test('certificates of one authority make mutual TLS, and a stranger is turned aw
   const client = await issueCertificate(authority, { commonName: 'control', usages: ['client'] });
   const stranger = await issueCertificate(await createAuthority('Another'), { commonName: 'x', usages: ['client'] });
   const listening = createServer(
-    { key: server.privateKey, cert: server.certificate, ca: authority.certificate, requestCert: true, rejectUnauthorized: true },
+    {
+      key: server.privateKey,
+      cert: server.certificate,
+      ca: authority.certificate,
+      requestCert: true,
+      rejectUnauthorized: true,
+    },
     (socket) => socket.end('welcome'),
   );
   listening.listen(0, '127.0.0.1');
@@ -27,12 +33,17 @@ test('certificates of one authority make mutual TLS, and a stranger is turned aw
   const welcome = dial(client);
   const [chunk] = (await once(welcome, 'data')) as [Buffer];
   expect(chunk.toString()).toBe('welcome');
-  expect(certificateFingerprint(welcome.getPeerX509Certificate()?.raw ?? '')).toBe(certificateFingerprint(server.certificate));
+  expect(certificateFingerprint(welcome.getPeerX509Certificate()?.raw ?? '')).toBe(
+    certificateFingerprint(server.certificate),
+  );
   welcome.destroy();
 
   const refused = dial(stranger);
   const answer = await new Promise((resolve) => {
-    refused.once('data', resolve).once('error', () => resolve('refused')).once('close', () => resolve('refused'));
+    refused
+      .once('data', resolve)
+      .once('error', () => resolve('refused'))
+      .once('close', () => resolve('refused'));
   });
   expect(answer).toBe('refused');
   listening.close();

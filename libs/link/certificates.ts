@@ -1,14 +1,13 @@
-import 'reflect-metadata';
-import { createHash, createPrivateKey, webcrypto, X509Certificate as NodeCertificate } from 'node:crypto';
-import * as x509 from '@peculiar/x509';
+import { webcrypto, X509Certificate } from 'node:crypto';
+import type * as X509 from '@peculiar/x509';
 
-x509.cryptoProvider.set(webcrypto as never);
+type Key = webcrypto.CryptoKey;
+type KeyPair = webcrypto.CryptoKeyPair;
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
-const YEAR_MS = 365.25 * 86_400_000;
-const USAGE = { server: x509.ExtendedKeyUsage.serverAuth, client: x509.ExtendedKeyUsage.clientAuth };
+const DAY = 86_400_000;
 
-/** A certificate and its key, as PEM. The key is a secret. */
+/** A certificate and its private key (PKCS #8), both PEM. */
 export interface CertificateText {
   readonly certificate: string;
   readonly privateKey: string;
@@ -19,70 +18,99 @@ export interface CertificateRequest {
   readonly dnsNames?: readonly string[];
   readonly ipAddresses?: readonly string[];
   readonly usages: readonly ('server' | 'client')[];
-  /** 5 years when left out. */
-  readonly years?: number;
+  /** Default: 825. */
+  readonly days?: number;
 }
 
-const serial = (): string => Buffer.from(webcrypto.getRandomValues(new Uint8Array(16))).toString('hex').replace(/^./, '1');
-
-async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
-  const der = await webcrypto.subtle.exportKey('pkcs8', key);
-  return createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' })
-    .export({ type: 'pkcs8', format: 'pem' })
-    .toString();
-}
-
-function period(years: number): { notBefore: Date; notAfter: Date } {
-  // A day back: a machine whose clock is behind must not refuse a new certificate.
-  return { notBefore: new Date(Date.now() - 86_400_000), notAfter: new Date(Date.now() + years * YEAR_MS) };
-}
-
-/** The provider's own certificate authority: it vouches for the control plane's and the sites' ends. */
-export async function createAuthority(commonName: string, years = 20): Promise<CertificateText> {
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+/** A certificate authority of the provider's own, ECDSA P-256. */
+export async function createAuthority(commonName: string, days = 3650): Promise<CertificateText> {
+  const x509 = await loadX509();
+  const keys = await newKeys();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: serial(),
-    name: `CN=${commonName}`,
-    ...period(years),
+    name: [{ CN: [commonName] }],
+    ...validity(days),
     signingAlgorithm: ALGORITHM,
-    keys: keys as never,
+    keys,
     extensions: [
       new x509.BasicConstraintsExtension(true, 0, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  return { certificate: certificate.toString('pem'), privateKey: await exportKey(keys.privateKey) };
+  return asText(certificate, keys.privateKey);
 }
 
-/** A certificate signed by the authority, with a key of its own. */
-export async function issueCertificate(authority: CertificateText, request: CertificateRequest): Promise<CertificateText> {
-  const der = createPrivateKey(authority.privateKey).export({ type: 'pkcs8', format: 'der' });
-  const signingKey = await webcrypto.subtle.importKey('pkcs8', new Uint8Array(der), ALGORITHM, false, ['sign']);
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+/** A server's or client's certificate, signed by the authority. RFC 6125 wants its names as alternative names. */
+export async function issueCertificate(
+  authority: CertificateText,
+  request: CertificateRequest,
+): Promise<CertificateText> {
+  const x509 = await loadX509();
+  const keys = await newKeys();
   const issuer = new x509.X509Certificate(authority.certificate);
   const names = [
     ...(request.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
     ...(request.ipAddresses ?? []).map((value) => ({ type: 'ip' as const, value })),
   ];
+  const purposes = { server: x509.ExtendedKeyUsage.serverAuth, client: x509.ExtendedKeyUsage.clientAuth };
   const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serial(),
-    subject: `CN=${request.commonName}`,
+    subject: [{ CN: [request.commonName] }],
     issuer: issuer.subject,
-    ...period(request.years ?? 5),
+    ...validity(request.days ?? 825),
     signingAlgorithm: ALGORITHM,
-    publicKey: keys.publicKey as never,
-    signingKey: signingKey as never,
+    publicKey: keys.publicKey,
+    signingKey: await signingKey(authority.privateKey),
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension(request.usages.map((usage) => USAGE[usage])),
+      new x509.ExtendedKeyUsageExtension(request.usages.map((usage) => purposes[usage])),
       ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
     ],
   });
-  return { certificate: certificate.toString('pem'), privateKey: await exportKey(keys.privateKey) };
+  return asText(certificate, keys.privateKey);
 }
 
-/** SHA-256 of a certificate (PEM or DER), 64 hexadecimal digits: what the dialling end pins. */
-export function certificateFingerprint(certificate: string | Buffer): string {
-  return createHash('sha256').update(new NodeCertificate(certificate).raw).digest('hex');
+/** SHA-256 of a certificate's DER form, 64 hexadecimal digits, from its PEM: what the other end pins. */
+export function certificateFingerprint(pem: string): string {
+  return plainFingerprint(new X509Certificate(pem).fingerprint256);
+}
+
+/** Node writes fingerprints as `AB:CD:…`. */
+export function plainFingerprint(text: string): string {
+  return text.replaceAll(':', '').toLowerCase();
+}
+
+/** Loaded only where certificates are made: an agent and a gateway never do, and it costs them time and memory. */
+async function loadX509(): Promise<typeof X509> {
+  // It needs the Reflect polyfill before it is loaded.
+  await import('reflect-metadata');
+  const x509 = await import('@peculiar/x509');
+  x509.cryptoProvider.set(webcrypto);
+  return x509;
+}
+
+function validity(days: number): { notBefore: Date; notAfter: Date } {
+  const now = Date.now();
+  // From a day ago: the clock of whoever checks it may be behind.
+  return { notBefore: new Date(now - DAY), notAfter: new Date(now + days * DAY) };
+}
+
+async function newKeys(): Promise<KeyPair> {
+  return webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+}
+
+async function signingKey(pem: string): Promise<Key> {
+  const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
+  return webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, false, ['sign']);
+}
+
+async function asText(certificate: X509.X509Certificate, privateKey: Key): Promise<CertificateText> {
+  const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', privateKey));
+  const body = der.toString('base64').replace(/.{64}(?=.)/g, '$&\n');
+  return {
+    certificate: `${certificate.toString('pem').trimEnd()}\n`,
+    privateKey: `-----BEGIN PRIVATE KEY-----\n${body}\n-----END PRIVATE KEY-----\n`,
+  };
 }
