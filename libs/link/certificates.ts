@@ -6,6 +6,7 @@ type KeyPair = webcrypto.CryptoKeyPair;
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const DAY = 86_400_000;
+const YEAR = 365.25 * DAY;
 
 /** A certificate and its private key (PKCS #8), both PEM. */
 export interface CertificateText {
@@ -18,17 +19,17 @@ export interface CertificateRequest {
   readonly dnsNames?: readonly string[];
   readonly ipAddresses?: readonly string[];
   readonly usages: readonly ('server' | 'client')[];
-  /** Default: 825. */
-  readonly days?: number;
+  /** 5 years when left out. */
+  readonly years?: number;
 }
 
 /** A certificate authority of the provider's own, ECDSA P-256. */
-export async function createAuthority(commonName: string, days = 3650): Promise<CertificateText> {
+export async function createAuthority(commonName: string, years = 20): Promise<CertificateText> {
   const x509 = await loadX509();
   const keys = await newKeys();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     name: [{ CN: [commonName] }],
-    ...validity(days),
+    ...validity(years),
     signingAlgorithm: ALGORITHM,
     keys,
     extensions: [
@@ -56,7 +57,7 @@ export async function issueCertificate(
   const certificate = await x509.X509CertificateGenerator.create({
     subject: [{ CN: [request.commonName] }],
     issuer: issuer.subject,
-    ...validity(request.days ?? 825),
+    ...validity(request.years ?? 5),
     signingAlgorithm: ALGORITHM,
     publicKey: keys.publicKey,
     signingKey: await signingKey(authority.privateKey),
@@ -72,9 +73,9 @@ export async function issueCertificate(
   return asText(certificate, keys.privateKey);
 }
 
-/** SHA-256 of a certificate's DER form, 64 hexadecimal digits, from its PEM: what the other end pins. */
-export function certificateFingerprint(pem: string): string {
-  return plainFingerprint(new X509Certificate(pem).fingerprint256);
+/** SHA-256 of a certificate's DER form, 64 hexadecimal digits, from PEM or DER: what the other end pins. */
+export function certificateFingerprint(certificate: string | Buffer): string {
+  return plainFingerprint(new X509Certificate(certificate).fingerprint256);
 }
 
 /** Node writes fingerprints as `AB:CD:…`. */
@@ -91,10 +92,10 @@ async function loadX509(): Promise<typeof X509> {
   return x509;
 }
 
-function validity(days: number): { notBefore: Date; notAfter: Date } {
+function validity(years: number): { notBefore: Date; notAfter: Date } {
   const now = Date.now();
   // From a day ago: the clock of whoever checks it may be behind.
-  return { notBefore: new Date(now - DAY), notAfter: new Date(now + days * DAY) };
+  return { notBefore: new Date(now - DAY), notAfter: new Date(now + years * YEAR) };
 }
 
 async function newKeys(): Promise<KeyPair> {

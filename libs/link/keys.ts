@@ -35,8 +35,15 @@ export function identityFromPem(pem: string): LinkIdentity {
   return identityOf(privateKey);
 }
 
-/** A new Ed25519 key pair as text: PKCS #8 and SPKI, PEM. */
-export function createKeyPair(): { readonly privateKey: string; readonly publicKey: string } {
+export interface KeyPairText {
+  /** PKCS #8, PEM. A secret. */
+  readonly privateKey: string;
+  /** SPKI, PEM. */
+  readonly publicKey: string;
+}
+
+/** A new Ed25519 key pair as text. */
+export function createKeyPair(): KeyPairText {
   const { privateKey, publicKey } = createIdentity();
   return { privateKey: privateKeyText(privateKey), publicKey };
 }
@@ -53,11 +60,11 @@ function privateKeyText(privateKey: KeyObject): string {
 function identityOf(privateKey: KeyObject): LinkIdentity {
   if (privateKey.asymmetricKeyType !== 'ed25519') throw new KeyUnusableError('it is not an Ed25519 key');
   const publicKey = createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }).toString();
-  return { privateKey, publicKey, fingerprint: publicKeyFingerprint(publicKey) };
+  return { privateKey, publicKey, fingerprint: keyFingerprint(publicKey) };
 }
 
 /** SHA-256 of the public key's DER form, 64 hexadecimal digits. */
-export function publicKeyFingerprint(publicKey: string | KeyObject): string {
+export function keyFingerprint(publicKey: string | KeyObject): string {
   const key = publicKey instanceof KeyObject ? publicKey : createPublicKey(publicKey);
   return createHash('sha256')
     .update(key.export({ type: 'spki', format: 'der' }))
@@ -98,9 +105,9 @@ export async function loadOrCreateKeyFile(path: string): Promise<LinkIdentity> {
   }
 }
 
-/** Ed25519 over the canonical JSON of the value, base64. */
-export function signDocument(value: unknown, privateKey: KeyObject): string {
-  return sign(null, Buffer.from(canonicalJson(value)), privateKey).toString('base64');
+/** Ed25519 over the canonical JSON of the value, base64url. The key is a private key, or its PEM. */
+export function signDocument(value: unknown, privateKey: KeyObject | string): string {
+  return signBytes(Buffer.from(canonicalJson(value)), privateKey);
 }
 
 /** Whether the signature is that key's, of exactly this value. False, never an error, for a key or text that is none. */
@@ -108,10 +115,15 @@ export function verifyDocument(value: unknown, signature: string, publicKey: Key
   return verifyBytes(Buffer.from(canonicalJson(value)), signature, publicKey);
 }
 
+/** Signs raw bytes, for what is bound to a connection rather than a document. */
+export function signBytes(bytes: Buffer, privateKey: KeyObject | string): string {
+  return sign(null, bytes, privateKey).toString('base64url');
+}
+
 export function verifyBytes(bytes: Buffer, signature: string, publicKey: KeyObject | string): boolean {
   try {
     const key = publicKey instanceof KeyObject ? publicKey : createPublicKey(publicKey);
-    return key.asymmetricKeyType === 'ed25519' && verify(null, bytes, key, Buffer.from(signature, 'base64'));
+    return key.asymmetricKeyType === 'ed25519' && verify(null, bytes, key, Buffer.from(signature, 'base64url'));
   } catch {
     // What cannot be read as a key has signed nothing.
     return false;
