@@ -104,8 +104,8 @@ export class ServerSettings {
     );
     await this.reload(client);
     if (record && name in record.before) {
-      const { [name]: _restored, ...rest } = record.before;
-      await this.record.write({ before: rest });
+      const rest = Object.entries(record.before).filter(([other]) => other !== name);
+      await this.record.write({ before: Object.fromEntries(rest) });
     }
   }
 

@@ -44,6 +44,8 @@ export async function syncDirectory(directory: string): Promise<void> {
  * @throws AgentConfigurationError when the file is there and does not fit: guessing what it said could cost data.
  */
 export class DurableValue<T> {
+  private writing: Promise<void> = Promise.resolve();
+
   constructor(
     readonly file: string,
     private readonly schema: z.ZodType<T>,
@@ -67,8 +69,12 @@ export class DurableValue<T> {
     }
   }
 
-  async write(value: T): Promise<void> {
-    await writeDurably(this.file, `${JSON.stringify(value, null, 2)}\n`);
+  /** One after the other: the last value given is the one that stays. */
+  write(value: T): Promise<void> {
+    const text = `${JSON.stringify(value, null, 2)}\n`;
+    const mine = this.writing.catch(() => undefined).then(() => writeDurably(this.file, text));
+    this.writing = mine;
+    return mine;
   }
 
   async clear(): Promise<void> {

@@ -1,0 +1,3 @@
+export * from './fencing-record.js';
+export * from './gate.js';
+export * from './server-fencing.js';
