@@ -2,6 +2,7 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import type { OrderContract } from '#contracts/sites';
 import { admitAgentOrder, revokeAgentOrder } from '#contracts/sites';
+import type { JobContract } from '#libs/platform/queue';
 import { AdmitAgentHandler, RevokeAgentHandler } from './agents/agent-admission.js';
 import { AgentCommands } from './agents/agent-commands.js';
 import { LinkedAgentCommands } from './agents/linked-agent-commands.js';
@@ -33,7 +34,11 @@ export interface SitesModuleOptions {
 }
 
 /** The jobs that a site process runs for this library. */
-export const SITES_JOBS = [carryOutOrderJob, sweepOrdersJob, pruneOutboxJob] as const;
+export const SITES_JOBS = [
+  carryOutOrderJob,
+  sweepOrdersJob,
+  pruneOutboxJob,
+] as unknown as readonly JobContract<never>[];
 
 /** The site process's share: orders in, results out, agents and peers through the link. */
 @Global()

@@ -52,16 +52,16 @@ export function askSocket(request: SocketRequest): Promise<SocketAnswer> {
   });
 }
 
-/** The longest JSON answer between the processes and through the tunnel. */
+/** The longest JSON body between the processes and through the tunnel, in bytes. */
 const LARGEST_ANSWER = 64 * 1024 * 1024;
 
 /** Reads a JSON body. @throws when it is cut off, too long or no JSON. */
-export async function readJson(body: Readable): Promise<unknown> {
+export async function readJson(body: Readable, longest = LARGEST_ANSWER): Promise<unknown> {
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of body as AsyncIterable<Buffer>) {
     size += part.length;
-    if (size > LARGEST_ANSWER) throw new Error('the answer is too long');
+    if (size > longest) throw new Error(`the body is longer than ${longest} bytes`);
     parts.push(part);
   }
   const text = Buffer.concat(parts).toString('utf8');
