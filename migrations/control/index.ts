@@ -3,6 +3,7 @@ import { Platform1790000000001 } from './0001-platform.js';
 import { Audit1790000000002 } from './0002-audit.js';
 import { Idempotency1790000000003 } from './0003-idempotency.js';
 import { Identity1790000000004 } from './0004-identity.js';
+import { Tenancy1790000000005 } from './0005-tenancy.js';
 import { Sites1790000000010 } from './0010-sites.js';
 import { Protection1790000000011 } from './0011-protection.js';
 import { Replication1790000000012 } from './0012-replication.js';
@@ -14,6 +15,7 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   Audit1790000000002,
   Idempotency1790000000003,
   Identity1790000000004,
+  Tenancy1790000000005,
   Sites1790000000010,
   Protection1790000000011,
   Replication1790000000012,
