@@ -106,7 +106,8 @@ export class OrderEndpoint implements OnApplicationBootstrap, OnApplicationShutd
     if (request.method === 'GET' && what === 'outbox') return this.lookIntoOutbox(url, response);
     if (request.method === 'GET' && what === 'workloads' && detail === 'outlook') {
       if (id === undefined || !isUuid(id) || !this.outlooks) throw new NotFoundError('workload');
-      return send(response, 200, await this.outlooks.outlook(id));
+      const known = { noDegradeGranted: url.searchParams.get('noDegradeGranted') === 'true' };
+      return send(response, 200, await this.outlooks.outlook(id, known));
     }
     throw new NotFoundError('path');
   }

@@ -142,6 +142,13 @@ export const agentAssignment = z.object({
   tenantId: uuid,
   agencyName: z.string(),
   sites: z.array(agentSite),
+  /**
+   * A person's grants to go on without the metro, for an agent that cannot reach it: good only once the agent's own
+   * promise to the metro has run out. Counted in seconds left, so that clocks need not agree.
+   */
+  degradeGrants: z
+    .array(z.object({ workloadId: uuid, requestId: uuid, epoch: z.number().int(), secondsLeft: z.number() }))
+    .optional(),
 });
 export type AgentAssignment = z.infer<typeof agentAssignment>;
 

@@ -22,8 +22,13 @@ export class SnapshotSources {
 
 /** Answers how ready a workload is to be promoted here; failover provides it, apps/site serves it. */
 export interface OutlookSource {
-  /** @throws NotFoundError when this site has no such workload. */
-  outlook(workloadId: string): Promise<unknown>;
+  /**
+   * `known.noDegradeGranted`: the control plane has granted no degrading in this epoch, as a declaration's order would
+   * say. With it a strict workload whose lease merely ran out loses nothing; without it nobody knows.
+   *
+   * @throws NotFoundError when this site has no such workload.
+   */
+  outlook(workloadId: string, known: { readonly noDegradeGranted: boolean }): Promise<unknown>;
 }
 export const OUTLOOK_SOURCE = Symbol('outlook source');
 

@@ -1,0 +1,10 @@
+export * from './degrade.service.js';
+export { ProtectionDuringFailover } from './failover-hooks.js';
+export { CONDITIONS, type Condition, type KeptHealth, type LegView, SILENT_SECONDS } from './health.js';
+export { PREFLIGHT_STATES, Preflights, type PreflightState, type PreflightView } from './preflight.service.js';
+export { type ProtectionEvent, ProtectionHealth, type ProtectionView } from './protection-health.js';
+export type { ProtectionRow } from './protection-store.js';
+export { type ProtectionChange, type ProtectionInput, Protections } from './protection.service.js';
+export { PROTECTION_STATES, type ProtectionState } from './protection.states.js';
+export * from './replication.errors.js';
+export * from './replication.module.js';

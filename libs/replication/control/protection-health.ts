@@ -1,0 +1,108 @@
+import { Injectable } from '@nestjs/common';
+import type { StandbyHealth } from '#contracts/replication';
+import type { TenantTransaction, Transaction } from '#libs/platform/database';
+import { Workloads } from '#libs/protection/control';
+import { Sites } from '#libs/sites/control';
+import { type Condition, conditionOf, judgeLeg, type KeptHealth, type LegView } from './health.js';
+import { legsOf } from './protection-orders.js';
+import { type ProtectionRow, ProtectionStore } from './protection-store.js';
+
+export interface ProtectionView extends Omit<ProtectionRow, 'tenantId' | 'names' | 'removingAt' | 'workloadName'> {
+  /** How it does now, as measured. */
+  readonly condition: Condition;
+  readonly metro: LegView | null;
+  readonly regional: LegView | null;
+  /** Set while `checking` or `blocked`: the preflight to look at. */
+  readonly preflightId: string | null;
+}
+
+export interface ProtectionEvent {
+  readonly id: string;
+  readonly siteId: string;
+  readonly kind: string;
+  readonly payload: Record<string, unknown>;
+  readonly at: Date;
+}
+
+/** Says how protections do, by what sites measured last. */
+@Injectable()
+export class ProtectionHealth {
+  constructor(
+    private readonly store: ProtectionStore,
+    private readonly sites: Sites,
+    private readonly workloads: Workloads,
+  ) {}
+
+  /** @throws NotFoundError, NotProtectedError */
+  async view(tx: TenantTransaction, workloadId: string): Promise<ProtectionView> {
+    await this.workloads.get(tx, workloadId);
+    return this.viewOf(tx, await this.store.get(tx, tx.tenantId, workloadId));
+  }
+
+  /** Undefined when the workload is not protected. */
+  async find(tx: TenantTransaction, workloadId: string): Promise<ProtectionView | undefined> {
+    const row = await this.store.find(tx, tx.tenantId, workloadId);
+    return row && this.viewOf(tx, row);
+  }
+
+  private async viewOf(tx: TenantTransaction, row: ProtectionRow): Promise<ProtectionView> {
+    const legs = await this.legs(tx, row);
+    const { tenantId: _tenant, names: _names, removingAt: _removing, workloadName: _name, ...shown } = row;
+    const rebooting = row.rebootUntil !== null && row.rebootUntil.getTime() > Date.now();
+    return {
+      ...shown,
+      condition: conditionOf({ state: row.state, paused: row.paused, rebooting }, legs),
+      metro: legs.find(({ role }) => role === 'metro') ?? null,
+      regional: legs.find(({ role }) => role === 'regional') ?? null,
+      preflightId: await this.openPreflight(tx, row),
+    };
+  }
+
+  /** Both legs as they are now. */
+  async legs(tx: Transaction, row: ProtectionRow): Promise<LegView[]> {
+    const kept = await this.kept(tx, row.tenantId, row.workloadId);
+    const legs = legsOf(row);
+    const sites = await this.sites.facts(
+      tx,
+      legs.map(({ siteId }) => siteId),
+    );
+    const expectSilence = row.paused || (row.rebootUntil !== null && row.rebootUntil.getTime() > Date.now());
+    return legs.map(({ role, siteId }) =>
+      judgeLeg(
+        { id: siteId, name: sites.get(siteId)?.name ?? siteId, role },
+        kept.find((one) => one.siteId === siteId),
+        expectSilence,
+      ),
+    );
+  }
+
+  /** The newest measurements of a workload, with their ages. */
+  async kept(tx: Transaction, tenantId: string, workloadId: string): Promise<KeptHealth[]> {
+    const rows = await tx.query<{ siteId: string; ageSeconds: number; measuredAt: Date; health: StandbyHealth }>(
+      `SELECT site_id AS "siteId", extract(epoch FROM clock_timestamp() - received_at)::float8 AS "ageSeconds",
+              measured_at AS "measuredAt", health
+         FROM standby_health WHERE tenant_id = $1 AND workload_id = $2`,
+      [tenantId, workloadId],
+    );
+    return rows.map((row) => ({ ...row, measuredAt: row.measuredAt.toISOString() }));
+  }
+
+  /** What happened to a workload's protection, the newest first, a hundred at most. */
+  async events(tx: TenantTransaction, workloadId: string): Promise<ProtectionEvent[]> {
+    await this.workloads.get(tx, workloadId);
+    return tx.query<ProtectionEvent>(
+      `SELECT id, site_id AS "siteId", kind, payload, at FROM protection_event
+        WHERE tenant_id = $1 AND workload_id = $2 ORDER BY at DESC, id LIMIT 100`,
+      [tx.tenantId, workloadId],
+    );
+  }
+
+  private async openPreflight(tx: TenantTransaction, row: ProtectionRow): Promise<string | null> {
+    if (row.state !== 'checking' && row.state !== 'blocked') return null;
+    const [newest] = await tx.query<{ id: string }>(
+      `SELECT id FROM preflight WHERE tenant_id = $1 AND workload_id = $2 ORDER BY requested_at DESC LIMIT 1`,
+      [tx.tenantId, row.workloadId],
+    );
+    return newest?.id ?? null;
+  }
+}

@@ -1,0 +1,84 @@
+import type { Finding } from '#contracts/replication';
+import { DomainError } from '#libs/platform/errors';
+import type { ProtectionState } from './protection.states.js';
+
+export class NotProtectedError extends DomainError {
+  constructor() {
+    super(
+      'not-found',
+      'protection.not-found',
+      'This workload is not protected. Protect it first (POST /v1/workloads/{id}/protection).',
+    );
+  }
+}
+
+export class AlreadyProtectedError extends DomainError {
+  constructor(state: ProtectionState) {
+    super(
+      'conflict',
+      'protection.exists',
+      state === 'removing'
+        ? 'The protection of this workload is still being removed. Wait until it is gone, then protect it anew.'
+        : 'This workload is protected already. Change its protection (PATCH) or remove it first (DELETE).',
+      { facts: { state } },
+    );
+  }
+}
+
+export class PreflightBlockedError extends DomainError {
+  constructor(preflightId: string, findings: readonly Finding[]) {
+    super(
+      'unprocessable',
+      'protection.preflight-blocked',
+      'The preflight found what must be mended first. Do what each remedy says, run a new preflight, and try again.',
+      { facts: { preflightId, findings } },
+    );
+  }
+}
+
+export class SiteNotEligibleError extends DomainError {
+  constructor(siteName: string, role: string, reasons: readonly string[]) {
+    super('unprocessable', 'site.not-eligible', `${siteName} cannot be the ${role} site of this workload: see reasons.`, {
+      facts: { reasons },
+    });
+  }
+}
+
+export class NoMetroSiteError extends DomainError {
+  constructor(reasons: readonly string[]) {
+    super(
+      'unprocessable',
+      'site.no-metro',
+      'No site is near enough to be synchronous (20 miles or 2 ms), which strict mode needs. Give the workload its location, connect the agent so that round trips are measured, or choose mode "available".',
+      { facts: { reasons } },
+    );
+  }
+}
+
+export class SamePairError extends DomainError {
+  constructor() {
+    super('unprocessable', 'site.same', 'Metro and regional must be two different sites.');
+  }
+}
+
+export class DeclarationInForceError extends DomainError {
+  constructor() {
+    super(
+      'conflict',
+      'protection.declared',
+      'A failover of this workload has been declared. Until its run has ended nothing of its protection can be changed, and no grant to degrade is given.',
+    );
+  }
+}
+
+export class ProtectionNotReadyError extends DomainError {
+  constructor(state: ProtectionState, text: string) {
+    super('conflict', 'protection.not-ready', text, { facts: { state } });
+  }
+}
+
+export class NoMetroLegError extends DomainError {
+  constructor() {
+    super('conflict', 'protection.no-metro', 'This protection has no metro site: there is nothing to degrade or re-arm.');
+  }
+}

@@ -1,0 +1,46 @@
+import { Module } from '@nestjs/common';
+import { ProtectionModule } from '#libs/protection/control';
+import { DegradeGrants } from './degrade.service.js';
+import { ProtectionDuringFailover } from './failover-hooks.js';
+import { HealthStore } from './health-store.js';
+import { PreflightFailedHandler, PreflightHandler } from './preflight-results.js';
+import { Preflights } from './preflight.service.js';
+import { ProtectionEvents } from './protection-events.js';
+import { ProtectionHealth } from './protection-health.js';
+import { ProtectionOrders } from './protection-orders.js';
+import {
+  ArmingChangedHandler,
+  DivergenceHandler,
+  OldPrimaryFencedHandler,
+  ProtectFailedHandler,
+  StandbyChangedHandler,
+  UnprotectedHandler,
+} from './protection-results.js';
+import { ProtectionStore } from './protection-store.js';
+import { Protections } from './protection.service.js';
+
+/** Needs SitesModule, OutboxModule and AuditModule, which are global. */
+@Module({
+  imports: [ProtectionModule],
+  providers: [
+    Preflights,
+    ProtectionStore,
+    ProtectionOrders,
+    Protections,
+    ProtectionHealth,
+    ProtectionEvents,
+    ProtectionDuringFailover,
+    DegradeGrants,
+    HealthStore,
+    PreflightHandler,
+    PreflightFailedHandler,
+    StandbyChangedHandler,
+    ArmingChangedHandler,
+    DivergenceHandler,
+    OldPrimaryFencedHandler,
+    UnprotectedHandler,
+    ProtectFailedHandler,
+  ],
+  exports: [ProtectionModule, Preflights, Protections, ProtectionHealth, ProtectionDuringFailover, DegradeGrants],
+})
+export class ReplicationModule {}
