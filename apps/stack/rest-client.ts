@@ -34,6 +34,11 @@ export class RestClient {
     return new RestClient(this.baseUrl, token);
   }
 
+  /** The token that this client calls with. */
+  get bearer(): string {
+    return this.token ?? '';
+  }
+
   get<T = Record<string, unknown>>(path: string, options?: CallOptions): Promise<T> {
     return this.call<T>('GET', path, undefined, options);
   }

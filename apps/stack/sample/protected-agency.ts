@@ -1,0 +1,65 @@
+import path from 'node:path';
+import type { Stack } from '../stack.js';
+import { AgencyMachine, WORKLOAD } from './agency-machine.js';
+import { ContinuityClient, type ProtectionView } from './continuity-client.js';
+import { createApiKey, signUp, type SignedUp, type Town } from './onboarding.js';
+
+export interface ProtectOptions {
+  readonly town: Town;
+  /** Names the machine's folder. */
+  readonly folder: string;
+  readonly mode?: 'strict' | 'available';
+  readonly tell: (stage: string) => void;
+  readonly scale?: number;
+}
+
+/** An agency with its machine, all the way from sign-up to armed protection at both sites. */
+export interface ProtectedAgency {
+  readonly machine: AgencyMachine;
+  readonly account: SignedUp;
+  readonly client: ContinuityClient;
+  /** The API key's client, as scripts use it. */
+  readonly workloadId: string;
+  readonly frontDoor: { readonly host: string; readonly port: number };
+}
+
+/** Makes the agency's machine with its database; nothing of it knows Mainstay yet. */
+export async function buildMachine(stack: Stack, folder: string, scale?: number): Promise<AgencyMachine> {
+  const machine = await AgencyMachine.at({
+    directory: stack.installation.file(folder),
+    socketDirectory: path.join(stack.installation.socketDirectory, folder),
+    processes: stack.table,
+    ...(scale === undefined ? {} : { scale }),
+  });
+  await machine.startServer();
+  await machine.fill();
+  return machine;
+}
+
+/** The whole of a first day, by REST and the agent's own commands: nothing here has another way in. */
+export async function protectAgency(stack: Stack, machine: AgencyMachine, options: ProtectOptions): Promise<ProtectedAgency> {
+  const { tell, town } = options;
+  tell(`${town.name} signs up and confirms its e-mail`);
+  const account = await signUp(stack.apiUrl, stack.mailbox.directory, town);
+  const client = new ContinuityClient(await createApiKey(account.owner));
+  tell('the agent enrols with a one-time token and dials both sites');
+  await machine.enrol(await client.enrolmentToken(town.name), stack.apiUrl);
+  machine.agent.start();
+  const agentId = await client.connectedAgent();
+  tell('the workload is checked (preflight)');
+  const functionId = await client.createFunction('Issue permits');
+  const workloadId = await client.createWorkload({ agentId, functionId, name: WORKLOAD });
+  const { findings } = await client.preflight(workloadId);
+  const blockers = findings.filter(({ severity }) => severity === 'blocker');
+  if (blockers.length > 0) throw new Error(`preflight found: ${blockers.map(({ what }) => what).join('; ')}`);
+  tell(`preflight passed with ${findings.length} remarks; protecting at both sites`);
+  await client.protect(workloadId, options.mode ?? 'strict');
+  const protection = await client.armed(workloadId, tell);
+  return { machine, account, client, workloadId, frontDoor: metroFrontDoor(protection) };
+}
+
+export function metroFrontDoor(protection: ProtectionView): { host: string; port: number } {
+  const door = protection.legs.find(({ role }) => role === 'metro')?.frontDoor;
+  if (!door) throw new Error('the metro site has no front door for this workload yet');
+  return door;
+}

@@ -1,0 +1,54 @@
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import type { Stack } from '../stack.js';
+import type { AgencyMachine } from './agency-machine.js';
+import { buildMachine, protectAgency } from './protected-agency.js';
+
+const FOLDER = 'sample-agency';
+const TOWN = { name: 'Town of Tumwater Falls', contactName: 'Dana Reyes', email: 'it@tumwater-falls.example' };
+
+const brought = z.object({ workloadId: z.uuid(), key: z.string(), door: z.object({ host: z.string(), port: z.number() }) });
+
+export interface Sample {
+  readonly machine: AgencyMachine;
+  /** What to type next. */
+  readonly instructions: string;
+  stop(): Promise<void>;
+}
+
+/** Brings up the sample agency: made and protected on the first start, started again on later ones. */
+export async function bringUpSample(stack: Stack, tell: (stage: string) => void): Promise<Sample> {
+  tell('bringing up the sample agency');
+  const machine = await buildMachine(stack, FOLDER);
+  const file = stack.installation.secretFile('sample.json');
+  const known = await readFile(file, 'utf8').catch(() => undefined);
+  let state: z.infer<typeof brought>;
+  if (known === undefined) {
+    const agency = await protectAgency(stack, machine, { town: TOWN, folder: FOLDER, tell });
+    state = { workloadId: agency.workloadId, key: agency.client.rest.bearer, door: agency.frontDoor };
+    await stack.installation.writeSecret('sample.json', JSON.stringify(state));
+  } else {
+    state = brought.parse(JSON.parse(known));
+    machine.agent.start();
+  }
+  return { machine, instructions: instructions(stack, machine, state), stop: () => machine.stop() };
+}
+
+function instructions(stack: Stack, machine: AgencyMachine, state: z.infer<typeof brought>): string {
+  const { host, port } = state.door;
+  return `
+The sample agency, ${TOWN.name}, is protected: its permits database at 127.0.0.1:${machine.port}.
+
+Its clients list both addresses, and go on by themselves:
+  psql "host=127.0.0.1,${host} port=${machine.port},${port} user=permits_desk dbname=permits target_session_attrs=read-write connect_timeout=2 tcp_user_timeout=5000"
+  password: ${machine.record.clerkPassword}
+
+See how it does:
+  curl -s -H 'Authorization: Bearer ${state.key}' ${stack.apiUrl}/v1/workloads/${state.workloadId}/protection
+
+The one call that declares its failover:
+  curl -s -X POST ${stack.apiUrl}/v1/workloads/${state.workloadId}/failovers \\
+    -H 'Authorization: Bearer ${state.key}' -H 'Idempotency-Key: first-declaration' \\
+    -H 'Content-Type: application/json' -d '{"reason":"trying it out"}'
+`;
+}
