@@ -59,7 +59,8 @@ export class BackupTarget {
       await ownedDirectory(location, this.identity);
       const link = this.path(`pg_tblspc/${oid}`);
       await rm(link, { recursive: true, force: true });
-      await symlink(location, link);
+      // Relative, so that a clone of the whole folder leads into itself.
+      await symlink(path.relative(path.dirname(link), location), link);
     }
     await this.removeStrays('', new Map(entries.map((entry) => [entry.path, entry])), links);
     for (const entry of entries) {
