@@ -43,7 +43,7 @@ export const agencyView = z
   .object({
     id: z.uuid(),
     name: z.string(),
-    governmentKind,
+    kind: governmentKind,
     state: z.string(),
     contactName: z.string(),
     contactEmail: z.string(),
@@ -67,7 +67,7 @@ export interface AgencyRow {
 export const toAgency = (row: AgencyRow): AgencyView => ({
   id: row.id,
   name: row.name,
-  governmentKind: row.government_kind,
+  kind: row.government_kind,
   state: row.state_code,
   contactName: row.contact_name,
   contactEmail: row.contact_email,

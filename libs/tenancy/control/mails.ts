@@ -2,7 +2,7 @@ import type { Mail } from '#libs/platform/mail';
 
 const SIGNATURE = '\n-- \nMainstay, continuity of operations for local government\n';
 
-/** The mail that proves an address at sign-up. The token stands on a line of its own, for people who use the API. */
+/** The mail that proves an address at sign-up. The token is a fragment: no server's log sees it. */
 export const confirmationMail = (to: string, agency: string, token: string, publicUrl: string): Mail => ({
   to,
   subject: 'Confirm the sign-up of your agency',
@@ -10,11 +10,9 @@ export const confirmationMail = (to: string, agency: string, token: string, publ
 
 If it was you, open this page and press Confirm, within 24 hours:
 
-  ${publicUrl}/confirm#${token}
+  ${publicUrl}/confirm#token=${token}
 
-Or send the token with the API (POST ${publicUrl}/v1/sign-ups/confirm):
-
-  Token: ${token}
+Or send the token (what stands after "token=") with the API: POST ${publicUrl}/v1/sign-ups/confirm
 
 If it was not you, do nothing: without the token there is no account.
 ${SIGNATURE}`,
@@ -40,9 +38,11 @@ export const invitationMail = (
   subject: `Join ${agency} at Mainstay`,
   text: `${inviter} invites you to work for ${agency} at Mainstay.
 
-Accept within 7 days by sending this token with the API (POST ${publicUrl}/v1/invitations/accept):
+Accept within 7 days: open this page and choose a name and a password.
 
-  Token: ${token}
+  ${publicUrl}/accept#token=${token}
+
+Or send the token (what stands after "token=") with the API: POST ${publicUrl}/v1/invitations/accept
 
 If you do not know them, do nothing.
 ${SIGNATURE}`,

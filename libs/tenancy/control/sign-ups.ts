@@ -12,7 +12,7 @@ import { TokenInvalidError } from './tenancy.errors.js';
 
 export const signUpRequest = z.strictObject({
   agencyName: plainText(120),
-  governmentKind,
+  kind: governmentKind,
   state: stateCode,
   contactName: plainText(120),
   email,
@@ -67,7 +67,7 @@ export class SignUps {
         randomUUID(),
         request.email,
         request.agencyName,
-        request.governmentKind,
+        request.kind,
         request.state,
         request.contactName,
         passwordHash,
@@ -128,7 +128,7 @@ export class SignUps {
       action: 'agency.signed-up',
       subjectKind: 'agency',
       subjectId: agencyId,
-      detail: { name: row.agency_name, governmentKind: row.government_kind, state: row.state_code },
+      detail: { name: row.agency_name, kind: row.government_kind, state: row.state_code },
     });
     return toAgency(agency);
   }

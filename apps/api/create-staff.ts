@@ -1,0 +1,60 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { Command } from 'commander';
+import { readFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { z } from 'zod';
+import { type NewStaff, Staff, staffRole } from '#libs/identity/control';
+import { ConfigurationError, loadConfig } from '#libs/platform/config';
+import { UnitOfWork } from '#libs/platform/database';
+import { DomainError } from '#libs/platform/errors';
+import { apiEnvironment } from './api.environment.js';
+import { CoreModule } from './core.module.js';
+
+/**
+ * Makes a staff member from the command line: the installer's way to the first administrator. An administrator with
+ * this address who exists already gets the password anew, so a repeated installation does no harm.
+ */
+async function createStaff(staff: NewStaff): Promise<string> {
+  const environment = { ...loadConfig(apiEnvironment), LOG_LEVEL: 'error' };
+  const app = await NestFactory.createApplicationContext(CoreModule.forProcess('create-staff', environment), {
+    logger: false,
+    abortOnError: false,
+  });
+  try {
+    const people = app.get(Staff);
+    const made = await app
+      .get(UnitOfWork)
+      .provider((tx) =>
+        staff.role === 'administrator' ? people.ensureAdministrator(tx, staff) : people.create(tx, staff, null),
+      );
+    return made.id;
+  } finally {
+    await app.close();
+  }
+}
+
+const options = z.object({
+  email: z.email(),
+  name: z.string().min(1),
+  role: staffRole,
+  passwordFile: z.string().optional(),
+});
+
+const program = new Command('create-staff')
+  .description('Makes a member of the provider’s staff. The password is read from standard input or from a file.')
+  .requiredOption('--email <address>')
+  .requiredOption('--name <name>')
+  .option('--role <role>', 'administrator, operator or support', 'administrator')
+  .option('--password-file <path>', 'instead of standard input');
+
+try {
+  const { passwordFile, ...who } = options.parse(program.parse().opts());
+  const password = (passwordFile === undefined ? await text(process.stdin) : readFileSync(passwordFile, 'utf8')).trim();
+  process.stdout.write(`${await createStaff({ ...who, password })}\n`);
+} catch (error) {
+  const known = error instanceof DomainError ? `${error.code}: ${error.message}` : undefined;
+  const told = error instanceof ConfigurationError ? error.message : (known ?? String((error as Error).stack));
+  process.stderr.write(`${told}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,116 @@
+import { Body, Controller, Delete, Inject, Post, Req, Res } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { Audit } from '#libs/audit/control';
+import { credentialOf, Identity } from '#libs/identity/control';
+import { UnitOfWork } from '#libs/platform/database';
+import { DomainError } from '#libs/platform/errors';
+import { Answers, HTTP_OPTIONS, type HttpOptions, Limit } from '#libs/platform/http';
+import { AnyTenantCaller, CurrentCaller, type TenantCaller } from '#libs/tenancy/control';
+import { setSessionCookie } from './session-cookie.js';
+import { renewedSession } from './session.schemas.js';
+
+const passwordBody = z.strictObject({ password: z.string().min(1).max(200) });
+const codeBody = z.strictObject({ code: z.string().regex(/^\d{6}$/) });
+const setUp = z
+  .object({
+    uri: z.string().meta({ description: 'otpauth:// address: show it as a QR code.' }),
+    backupCodes: z.array(z.string()).meta({ description: 'Each signs in once without the app. Shown this once.' }),
+  })
+  .meta({ id: 'TwoFactorSetUp' });
+
+class SessionNeededError extends DomainError {
+  constructor() {
+    super('forbidden', 'session.needed', 'Only a signed-in member can change a second factor: an API key cannot.');
+  }
+}
+
+@ApiTags('Sessions')
+@AnyTenantCaller()
+@Controller('v1/sessions/current/two-factor')
+export class TwoFactorController {
+  constructor(
+    private readonly work: UnitOfWork,
+    private readonly identity: Identity,
+    private readonly audit: Audit,
+    @Inject(HTTP_OPTIONS) private readonly options: HttpOptions,
+  ) {}
+
+  @Post()
+  @Limit('two-factor', 10, 60)
+  @Answers({ status: 201, summary: 'Begins the set-up of an authenticator app', schema: setUp })
+  begin(@Body({ schema: passwordBody }) body: z.infer<typeof passwordBody>, @Req() request: FastifyRequest) {
+    const token = this.session(request);
+    return this.work.provider((tx) => this.identity.beginTwoFactor(tx, token, body.password));
+  }
+
+  @Post('confirm')
+  @Limit('two-factor', 10, 60)
+  @Answers({
+    status: 200,
+    summary: 'Ends the set-up with a code; the session’s token is renewed',
+    schema: renewedSession,
+  })
+  async confirm(
+    @Body({ schema: codeBody }) body: z.infer<typeof codeBody>,
+    @CurrentCaller() caller: TenantCaller,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
+    const token = this.session(request);
+    const renewed = await this.work.provider(async (tx) => {
+      const session = await this.identity.confirmTwoFactor(tx, token, body.code);
+      await this.record(tx, caller, 'two-factor.set-up');
+      return session;
+    });
+    return this.hand(renewed, request, reply);
+  }
+
+  @Delete()
+  @Limit('two-factor', 10, 60)
+  @Answers({
+    status: 200,
+    summary: 'Removes the authenticator app; the session’s token is renewed',
+    schema: renewedSession,
+  })
+  async remove(
+    @Body({ schema: passwordBody }) body: z.infer<typeof passwordBody>,
+    @CurrentCaller() caller: TenantCaller,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
+    const token = this.session(request);
+    const renewed = await this.work.provider(async (tx) => {
+      const session = await this.identity.endTwoFactor(tx, token, body.password);
+      await this.record(tx, caller, 'two-factor.removed');
+      return session;
+    });
+    return this.hand(renewed, request, reply);
+  }
+
+  private session(request: FastifyRequest): string {
+    if (request.sessionToken === undefined) throw new SessionNeededError();
+    return request.sessionToken;
+  }
+
+  private record(tx: Parameters<Audit['record']>[0], caller: TenantCaller, action: string): Promise<void> {
+    return this.audit.record(tx, {
+      tenantId: caller.tenantId,
+      actor: caller.actor,
+      action,
+      subjectKind: 'member',
+      subjectId: caller.actor.id,
+    });
+  }
+
+  /** The renewed token goes where the old one came from. */
+  private hand(renewed: { token: string; expiresAt: Date }, request: FastifyRequest, reply: FastifyReply) {
+    const expiresAt = renewed.expiresAt.toISOString();
+    const byCookie = request.headers.authorization === undefined && credentialOf(request) !== undefined;
+    if (!byCookie) return { token: renewed.token, expiresAt };
+    const seconds = Math.floor((renewed.expiresAt.getTime() - Date.now()) / 1_000);
+    setSessionCookie(reply, this.options.publicUrl, renewed.token, seconds);
+    return { token: null, expiresAt };
+  }
+}
