@@ -6,18 +6,10 @@
  * are not finite, and objects that are not plain (a Date has to be made text by the caller).
  */
 export function canonicalJson(value: unknown): string {
-  switch (typeof value) {
-    case 'string':
-    case 'boolean':
-      return JSON.stringify(value);
-    case 'number':
-      if (!Number.isFinite(value)) throw new TypeError(`${value} has no JSON form`);
-      return JSON.stringify(value);
-    case 'object':
-      return value === null ? 'null' : ofObject(value);
-    default:
-      throw new TypeError(`a ${typeof value} has no JSON form`);
-  }
+  if (value === null || typeof value === 'boolean' || typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'object') return ofObject(value);
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw new TypeError(`${String(value)} has no JSON form`);
+  return JSON.stringify(value);
 }
 
 function ofObject(value: object): string {

@@ -1,0 +1,136 @@
+import type net from 'node:net';
+import tls, { type TLSSocket } from 'node:tls';
+import { LINK_PROTOCOL, PROTOCOL_VERSION, hello as helloSchema, type Hello, type RefusalCode } from './contract.js';
+import { HelloRefusedError } from './errors.js';
+import { readFrame, writeFrame } from './handshake.js';
+import { abort, ownsSocket } from './splice.js';
+import type { LinkLog } from './timings.js';
+
+/** How long a refused end has to take the refusal in. */
+const REFUSAL_LINGER_MS = 1_000;
+const KEEP_ALIVE_MS = 15_000;
+
+export interface AdmissionOptions {
+  readonly key: string;
+  readonly certificate: string;
+  readonly handshakeMs: number;
+  readonly maximumUnauthenticated: number;
+  /** Decides about a well-formed hello; a HelloRefusedError is told to the dialling end. */
+  readonly admit: (candidate: Candidate) => Promise<void>;
+  readonly log: LinkLog;
+}
+
+/** A connection that has said hello and waits for the answer. */
+export interface Candidate {
+  readonly socket: TLSSocket;
+  readonly hello: Hello;
+  readonly remoteAddress: string;
+  /** Says welcome. Throws when the connection is gone meanwhile, so that nobody gets a dead link. */
+  welcome(): void;
+}
+
+/**
+ * The gateway's door: TLS, one hello each, within a time, from a limited number of strangers at once. Whatever fails
+ * here costs only its own connection.
+ */
+export class Admission {
+  readonly server: tls.Server;
+  private readonly strangers = new Map<string, net.Socket>();
+  private readonly candidates = new Map<TLSSocket, Hello>();
+  private readonly deadlines = new WeakMap<net.Socket, NodeJS.Timeout>();
+
+  constructor(private readonly options: AdmissionOptions) {
+    this.server = tls.createServer({
+      key: options.key,
+      cert: options.certificate,
+      minVersion: 'TLSv1.3',
+      ALPNProtocols: [LINK_PROTOCOL],
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+    });
+    this.server.on('connection', (raw) => this.count(raw));
+    this.server.on('secureConnection', (socket) => void this.receive(socket));
+    this.server.on('tlsClientError', (_error, socket) => socket.destroy());
+  }
+
+  /** Cuts those who said hello under an identity and have not been admitted yet. */
+  cutCandidates(matches: (hello: Hello) => boolean): void {
+    for (const [socket, hello] of this.candidates) if (matches(hello)) socket.destroy();
+  }
+
+  close(): void {
+    for (const raw of this.strangers.values()) raw.destroy();
+  }
+
+  private count(raw: net.Socket): void {
+    if (this.strangers.size >= this.options.maximumUnauthenticated) {
+      raw.destroy();
+      return;
+    }
+    const name = nameOf(raw);
+    this.strangers.set(name, raw);
+    const timer = setTimeout(() => raw.destroy(), this.options.handshakeMs).unref();
+    raw.once('close', () => {
+      clearTimeout(timer);
+      if (this.strangers.get(name) === raw) this.strangers.delete(name);
+    });
+    this.deadlines.set(raw, timer);
+    raw.on('error', () => undefined);
+  }
+
+  private async receive(socket: TLSSocket): Promise<void> {
+    socket.on('error', () => undefined);
+    const raw = this.strangers.get(nameOf(socket));
+    if (!raw) return void socket.destroy();
+    ownsSocket(socket, raw);
+    const remoteAddress = socket.remoteAddress ?? '';
+    try {
+      if (socket.alpnProtocol !== LINK_PROTOCOL) return void socket.destroy();
+      const hello = parseHello(await readFrame(socket));
+      this.candidates.set(socket, hello);
+      await this.options.admit({ socket, hello, remoteAddress, welcome: () => this.welcome(socket, raw) });
+    } catch (error) {
+      this.refuse(socket, remoteAddress, error);
+    } finally {
+      this.candidates.delete(socket);
+    }
+  }
+
+  private welcome(socket: TLSSocket, raw: net.Socket): void {
+    if (socket.destroyed) throw new HelloRefusedError('unavailable', 'The connection is gone.');
+    clearTimeout(this.deadlines.get(raw));
+    this.strangers.delete(nameOf(raw));
+    writeFrame(socket, { ok: true });
+  }
+
+  private refuse(socket: TLSSocket, remoteAddress: string, error: unknown): void {
+    const refusal = error instanceof HelloRefusedError ? error : undefined;
+    this.options.log('warn', 'a connection was refused', {
+      remoteAddress,
+      why: refusal?.refusal ?? (error instanceof Error ? error.message : String(error)),
+    });
+    if (socket.destroyed) return;
+    const known = this.candidates.has(socket);
+    // Whoever does not speak the protocol learns nothing of it.
+    if (!refusal && !known) return abort(socket);
+    const code: RefusalCode = refusal?.refusal ?? 'unavailable';
+    const message = refusal?.message ?? 'The site cannot decide about this link right now. It will be tried again.';
+    writeFrame(socket, { ok: false, code, message });
+    socket.end();
+    socket.resume();
+    setTimeout(() => socket.destroy(), REFUSAL_LINGER_MS).unref();
+  }
+}
+
+const nameOf = (socket: net.Socket): string => `${socket.remoteAddress}|${socket.remotePort}`;
+
+function parseHello(value: unknown): Hello {
+  const parsed = helloSchema.safeParse(value);
+  if (!parsed.success) throw new HelloRefusedError('malformed', 'The hello is not of this protocol. Update the agent.');
+  if (parsed.data.protocol !== PROTOCOL_VERSION) {
+    throw new HelloRefusedError('unsupported-version', 'This site does not speak that version. Update the agent.');
+  }
+  return parsed.data;
+}
