@@ -15,12 +15,9 @@ export const credentials = {
 export const sessionRequest = z.strictObject({
   ...credentials,
   agencyId: z.uuid().optional().meta({ description: 'For people who work for several agencies.' }),
-  transport: z
-    .enum(['bearer', 'cookie'])
-    .default('bearer')
-    .meta({
-      description: 'cookie: for browsers; the token is then set as a cookie that scripts cannot read, and not shown.',
-    }),
+  transport: z.enum(['bearer', 'cookie']).default('bearer').meta({
+    description: 'cookie: for browsers; the token is then set as a cookie that scripts cannot read, and not shown.',
+  }),
 });
 export type SessionRequest = z.infer<typeof sessionRequest>;
 
