@@ -23,7 +23,15 @@ export const lossStatement = z.strictObject({
 });
 export type LossStatement = z.infer<typeof lossStatement>;
 
-export const RUN_STATES = ['accepted', 'running', 'awaiting-confirmation', 'cancelling', 'cancelled', 'completed', 'failed'] as const;
+export const RUN_STATES = [
+  'accepted',
+  'running',
+  'awaiting-confirmation',
+  'cancelling',
+  'cancelled',
+  'completed',
+  'failed',
+] as const;
 export const runState = z.enum(RUN_STATES);
 export type RunState = z.infer<typeof runState>;
 
@@ -125,6 +133,20 @@ export const peerStopReceiving = {
 /** Follow the peer that asks, which has promoted the workload as `epoch`. Answers whether it can, or must be re-seeded. */
 export const peerFollow = {
   path: '/v1/peer/follow',
-  input: z.strictObject({ workloadId: uuid, epoch, promotedAtLsn: lsn, promotedTimeline: z.number().int(), user: z.string(), password: z.string(), slot: z.string() }),
+  input: z.strictObject({
+    workloadId: uuid,
+    epoch,
+    promotedAtLsn: lsn,
+    promotedTimeline: z.number().int(),
+    user: z.string(),
+    password: z.string(),
+    slot: z.string(),
+  }),
   output: z.object({ following: z.boolean(), reason: z.string().nullable() }),
+};
+/** The promotion that {@link peerStopReceiving} was for does not come: receive from the agency again. */
+export const peerResumeReceiving = {
+  path: '/v1/peer/resume-receiving',
+  input: z.strictObject({ workloadId: uuid }),
+  output: z.object({ ok: z.literal(true) }),
 };

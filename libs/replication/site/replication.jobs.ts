@@ -11,3 +11,6 @@ export const reconcileStandbyJob = defineJob({
 
 /** Looks at every standby: what is to be done, and whether what was reached still holds. */
 export const sweepStandbysJob = defineSweep('standbys.sweep', 5_000);
+
+/** The jobs that a site process runs for this library. */
+export const STANDBYS_JOBS = [reconcileStandbyJob, sweepStandbysJob] as const;

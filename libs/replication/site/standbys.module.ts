@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { degradeOrder, preflightOrder, protectOrder, rearmOrder, unprotectOrder } from '#contracts/replication';
 import { Claims } from './claims.js';
 import { Credentials } from './credentials.js';
 import { HealthSources, StandbyHealths } from './health/health.service.js';
@@ -17,6 +18,9 @@ import { PeerBackups } from './peers/peer-backups.js';
 import { RECONCILER_PROVIDERS } from './reconciler/providers.js';
 import { SourceReports } from './source-reports.js';
 import { Standbys } from './standbys.service.js';
+
+/** The orders that this library carries out. */
+export const STANDBYS_ORDERS = [protectOrder, unprotectOrder, degradeOrder, rearmOrder, preflightOrder] as const;
 
 /** The life of standbys, in the site process. Needs the modules of sites (orders, outbox, agents, driver) and of the link's rows. */
 @Module({

@@ -22,6 +22,7 @@ export class Arming {
 
   async arm(standby: Standby): Promise<void> {
     this.lastArmed.set(standby.workloadId, this.clock.monotonic());
+    await this.work.run((tx) => this.leases.rearmAfterPause(tx, standby.workloadId));
     await this.source.arm(standby);
   }
 

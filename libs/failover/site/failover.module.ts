@@ -1,0 +1,71 @@
+import { Module } from '@nestjs/common';
+import { cancelFailoverOrder, confirmFailoverOrder, failoverOrder } from '#contracts/failover';
+import { StandbysModule } from '#libs/replication/site';
+import { OUTLOOK_SOURCE } from '#libs/sites/site';
+import { StepBoundaries } from './boundaries.js';
+import { FailoverOrderHandler } from './orders/failover.order.js';
+import { CancelFailoverHandler, ConfirmFailoverHandler } from './orders/steer.orders.js';
+import { OtherSite } from './other-site.js';
+import { PromotionOutlooks } from './outlook.service.js';
+import { FollowPeerHandler } from './peers/follow.handler.js';
+import { PeerReseeding } from './peers/peer-reseeding.js';
+import { ResumeReceivingHandler, StopReceivingHandler } from './peers/stop-receiving.handler.js';
+import { CancellingReach, RunCancelling } from './run-cancelling.js';
+import { RunEngine } from './run-engine.js';
+import { AdvanceRunHandler, RepointOtherSiteHandler, SweepRepointsHandler, SweepRunsHandler } from './run.jobs.js';
+import { Runs } from './runs.service.js';
+import { StepRunner } from './step-runner.js';
+import { CompareStep } from './steps/compare.step.js';
+import { FenceAgencyStep } from './steps/fence-agency.step.js';
+import { FetchMissingStep } from './steps/fetch-missing.step.js';
+import { NotifyStep, RepointOtherSiteStep } from './steps/finish.steps.js';
+import { PromoteStep } from './steps/promote.step.js';
+import { RefuseLeasesStep } from './steps/refuse-leases.step.js';
+import { CheckWritableStep, SwitchFrontDoorStep } from './steps/serve.steps.js';
+import { RunSteps, ServingSteps, StoppingSteps } from './steps/steps.js';
+import { StopReceiversStep } from './steps/stop-receivers.step.js';
+
+/** The orders that this library carries out. */
+export const FAILOVER_ORDERS = [failoverOrder, cancelFailoverOrder, confirmFailoverOrder] as const;
+
+/** Failover runs, in the site process. */
+@Module({
+  imports: [StandbysModule],
+  providers: [
+    Runs,
+    StepBoundaries,
+    RunEngine,
+    StepRunner,
+    RunCancelling,
+    CancellingReach,
+    OtherSite,
+    RunSteps,
+    StoppingSteps,
+    ServingSteps,
+    RefuseLeasesStep,
+    FenceAgencyStep,
+    StopReceiversStep,
+    CompareStep,
+    FetchMissingStep,
+    PromoteStep,
+    CheckWritableStep,
+    SwitchFrontDoorStep,
+    RepointOtherSiteStep,
+    NotifyStep,
+    FailoverOrderHandler,
+    CancelFailoverHandler,
+    ConfirmFailoverHandler,
+    AdvanceRunHandler,
+    SweepRunsHandler,
+    RepointOtherSiteHandler,
+    SweepRepointsHandler,
+    StopReceivingHandler,
+    ResumeReceivingHandler,
+    FollowPeerHandler,
+    PeerReseeding,
+    PromotionOutlooks,
+    { provide: OUTLOOK_SOURCE, useExisting: PromotionOutlooks },
+  ],
+  exports: [PromotionOutlooks, OUTLOOK_SOURCE, RunEngine],
+})
+export class FailoverModule {}

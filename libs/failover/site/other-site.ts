@@ -1,0 +1,68 @@
+import { randomBytes } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { peerFollow } from '#contracts/failover';
+import { DomainError } from '#libs/platform/errors';
+import { quoteIdentifier, quoteLiteral } from '#libs/platform/postgres';
+import { slotForOther, type Standby } from '#libs/replication/site';
+import { PeerSites, SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
+import type { FailoverRun } from './run.row.js';
+
+export interface RepointAnswer {
+  readonly following: boolean;
+  /** Why not, for a person; null when it follows. */
+  readonly reason: string | null;
+}
+
+/** The other site looks at its standby, and waits a moment for the stream. */
+const FOLLOW_MS = 5_000;
+
+/** Turns the other site's standby to the new primary here. */
+@Injectable()
+export class OtherSite {
+  constructor(
+    private readonly peers: PeerSites,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+  ) {}
+
+  /** Safe to repeat: each time the other gets a new password, and is asked again whether it follows. */
+  async repoint(run: FailoverRun, standby: Standby, signal: AbortSignal): Promise<RepointAnswer> {
+    const { otherSite, promotedAtLsn, promotedTimeline } = run;
+    if (!otherSite || promotedAtLsn === null || promotedTimeline === null) {
+      return { following: false, reason: 'There is nothing to follow yet.' };
+    }
+    const slot = slotForOther(standby);
+    await this.driver.createSlot(run.workloadId, slot);
+    const user = standby.role === 'metro' ? run.names.regionalRole : run.names.metroRole;
+    const password = randomBytes(24).toString('base64url');
+    await this.grant(run.workloadId, user, password);
+    try {
+      return await this.peers.call(
+        { peer: otherSite, workloadId: run.workloadId },
+        peerFollow,
+        { workloadId: run.workloadId, epoch: run.epoch, promotedAtLsn, promotedTimeline, user, password, slot },
+        { timeoutMs: FOLLOW_MS, signal },
+      );
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof DomainError)) throw error;
+      return { following: false, reason: error.message };
+    }
+  }
+
+  /** The statement's text holds the password: it must not reach the server's log, whatever it is set to write. */
+  private async grant(workloadId: string, user: string, password: string): Promise<void> {
+    const client = await this.driver.connect(workloadId, 'mainstay repoint');
+    try {
+      await client.query(
+        `SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = panic`,
+      );
+      const { rowCount } = await client.query('SELECT FROM pg_roles WHERE rolname = $1', [user]);
+      const verb = rowCount === 0 ? 'CREATE' : 'ALTER';
+      await client.query(
+        `${verb} ROLE ${quoteIdentifier(user)} WITH LOGIN REPLICATION PASSWORD ${quoteLiteral(password)}`,
+      );
+    } finally {
+      await client.end();
+    }
+  }
+}

@@ -1,0 +1,38 @@
+import { Injectable } from '@nestjs/common';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { Forwarders, type Standby, Standbys } from '#libs/replication/site';
+
+/** What this site's row says once the other site is the primary. */
+@Injectable()
+export class PeerReseeding {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly standbys: Standbys,
+    private readonly forwarders: Forwarders,
+  ) {}
+
+  /** It follows, or has at least been told to; the reconciler watches over it from here. */
+  async followed(standby: Standby, { epoch }: { readonly epoch: number }, streams: boolean): Promise<void> {
+    await this.work.run(async (tx) => {
+      const now = await this.standbys.lock(tx, standby.workloadId);
+      await this.standbys.change(tx, now, {
+        state: streams ? 'streaming' : 'catching-up',
+        reason: streams ? null : 'stream-pending: it follows the other site and does not stream yet',
+        changes: { epoch, follow: 'peer', hold: null, holdUntil: null, followWanted: false, retries: 0, retryAt: null },
+      });
+    });
+  }
+
+  /** Its data has gone another way: it is copied from the other site, block by block where it differs. */
+  async begin(standby: Standby, epoch: number, reason: string): Promise<void> {
+    await this.forwarders.follow(standby.workloadId, 'peer');
+    await this.work.run(async (tx) => {
+      const now = await this.standbys.lock(tx, standby.workloadId);
+      await this.standbys.change(tx, now, {
+        state: 'preparing',
+        reason: `diverged: ${reason}`,
+        changes: { epoch, follow: 'peer', hold: null, holdUntil: null, retries: 0, retryAt: null },
+      });
+    });
+  }
+}

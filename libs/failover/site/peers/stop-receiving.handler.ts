@@ -1,0 +1,89 @@
+import { Inject } from '@nestjs/common';
+import type { z } from 'zod';
+import { peerResumeReceiving, peerStopReceiving } from '#contracts/failover';
+import { Clock } from '#libs/platform/clock';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { JobQueue } from '#libs/platform/queue';
+import { Claims, mayBePromoted, reconcileStandbyJob, Standbys } from '#libs/replication/site';
+import {
+  type PeerCaller,
+  type PeerCommandHandler,
+  PeerHandler,
+  SITE_DRIVER,
+  type SiteDriver,
+  type StandbyPosition,
+} from '#libs/sites/site';
+import { RunConflictError, StaleEpochError } from '../failover.errors.js';
+import { Runs } from '../runs.service.js';
+
+type Input = z.infer<typeof peerStopReceiving.input>;
+type Output = z.infer<typeof peerStopReceiving.output>;
+
+/** If the promotion never comes, this site goes on receiving by itself. */
+const HELD_MS = 120_000;
+/** The other site waits a second in all. */
+const KILL_AFTER_MS = 400;
+
+/** The other site is about to promote: this standby stops receiving and says what it has. */
+@PeerHandler(peerStopReceiving)
+export class StopReceivingHandler implements PeerCommandHandler<Input, Output> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly standbys: Standbys,
+    private readonly runs: Runs,
+    private readonly claims: Claims,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+    private readonly clock: Clock,
+  ) {}
+
+  /** @throws StaleEpochError, RunConflictError when this site promotes the workload itself */
+  async answer({ workloadId }: PeerCaller, { epoch }: Input, signal: AbortSignal): Promise<Output> {
+    const whole = await this.work.run(async (tx) => {
+      const standby = await this.standbys.lock(tx, workloadId);
+      if (epoch <= standby.epoch) throw new StaleEpochError(standby.epoch, epoch);
+      const run = await this.runs.openOf(tx, workloadId);
+      if (run) throw new RunConflictError(run.id);
+      await this.standbys.change(tx, standby, {
+        changes: {
+          hold: `epoch ${epoch} at the other site`,
+          holdUntil: new Date(this.clock.now().getTime() + HELD_MS),
+        },
+      });
+      return mayBePromoted(standby.state);
+    });
+    if (!whole) return { receivedLsn: null, timeline: null };
+    const position = await this.claims.hold(`standby/${workloadId}`, () => this.stop(workloadId), {
+      preempt: true,
+      signal,
+    });
+    return { receivedLsn: position?.flushedLsn ?? position?.receivedLsn ?? null, timeline: position?.timeline ?? null };
+  }
+
+  private async stop(workloadId: string): Promise<StandbyPosition> {
+    await this.driver.pauseReceiving(workloadId, KILL_AFTER_MS);
+    return this.driver.position(workloadId);
+  }
+}
+
+type ResumeInput = z.infer<typeof peerResumeReceiving.input>;
+type ResumeOutput = z.infer<typeof peerResumeReceiving.output>;
+
+@PeerHandler(peerResumeReceiving)
+export class ResumeReceivingHandler implements PeerCommandHandler<ResumeInput, ResumeOutput> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly standbys: Standbys,
+    private readonly queue: JobQueue,
+  ) {}
+
+  async answer({ workloadId }: PeerCaller): Promise<ResumeOutput> {
+    await this.work.run(async (tx) => {
+      const standby = await this.standbys.lock(tx, workloadId);
+      // Without an end it is this site's own run that has it.
+      if (standby.hold === null || standby.holdUntil === null) return;
+      await this.standbys.change(tx, standby, { changes: { hold: null, holdUntil: null, followWanted: true } });
+    });
+    this.queue.wake(reconcileStandbyJob, { workloadId });
+    return { ok: true };
+  }
+}

@@ -1,0 +1,142 @@
+import { Injectable } from '@nestjs/common';
+import { RUN_STEPS, type RunStep } from '#contracts/failover';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { AppLogger } from '#libs/platform/nest';
+import { withLogContext } from '#libs/platform/telemetry';
+import { Claims } from '#libs/replication/site';
+import { RunInterruptedError } from './failover.errors.js';
+import { RunCancelling } from './run-cancelling.js';
+import type { FailoverRun, StepRecord } from './run.row.js';
+import { isDriven, isOver } from './run.states.js';
+import { Runs } from './runs.service.js';
+import { StepRunner } from './step-runner.js';
+
+/** The steps one after another, without the one that may run beside them. */
+const SEQUENCE: readonly RunStep[] = RUN_STEPS.filter((step) => step !== 'fence-agency');
+
+/**
+ * Drives failover runs, each by one caller at a time, from wherever its rows say it is. It needs this site's database,
+ * its driver and nothing else: neither the control plane nor anything of the agency's.
+ *
+ * Where nothing is lost whatever the old server does, it is fenced beside the other steps, and its second at most is not
+ * waited for before the first write. Where something may be lost, it is stopped before the receivers are: a clean stop
+ * sends all it has.
+ */
+@Injectable()
+export class RunEngine {
+  private readonly driving = new Map<string, AbortController>();
+
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly runs: Runs,
+    private readonly runner: StepRunner,
+    private readonly cancelling: RunCancelling,
+    private readonly claims: Claims,
+    private readonly logger: AppLogger,
+  ) {}
+
+  /** Drives a run as far as it goes now. Nothing to do when it is being driven, awaits a person's word, or is closed. */
+  async advance(runId: string, signal: AbortSignal): Promise<void> {
+    if (this.driving.has(runId)) return;
+    const interrupt = new AbortController();
+    this.driving.set(runId, interrupt);
+    try {
+      const run = await this.find(runId);
+      if (!run || !isDriven(run.state)) return;
+      const either = AbortSignal.any([signal, interrupt.signal]);
+      await withLogContext({ runId, workloadId: run.workloadId, tenantId: run.tenantId }, () =>
+        this.claims.hold(`standby/${run.workloadId}`, (held) => this.drive(runId, held), {
+          preempt: true,
+          signal: either,
+        }),
+      );
+    } catch (error) {
+      if (!interrupt.signal.aborted && !signal.aborted && !(error instanceof RunInterruptedError)) throw error;
+      this.logger.log.info({ runId }, 'a run was interrupted');
+    } finally {
+      this.driving.delete(runId);
+    }
+  }
+
+  isDriving(runId: string): boolean {
+    return this.driving.has(runId);
+  }
+
+  /** Ends what the run is at now, because its row has changed: it is looked at anew by the next advance. */
+  interrupt(runId: string): void {
+    this.driving.get(runId)?.abort(new RunInterruptedError());
+  }
+
+  private async drive(runId: string, signal: AbortSignal): Promise<void> {
+    const { run, steps } = await this.work.run(async (tx) => ({
+      run: await this.runs.find(tx, runId),
+      steps: await this.runs.steps(tx, runId),
+    }));
+    if (!run || !isDriven(run.state)) return;
+    if (run.state === 'cancelling') return this.cancelling.undo(run, signal);
+    if (run.state === 'accepted') {
+      await this.work.run((tx) => this.runs.turn(tx, run, 'running', { message: 'The failover has begun.' }));
+    }
+    const progress = new Progress(steps);
+    let fencing: Promise<unknown> | undefined;
+    try {
+      for (const step of SEQUENCE) {
+        if (progress.isOver(step)) continue;
+        if (step === 'stop-receivers') {
+          fencing = this.startFence(runId, progress, signal);
+          // Waited for only when what the old server still sends decides what is lost.
+          if ((await this.find(runId))?.loss?.kind !== 'none') await fencing;
+        }
+        if (step === 'repoint-other-site') {
+          fencing ??= this.startFence(runId, progress, signal);
+          await fencing;
+        }
+        const following = SEQUENCE[SEQUENCE.indexOf(step) + 1];
+        const next = following && joins(step) ? [following] : [];
+        if ((await this.runner.run(runId, step, signal, progress.isBegun(step), next)) === 'waits') return;
+        if (next[0]) progress.begun(next[0]);
+      }
+    } finally {
+      // Whatever ended the run, its last command to the agent is not left running behind the claim.
+      await Promise.allSettled([fencing]);
+    }
+  }
+
+  private startFence(runId: string, progress: Progress, signal: AbortSignal): Promise<unknown> | undefined {
+    if (progress.isOver('fence-agency')) return undefined;
+    const fencing = this.runner.run(runId, 'fence-agency', signal, progress.isBegun('fence-agency'), []);
+    // Its failure is the run's where it is awaited; it must not end the process before.
+    fencing.catch(() => undefined);
+    return fencing;
+  }
+
+  private find(runId: string): Promise<FailoverRun | undefined> {
+    return this.work.run((tx) => this.runs.find(tx, runId));
+  }
+}
+
+/** The steps that begin in the transaction of the one before: all but those that something else comes in between. */
+const joins = (step: RunStep): boolean => step !== 'refuse-leases' && step !== 'switch-front-door';
+
+/** How far a run has come, as its steps' rows say and as this drive goes on. */
+class Progress {
+  private readonly over = new Set<RunStep>();
+  private readonly open = new Set<RunStep>();
+
+  constructor(steps: readonly StepRecord[]) {
+    for (const { step, state } of steps) if (isOver(state)) this.over.add(step);
+  }
+
+  isOver(step: RunStep): boolean {
+    return this.over.has(step);
+  }
+
+  /** A step that a dead process began is begun again, and counts as another attempt. */
+  isBegun(step: RunStep): boolean {
+    return this.open.has(step);
+  }
+
+  begun(step: RunStep): void {
+    this.open.add(step);
+  }
+}

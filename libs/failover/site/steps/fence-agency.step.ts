@@ -1,0 +1,42 @@
+import { Injectable } from '@nestjs/common';
+import { fenceCommand } from '#contracts/replication';
+import { DomainError } from '#libs/platform/errors';
+import { AgentCommands } from '#libs/sites/site';
+import type { RunStepHandler, StepContext, StepOutcome } from './step.js';
+
+/** A dead agency must not hold up what is being saved. */
+const FENCE_MS = 1_000;
+
+/** Stops the agency's server, if somebody there still answers. Best effort: the promotion does not rest on it. */
+@Injectable()
+export class FenceAgencyStep implements RunStepHandler {
+  readonly step = 'fence-agency';
+
+  constructor(private readonly agents: AgentCommands) {}
+
+  async run({ run, standby, signal }: StepContext): Promise<StepOutcome> {
+    const { workloadId, workloadName, agentId } = standby;
+    try {
+      const answer = await this.agents.call(
+        agentId,
+        fenceCommand,
+        { workloadId, workloadName, epoch: run.epoch },
+        { timeoutMs: FENCE_MS, signal },
+      );
+      const findings = { fenced: answer.stopped, fencedLsn: answer.stopped ? answer.lsn : null };
+      const message = answer.stopped
+        ? "The agency's server was stopped and cannot write any more."
+        : "The agent answered, but the agency's server is not known to be stopped.";
+      return { kind: 'done', message, evidence: { evidence: answer.evidence, lsn: answer.lsn }, findings };
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof DomainError)) throw error;
+      return {
+        kind: 'skipped',
+        message: "The agency's agent does not answer; its server is fenced when it comes back.",
+        evidence: { code: error.code },
+        findings: { fenced: false },
+      };
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Inject, Injectable } from '@nestjs/common';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { maxLsn } from '#libs/platform/postgres';
+import { ArmedLeases, type LeaseState, SourceReports } from '#libs/replication/site';
+import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
+import { decideLoss, isWorse } from '../loss.js';
+import type { RunStepHandler, StepContext, StepOutcome } from './step.js';
+
+const LOOK_MS = 100;
+
+/**
+ * No lease and no grant from now on; the degrade lease in force is waited out, unless the agent says that its receiver
+ * has ended. What a promotion would lose is decided here, and asked about when it is more than was accepted.
+ */
+@Injectable()
+export class RefuseLeasesStep implements RunStepHandler {
+  readonly step = 'refuse-leases';
+
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly leases: ArmedLeases,
+    private readonly reports: SourceReports,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+  ) {}
+
+  async run({ run, standby, signal }: StepContext): Promise<StepOutcome> {
+    const { workloadId, role, mode } = standby;
+    const refused = await this.leases.refuse(workloadId);
+    const lease = await this.waitedOut(workloadId, refused, signal);
+    const report = await this.work.run((tx) => this.reports.of(tx, workloadId));
+    const ownLsn = await this.ownPosition(workloadId);
+    const { loss, until } = decideLoss({
+      role,
+      mode,
+      lease,
+      noDegradeGranted: run.noDegradeGranted,
+      report,
+      ownLsn,
+    });
+    if (isWorse(loss, run.acceptedLoss)) return { kind: 'confirm', loss, message: question(loss.why) };
+    return {
+      kind: 'done',
+      message: loss.kind === 'none' ? `Nothing will be lost: ${loss.why}.` : `The accepted loss: ${loss.why}.`,
+      evidence: {
+        armed: lease.armed,
+        leaseSecondsLeft: lease.secondsLeft,
+        endedBecause: lease.endedBecause,
+        asynchronousSince: lease.disarmedAtLsn,
+        degradeSecondsWaited: refused.degradeSecondsLeft,
+        oldServer: run.oldServer,
+        loss: loss.kind,
+      },
+      findings: { loss, lossUntil: until },
+    };
+  }
+
+  private async waitedOut(workloadId: string, refused: LeaseState, signal: AbortSignal): Promise<LeaseState> {
+    if (refused.degradeSecondsLeft === 0) return refused;
+    let lease = refused;
+    while (lease.degradeSecondsLeft > 0) {
+      await delay(Math.min(LOOK_MS, lease.degradeSecondsLeft * 1_000), undefined, { signal });
+      lease = await this.work.run((tx) => this.leases.state(tx, workloadId));
+    }
+    // What had been degraded at the refusal stays so, however its end was told.
+    return { ...lease, disarmedAtLsn: refused.disarmedAtLsn ?? lease.disarmedAtLsn };
+  }
+
+  private async ownPosition(workloadId: string): Promise<string | null> {
+    // A server that does not answer has an unknown position here; a later step starts it.
+    const position = await this.driver.position(workloadId).catch(() => undefined);
+    return maxLsn(position?.flushedLsn, position?.receivedLsn, position?.replayedLsn) ?? null;
+  }
+}
+
+export const question = (why: string): string =>
+  `This failover may lose acknowledged writes: ${why}. Confirm it with the loss that you accept and how the old server was stopped, or cancel it.`;
