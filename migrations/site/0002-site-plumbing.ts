@@ -28,6 +28,21 @@ export class SitePlumbing1790000000002 implements MigrationInterface {
       INSERT INTO site_outbox DEFAULT VALUES;
 
       ALTER TABLE standby ADD COLUMN follow text NOT NULL DEFAULT 'agency' CHECK (follow IN ('agency', 'peer'));
+      -- The link hears of what concerns it, not of a copy's progress nor of each renewed lease.
+      DROP TRIGGER tell_link ON standby;
+      CREATE TRIGGER tell_link AFTER INSERT OR DELETE ON standby FOR EACH STATEMENT EXECUTE FUNCTION tell_link();
+      CREATE TRIGGER tell_link_change AFTER UPDATE ON standby FOR EACH ROW
+        WHEN ((OLD.agent_id, OLD.workload_name, OLD.role, OLD.mode, OLD.state, OLD.epoch, OLD.names, OLD.peer,
+               OLD.follow, OLD.forward_port, OLD.standby_port, OLD.reboot_until, OLD.promoted_at_lsn)
+              IS DISTINCT FROM
+              (NEW.agent_id, NEW.workload_name, NEW.role, NEW.mode, NEW.state, NEW.epoch, NEW.names, NEW.peer,
+               NEW.follow, NEW.forward_port, NEW.standby_port, NEW.reboot_until, NEW.promoted_at_lsn))
+        EXECUTE FUNCTION tell_link();
+      DROP TRIGGER tell_link ON armed_lease;
+      CREATE TRIGGER tell_link_change AFTER UPDATE ON armed_lease FOR EACH ROW
+        WHEN ((OLD.refused, OLD.disarm_request_id, OLD.rearm) IS DISTINCT FROM
+              (NEW.refused, NEW.disarm_request_id, NEW.rearm))
+        EXECUTE FUNCTION tell_link();
       CREATE UNIQUE INDEX standby_forward_port ON standby (forward_port);
       CREATE INDEX standby_agent ON standby (agent_id);
 
@@ -54,6 +69,13 @@ export class SitePlumbing1790000000002 implements MigrationInterface {
       DROP TABLE source_news, site_outbox;
       ALTER TABLE armed_lease DROP COLUMN told_armed, DROP COLUMN ended_because, DROP COLUMN disarm_by,
         DROP COLUMN disarm_expires_at, DROP COLUMN grant_over;
+      DROP TRIGGER tell_link_change ON armed_lease;
+      CREATE TRIGGER tell_link AFTER UPDATE OF refused, disarm_request_id, rearm ON armed_lease
+        FOR EACH STATEMENT EXECUTE FUNCTION tell_link();
+      DROP TRIGGER tell_link_change ON standby;
+      DROP TRIGGER tell_link ON standby;
+      CREATE TRIGGER tell_link AFTER INSERT OR UPDATE OR DELETE ON standby
+        FOR EACH STATEMENT EXECUTE FUNCTION tell_link();
       DROP INDEX standby_agent, standby_forward_port;
       ALTER TABLE standby DROP COLUMN follow;
       ALTER TABLE site_result DROP COLUMN seq;

@@ -6,7 +6,7 @@ export * from './orders/carries-out.js';
 export * from './orders/order.errors.js';
 export { OrderIntake } from './orders/order-intake.js';
 export * from './orders/orders.jobs.js';
-export { type OutboxLook, OutboxReader } from './outbox/outbox-reader.js';
+export { type OutboxLook, OutboxReader, SITE_DATABASE_URL } from './outbox/outbox-reader.js';
 export * from './outbox/site-outbox.js';
 export { SiteSnapshots } from './outbox/site-snapshots.js';
 export * from './outbox/snapshot-sources.js';

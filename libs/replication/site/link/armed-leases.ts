@@ -138,6 +138,18 @@ export class ArmedLeases {
     );
   }
 
+  /**
+   * The same for a record without an end, as a pause makes it. A person's grant for so many seconds is left alone: it
+   * outlives a standby that was restarted meanwhile.
+   */
+  async rearmAfterPause(tx: SiteTransaction, workloadId: string): Promise<void> {
+    await tx.execute(
+      `UPDATE armed_lease SET rearm = true
+        WHERE workload_id = $1 AND disarm_by = 'person' AND disarm_expires_at IS NULL AND NOT rearm`,
+      [workloadId],
+    );
+  }
+
   /** A lease belongs to an epoch: that of an older one says nothing about this. @throws NotFoundError */
   private async ensureRow(tx: SiteTransaction, workloadId: string): Promise<void> {
     const known = await tx.execute(

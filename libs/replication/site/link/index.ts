@@ -1,4 +1,10 @@
 export * from './armed-leases.js';
 export * from './forwarders.js';
 export * from './front-doors.js';
+export * from './link-rows.js';
+export * from './link-rows.module.js';
+export * from './lease-clock.js';
+export * from './pulse-answers.js';
+export * from './pulse-loop.js';
+export * from './pulse-requests.js';
 export { SitePorts } from './site-ports.js';

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { DomainError, errorText } from '#libs/platform/errors';
 import type { CallOptions, SiteCommand, StreamOptions } from '../agents/agent-commands.js';
-import { askSocket, readJson, type SocketAnswer, UNREACHED_HEADER } from './socket-request.js';
+import { ANSWER_HEADER, askSocket, readJson, type SocketAnswer, UNREACHED_HEADER } from './socket-request.js';
 
 /** What turns faults of one kind of far end (agents, peers) into its errors. */
 export interface FarEndErrors {
@@ -43,7 +43,13 @@ export async function callFarEnd<I, O>(
   const signal = options.signal ? AbortSignal.any([timeout, options.signal]) : timeout;
   let value: unknown;
   try {
-    const answer = await askSocket({ ...address, method: 'POST', body, signal });
+    const answer = await askSocket({
+      ...address,
+      headers: { ...address.headers, [ANSWER_HEADER]: 'json' },
+      method: 'POST',
+      body,
+      signal,
+    });
     if (answer.status >= 400) throw await failure(answer, errors);
     value = await readJson(answer.body);
   } catch (error) {
@@ -68,6 +74,7 @@ export async function streamFromFarEnd(
   try {
     answer = await askSocket({
       ...address,
+      headers: { ...address.headers, [ANSWER_HEADER]: 'bytes' },
       method: 'POST',
       body: JSON.stringify(json),
       idleMs: options.idleMs ?? 30_000,

@@ -20,6 +20,8 @@ export interface SocketAnswer {
   readonly body: Readable;
 }
 
+/** Says what answer is expected: `json` or `bytes`. */
+export const ANSWER_HEADER = 'x-mainstay-answer';
 /** Marks an answer that the link gives itself because the far end could not be reached. */
 export const UNREACHED_HEADER = 'x-mainstay-unreached';
 

@@ -17,6 +17,9 @@ const STATUS: Readonly<Record<ErrorKind, number>> = {
   internal: 500,
 };
 
+/** Carries a fault's kind between the processes. */
+export const KIND_HEADER = 'x-mainstay-error-kind';
+
 /** Answers a fault as `{code, message}`; what is not meant for others becomes `internal`. */
 export function answerFault(response: http.ServerResponse, error: unknown, unreached = false): void {
   if (response.headersSent || response.destroyed) {
@@ -26,6 +29,7 @@ export function answerFault(response: http.ServerResponse, error: unknown, unrea
   const known = error instanceof DomainError;
   response.writeHead(known ? STATUS[error.kind] : 500, {
     'content-type': 'application/json',
+    [KIND_HEADER]: known ? error.kind : 'internal',
     ...(unreached ? { [UNREACHED_HEADER]: '1' } : {}),
   });
   response.end(

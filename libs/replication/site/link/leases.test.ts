@@ -1,0 +1,254 @@
+import { randomUUID } from 'node:crypto';
+import { type INestApplicationContext, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { LEASE_SECONDS, type PulseWorkload } from '#contracts/replication';
+import { DatabaseModule, SiteUnitOfWork } from '#libs/platform/database';
+import { ClockModule, TelemetryModule } from '#libs/platform/nest';
+import { SiteOutbox, SiteSettings } from '#libs/sites/site';
+import { createSiteDatabase, type SiteDatabase } from '#test/databases';
+import { ArmedLeases, type LeaseState } from './armed-leases.js';
+import { PulseAnswers } from './pulse-answers.js';
+import { GRANT_SECONDS, type PreparedPulse, PulseRequests } from './pulse-requests.js';
+
+const names = {
+  metroApplication: 'ms_metro',
+  lease: 'ms_lease',
+  metroSlot: 'ms_metro_slot',
+  regionalSlot: 'ms_regional_slot',
+  metroRole: 'ms_metro_role',
+  regionalRole: 'ms_regional_role',
+  regionalApplication: 'ms_regional',
+};
+
+describe('the armed lease', () => {
+  let database: SiteDatabase;
+  let app: INestApplicationContext;
+  let work: SiteUnitOfWork;
+  let leases: ArmedLeases;
+  let requests: PulseRequests;
+  let answers: PulseAnswers;
+  const agentId = randomUUID();
+  let workloadId: string;
+
+  beforeAll(async () => {
+    database = await createSiteDatabase();
+    @Module({
+      imports: [
+        TelemetryModule.forProcess('test', 'silent'),
+        ClockModule,
+        DatabaseModule.forSite({ url: database.url, applicationName: 'test' }),
+      ],
+      providers: [{ provide: SiteSettings, useValue: {} }, SiteOutbox, ArmedLeases, PulseRequests, PulseAnswers],
+    })
+    class TestModule {}
+    app = await NestFactory.createApplicationContext(TestModule, { logger: false });
+    work = app.get(SiteUnitOfWork, { strict: false });
+    leases = app.get(ArmedLeases);
+    requests = app.get(PulseRequests);
+    answers = app.get(PulseAnswers);
+  });
+  afterAll(async () => {
+    await app?.close();
+    await database?.drop();
+  });
+
+  beforeEach(async () => {
+    workloadId = randomUUID();
+    await sql(`DELETE FROM standby`);
+    await protect('strict');
+  });
+
+  const sql = (text: string, values: unknown[] = []): Promise<number> => work.run((tx) => tx.execute(text, values));
+  const state = (): Promise<LeaseState> => work.run((tx) => leases.state(tx, workloadId));
+  const protect = async (mode: 'strict' | 'available'): Promise<unknown> =>
+    sql(
+      `INSERT INTO standby (workload_id, tenant_id, agent_id, workload_name, role, mode, state, epoch, names)
+       VALUES ($1, $2, $3, 'permits', 'metro', $4, 'streaming', 1, $5)
+       ON CONFLICT (workload_id) DO UPDATE SET mode = excluded.mode`,
+      [workloadId, randomUUID(), agentId, mode, JSON.stringify(names)],
+    );
+
+  async function pulse(): Promise<PreparedPulse> {
+    const prepared = await requests.prepare(agentId);
+    if (!prepared) throw new Error('nothing to pulse');
+    return prepared;
+  }
+
+  const said = (changes: Partial<PulseWorkload> = {}): PulseWorkload => ({
+    workloadId,
+    reachable: true,
+    lsn: '0/5000060',
+    timeline: 1,
+    systemIdentifier: '1',
+    wallClock: new Date().toISOString(),
+    inRecovery: false,
+    armed: true,
+    armedSince: new Date().toISOString(),
+    notArmedBecause: null,
+    disarmRequest: null,
+    degraded: null,
+    fenced: null,
+    divergence: null,
+    slots: [],
+    alarms: [],
+    ...changes,
+  });
+  const notArmed = { armed: false, armedSince: null, notArmedBecause: 'the metro site does not stream' };
+
+  async function answer(prepared: PreparedPulse, changes: Partial<PulseWorkload> = {}): Promise<void> {
+    await answers.record(prepared, { instanceId: 'test', workloads: [said(changes)] });
+  }
+
+  const results = async (kind: string): Promise<Record<string, unknown>[]> => {
+    const rows = await work.run((tx) =>
+      tx.query<{ payload: Record<string, unknown> }>(
+        `SELECT payload FROM site_result WHERE kind = $1 AND payload ->> 'workloadId' = $2 ORDER BY written`,
+        [kind, workloadId],
+      ),
+    );
+    return rows.map(({ payload }) => payload);
+  };
+  const arming = async (): Promise<unknown[]> =>
+    (await results('replication.arming-changed')).map(({ armed }) => armed);
+
+  it('runs from the moment before the pulse was sent, and only while the agent says armed', async () => {
+    expect(await state()).toMatchObject({ armed: false, everArmed: false });
+    await answer(await pulse(), notArmed);
+    expect(await state()).toMatchObject({ armed: false, everArmed: false, endedBecause: null });
+    await answer(await pulse());
+    const armed = await state();
+    expect(armed).toMatchObject({ armed: true, everArmed: true, endedBecause: null });
+    expect(armed.secondsLeft).toBeLessThanOrEqual(LEASE_SECONDS);
+    await answer(await pulse(), notArmed);
+    expect((await state()).armedUntil).toEqual(armed.armedUntil);
+    expect(await arming()).toEqual([true]);
+  });
+
+  it('is not lengthened by an answer that comes late', async () => {
+    await answer(await pulse());
+    const before = await state();
+    const prepared = await pulse();
+    const late = new Date(Date.now() - 8_000).toISOString();
+    await answer({ ...prepared, preparedAt: late });
+    expect((await state()).armedUntil).toEqual(before.armedUntil);
+    const after = await sql(`UPDATE armed_lease SET armed_until = NULL WHERE workload_id = $1`, [workloadId]);
+    expect(after).toBe(1);
+    await answer({ ...prepared, preparedAt: late });
+    expect((await state()).secondsLeft).toBeLessThanOrEqual(2.1);
+    await sql(`UPDATE armed_lease SET armed_until = NULL WHERE workload_id = $1`, [workloadId]);
+    await answer({ ...prepared, preparedAt: new Date(Date.now() - 11_000).toISOString() });
+    expect((await state()).armed).toBe(false);
+  });
+
+  it('is told of once when it runs out, with the reason', async () => {
+    await answer(await pulse());
+    await sql(`UPDATE armed_lease SET armed_until = clock_timestamp() WHERE workload_id = $1`, [workloadId]);
+    await answers.tellEndedLeases();
+    await answers.tellEndedLeases();
+    expect(await state()).toMatchObject({ armed: false, endedBecause: 'ran-out', everArmed: true });
+    expect(await arming()).toEqual([true, false]);
+    await answer(await pulse(), notArmed);
+    expect(await state()).toMatchObject({ endedBecause: 'answered-not-armed' });
+    await answer(await pulse(), { ...notArmed, reachable: false, lsn: null });
+    const [report] = await work.run((tx) =>
+      tx.query<{ lsn: string }>(`SELECT lsn::text AS lsn FROM source_report WHERE workload_id = $1`, [workloadId]),
+    );
+    expect(report?.lsn).toBe('0/5000060');
+  });
+
+  it('is never extended once a run refuses leases, whatever was under way', async () => {
+    await answer(await pulse());
+    const underWay = await pulse();
+    const refused = await leases.refuse(workloadId);
+    expect(refused).toMatchObject({ refused: true, armed: true });
+    await answer(underWay);
+    expect((await state()).armedUntil).toEqual(refused.armedUntil);
+    expect((await pulse()).request.workloads[0]).toMatchObject({ refuseLease: true, disarmed: null });
+    await leases.allow(workloadId);
+    await answer(await pulse());
+    expect((await state()).armedUntil?.getTime()).toBeGreaterThan(refused.armedUntil?.getTime() ?? 0);
+  });
+
+  it('records disarming before the agent hears of it, and believes nothing that was asked before', async () => {
+    await protect('available');
+    await answer(await pulse());
+    const underWay = await pulse();
+    const requestId = randomUUID();
+    const ask = { requestId, lsn: '0/6000000', reason: 'the metro site has stopped acknowledging' };
+    await answer(await pulse(), { ...notArmed, disarmRequest: ask });
+    expect(await state()).toMatchObject({ armed: false, disarmedAtLsn: '0/6000000', endedBecause: 'disarmed' });
+    await answer(underWay);
+    expect(await state()).toMatchObject({ armed: false, disarmedAtLsn: '0/6000000' });
+    // The pulse that lets the receiver live has its end written down before it is sent.
+    const granting = await pulse();
+    expect(granting.request.workloads[0]?.disarmed).toEqual({ requestId, leaseSeconds: GRANT_SECONDS });
+    expect((await state()).degradeSecondsLeft).toBeGreaterThan(GRANT_SECONDS);
+    await answer(granting, {
+      ...notArmed,
+      disarmRequest: ask,
+      degraded: { since: new Date().toISOString(), secondsLeft: 29 },
+    });
+    expect(await arming()).toEqual([true, false]);
+    // Armed again by itself: what was granted is used up with the answer, and the next lease needs a pulse without it.
+    await answer(await pulse());
+    expect(await state()).toMatchObject({ armed: false, disarmedAtLsn: '0/6000000' });
+    const without = await pulse();
+    expect(without.request.workloads[0]?.disarmed).toBeNull();
+    await answer(without);
+    expect(await state()).toMatchObject({ armed: true, disarmedAtLsn: null, degradeSecondsLeft: 0 });
+    expect(await arming()).toEqual([true, false, true]);
+  });
+
+  it('grants a strict agency nothing on its own request, and nothing to anybody while a run refuses', async () => {
+    const ask = { requestId: randomUUID(), lsn: '0/6000000', reason: 'stalled' };
+    await answer(await pulse(), { ...notArmed, disarmRequest: ask });
+    expect((await pulse()).request.workloads[0]?.disarmed).toBeNull();
+    await protect('available');
+    await leases.refuse(workloadId);
+    await answer(await pulse(), { ...notArmed, disarmRequest: ask });
+    expect((await pulse()).request.workloads[0]?.disarmed).toBeNull();
+    const request = { workloadId, requestId: randomUUID(), lsn: null, leaseSeconds: 60, reason: 'maintenance' };
+    expect(await work.run((tx) => leases.recordDisarm(tx, request))).toBe(false);
+    expect(await state()).toMatchObject({ disarmedAtLsn: null, degradeSecondsLeft: 0 });
+  });
+
+  it("keeps a person's grant to its seconds, and ends it on request", async () => {
+    await answer(await pulse());
+    const request = { workloadId, requestId: randomUUID(), lsn: null, leaseSeconds: 8, reason: 'maintenance' };
+    expect(await work.run((tx) => leases.recordDisarm(tx, request))).toBe(true);
+    expect(await work.run((tx) => leases.recordDisarm(tx, request))).toBe(true);
+    expect(await arming()).toEqual([true, false]);
+    expect((await pulse()).request.workloads[0]?.disarmed?.leaseSeconds).toBeLessThanOrEqual(8);
+    await answer(await pulse());
+    expect((await state()).armed).toBe(false);
+    await work.run((tx) => leases.requestRearm(tx, workloadId));
+    const rearming = await pulse();
+    expect(rearming.request.workloads[0]).toMatchObject({ rearm: true, disarmed: null });
+    await answer(rearming);
+    expect(await state()).toMatchObject({ armed: true, disarmedAtLsn: null });
+    expect((await pulse()).request.workloads[0]).toMatchObject({ rearm: false });
+  });
+
+  it('of an older epoch says nothing about a newer one', async () => {
+    await answer(await pulse());
+    const old = await pulse();
+    await sql(`UPDATE standby SET epoch = 2 WHERE workload_id = $1`, [workloadId]);
+    expect(await state()).toMatchObject({ armed: false, everArmed: false, epoch: 2 });
+    await answer(old);
+    expect(await state()).toMatchObject({ armed: false, everArmed: false });
+    await sql(`UPDATE standby SET state = 'primary' WHERE workload_id = $1`, [workloadId]);
+    await answer(await pulse());
+    expect((await state()).armed).toBe(false);
+  });
+
+  it('tells once of a fenced old primary, and of each finding about what only it has', async () => {
+    const fenced = { epoch: 2, at: new Date().toISOString(), evidence: 'stopped' };
+    const divergence = { workloadId, epoch: 2, forkedAtLsn: '0/5', endLsn: '0/6', transactions: [], truncated: false };
+    await answer(await pulse(), { ...notArmed, fenced });
+    await answer(await pulse(), { ...notArmed, fenced, divergence });
+    await answer(await pulse(), { ...notArmed, fenced, divergence });
+    expect(await results('replication.old-primary-fenced')).toEqual([{ workloadId, ...fenced }]);
+    expect(await results('replication.divergence')).toEqual([divergence]);
+  });
+});
