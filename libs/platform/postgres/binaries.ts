@@ -1,4 +1,4 @@
-import { access, constants, readdir, realpath } from 'node:fs/promises';
+import { access, constants, readdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { searchPath as pathOfProcess } from '../config/index.js';
 import { PostgresNotFoundError } from './errors.js';
@@ -89,10 +89,23 @@ async function probe(directory: string, seen: Set<string>): Promise<PostgresInst
   const real = path.dirname(server);
   if (seen.has(real)) return undefined;
   seen.add(real);
-  const { stdout } = await runTool(server, ['--version'], { timeoutMs: 10_000 }).catch(() => ({ stdout: '' }));
-  const version = /\(PostgreSQL\) (\d+\S*)/.exec(stdout)?.[1];
+  const version = await versionOf(server);
   if (!version) return undefined;
   return { binDirectory: real, version, majorVersion: Number.parseInt(version, 10) };
+}
+
+const knownVersions = new Map<string, string>();
+
+/** Asked once for each state of the file, since a failover has no time for it. */
+async function versionOf(server: string): Promise<string | undefined> {
+  const { mtimeMs, size } = await stat(server);
+  const key = `${server} ${mtimeMs} ${size}`;
+  const known = knownVersions.get(key);
+  if (known) return known;
+  const { stdout } = await runTool(server, ['--version'], { timeoutMs: 10_000 }).catch(() => ({ stdout: '' }));
+  const version = /\(PostgreSQL\) (\d+\S*)/.exec(stdout)?.[1];
+  if (version) knownVersions.set(key, version);
+  return version;
 }
 
 /** The real path of a program, since Homebrew and RPM put symbolic links on PATH and the others lie beside the target. */

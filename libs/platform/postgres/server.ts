@@ -67,7 +67,8 @@ export class PostgresServer {
   /**
    * Starts the server and waits until it accepts connections; takes over one that already runs, whatever its options.
    *
-   * @throws PostgresServerError with the end of the log in its detail when it does not come up; it is stopped then.
+   * @throws PostgresServerError with the end of the log in its detail when it does not come up. One that is still
+   * recovering when the time is up goes on with it: call again.
    */
   async start(options: StartOptions): Promise<RunningServer> {
     const timeoutMs = options.timeoutMs ?? 60_000;
@@ -175,27 +176,21 @@ export class PostgresServer {
   private async waitUntilReady(timeoutMs: number, logFile: string): Promise<RunningServer> {
     const { launched } = this;
     this.launched = undefined;
-    try {
-      return await waitFor(
-        'PostgreSQL to accept connections',
-        async () => {
-          const server = await this.running();
-          if (server && READY.has(server.status)) return server;
-          return launched !== undefined && !(await isAlive(launched)) ? 'ended' : undefined;
-        },
-        { timeoutMs, everyMs: 20 },
-      ).then((result) => {
-        if (result !== 'ended') return result;
-        throw new Error('it ended while starting');
-      });
-    } catch (error) {
-      const detail = `${this.directory}: ${errorText(error)}; ${await logTail(logFile)}`;
-      if (launched !== undefined) await this.stop('immediate', 10_000).catch(() => this.kill9());
-      throw new PostgresServerError('PostgreSQL did not start. Its log says why.', {
-        detail,
-        cause: new Error(detail, { cause: error }),
-      });
-    }
+    const ready = async () => {
+      const server = await this.running();
+      if (server && READY.has(server.status)) return server;
+      return launched !== undefined && !(await isAlive(launched)) ? 'ended' : undefined;
+    };
+    const outcome = await waitFor('PostgreSQL to accept connections', ready, { timeoutMs, everyMs: 20 }).catch(
+      (error: unknown) => errorText(error),
+    );
+    if (typeof outcome !== 'string') return outcome;
+    const detail = `${this.directory}: ${outcome}; ${await logTail(logFile)}`;
+    const text =
+      outcome === 'ended'
+        ? 'PostgreSQL did not start. Its log says why.'
+        : 'PostgreSQL does not accept connections yet: it is still recovering, or waits for its source. Try again.';
+    throw new PostgresServerError(text, { detail, cause: new Error(detail) });
   }
 
   private async waitUntilGone(pids: readonly number[], timeoutMs: number, what: string): Promise<void> {

@@ -98,6 +98,16 @@ export interface Promotion {
   readonly forkLsn: string;
 }
 
+export interface StandbyUsage {
+  /** On disk, holes left out. */
+  readonly dataBytes: number;
+  /** WAL kept for recovery to a moment, on top of what the server itself needs. */
+  readonly walBytes: number;
+  readonly walSegments: number;
+  /** Segments that could not be kept because the disk was full: no recovery goes across one. */
+  readonly walMissing: number;
+}
+
 export const STANDBY_PHASES = ['prepared', 'seeding', 'stopped', 'running'] as const;
 /** prepared: configured, without data. seeding: has part of the data. stopped and running: has all of it. */
 export type StandbyPhase = (typeof STANDBY_PHASES)[number];
@@ -141,12 +151,20 @@ export interface SiteDriver {
    * @throws driver.not-prepared (precondition); the source's and the line's errors, after which it may be called again.
    */
   seed(workloadId: string, source: BackupTransport, options: SeedOptions): Promise<BackupSession>;
-  /** Starts the server and waits until it accepts connections. @throws driver.not-seeded (precondition) */
+  /**
+   * Starts the server and waits until it accepts connections. A freshly seeded standby must be told whom to
+   * {@link follow} first: it becomes consistent only with the WAL that was written while it was copied.
+   *
+   * @throws driver.not-seeded (precondition); postgres.server (unavailable) while it still recovers: call again.
+   */
   ensureRunning(workloadId: string): Promise<Endpoint>;
   /** A clean stop, and an immediate one when that takes longer than 30 s. */
   ensureStopped(workloadId: string): Promise<void>;
   /** Where clients (the front door) and other sites (the gateway) reach the server, from this host. */
   endpoint(workloadId: string): Promise<Endpoint>;
+
+  /** Settings of the specification that this site's PostgreSQL would not start with, and that stay at their default. */
+  refusedParameters(workloadId: string): Promise<readonly string[]>;
 
   /** Streams from `target`; also re-points a standby that streams from elsewhere, without a restart. */
   follow(workloadId: string, target: FollowTarget): Promise<void>;
@@ -184,6 +202,5 @@ export interface SiteDriver {
 
   /** Stops the server and removes everything of the workload: data, kept WAL, settings, secrets. */
   remove(workloadId: string): Promise<void>;
-  /** Bytes on disk: data and kept WAL. */
-  usage(workloadId: string): Promise<{ readonly dataBytes: number; readonly walBytes: number }>;
+  usage(workloadId: string): Promise<StandbyUsage>;
 }

@@ -1,0 +1,71 @@
+import { DomainError, type DomainErrorOptions } from '#libs/platform/errors';
+
+export class NotPreparedError extends DomainError {
+  constructor(workloadId: string) {
+    super('precondition', 'driver.not-prepared', 'This site holds no standby of the workload. Prepare one first.', {
+      detail: workloadId,
+    });
+  }
+}
+
+export class NotSeededError extends DomainError {
+  constructor(workloadId: string) {
+    super('precondition', 'driver.not-seeded', 'The standby has no data yet, or only part of it. Seed it first.', {
+      detail: workloadId,
+    });
+  }
+}
+
+export class VersionUnsupportedError extends DomainError {
+  constructor(wanted: number, supported: readonly number[]) {
+    super(
+      'precondition',
+      'driver.version-unsupported',
+      `This site does not run PostgreSQL ${wanted}; it runs ${supported.join(', ') || 'none'}. ` +
+        `Install it at the site (apt-get install -y postgresql-${wanted}), or choose another site.`,
+    );
+  }
+}
+
+export class DiskFullError extends DomainError {
+  constructor(neededBytes: number | undefined, freeBytes: number | undefined, options: DomainErrorOptions = {}) {
+    const figures =
+      neededBytes === undefined || freeBytes === undefined
+        ? ''
+        : ` It needs ${gigabytes(neededBytes)} GB and has ${gigabytes(freeBytes)} GB free.`;
+    super(
+      'precondition',
+      'driver.disk-full',
+      `The site's disk is too full for the copy.${figures} Add space.`,
+      options,
+    );
+  }
+}
+
+export class TablespaceRefusedError extends DomainError {
+  constructor(location: string, why: string) {
+    super(
+      'precondition',
+      'driver.tablespace-refused',
+      `The tablespace directory ${location} cannot be had at this site: ${why}. Choose another path for the tablespace.`,
+    );
+  }
+}
+
+/** The server answers, but not in the way that the operation needs; may be tried again. */
+export class StandbyError extends DomainError {
+  constructor(message: string, options: DomainErrorOptions = {}) {
+    super('unavailable', 'driver.standby', message, options);
+  }
+}
+
+/** The site's own set-up is not fit: a person must change it. */
+export class SiteHostError extends DomainError {
+  constructor(message: string, options: DomainErrorOptions = {}) {
+    super('precondition', 'driver.host', message, options);
+  }
+}
+
+function gigabytes(bytes: number): string {
+  return (bytes / 1e9).toFixed(1);
+}

@@ -1,0 +1,273 @@
+import { mkdir, statfs } from 'node:fs/promises';
+import path from 'node:path';
+import { waitFor } from '#libs/platform/clock';
+import { errorCode } from '#libs/platform/errors';
+import {
+  clusterVersion,
+  connect,
+  findPostgres,
+  freePort,
+  ownedDirectory,
+  PostgresServer,
+  PostgresServerError,
+  renderConfiguration,
+  renderHba,
+  type PostgresClient,
+} from '#libs/platform/postgres';
+import { isIncomplete } from '#libs/platform/postgres/backup';
+import { refusedSettings } from './refused-settings.js';
+import type { Endpoint, StandbyPhase } from './driver.js';
+import { NotPreparedError, NotSeededError } from './errors.js';
+import { limitsOf } from './position.js';
+import { standbyHba, standbySettings } from './standby-configuration.js';
+import type { StandbyPaths } from './standby-paths.js';
+import { loadState, replaceFile, saveState, type StandbyState } from './standby-state.js';
+import { keepWalScript } from './wal-keeping.js';
+
+export interface StandbyPolicy {
+  readonly listenAddress: string;
+  readonly durable: boolean;
+  /** WAL is kept only while the disk has this much left. */
+  readonly walReserveBytes: number;
+  readonly startTimeoutMs: number;
+}
+
+const CANNOT_CONNECT_NOW = '57P03';
+const NO_SUCH_DATABASE = '3D000';
+const NO_SUCH_ROLE = '28000';
+
+/** One standby of this host: its state file, the files rendered from it, and its server. */
+export class ManagedStandby {
+  private constructor(
+    readonly workloadId: string,
+    readonly paths: StandbyPaths,
+    readonly state: StandbyState,
+    private readonly policy: StandbyPolicy,
+  ) {}
+
+  /** @throws NotPreparedError */
+  static async load(workloadId: string, paths: StandbyPaths, policy: StandbyPolicy): Promise<ManagedStandby> {
+    const state = await loadState(paths.stateFile);
+    if (!state) throw new NotPreparedError(workloadId);
+    return new ManagedStandby(workloadId, paths, state, policy);
+  }
+
+  static async create(workloadId: string, paths: StandbyPaths, policy: StandbyPolicy, state: StandbyState) {
+    await ownedDirectory(paths.home);
+    await saveState(paths.stateFile, state);
+    return new ManagedStandby(workloadId, paths, state, policy);
+  }
+
+  /** The same standby with another state, which is on disk before this returns. */
+  async with(change: Partial<StandbyState>): Promise<ManagedStandby> {
+    const state = { ...this.state, ...change };
+    await saveState(this.paths.stateFile, state);
+    return new ManagedStandby(this.workloadId, this.paths, state, this.policy);
+  }
+
+  async server(): Promise<PostgresServer> {
+    const installation = await findPostgres({ version: this.state.majorVersion });
+    return PostgresServer.at(installation, this.paths.data);
+  }
+
+  async phase(): Promise<StandbyPhase> {
+    if (this.state.seeded) return (await (await this.server()).isRunning()) ? 'running' : 'stopped';
+    const begun = (await isIncomplete(this.paths.data)) || (await clusterVersion(this.paths.data)) !== undefined;
+    return begun ? 'seeding' : 'prepared';
+  }
+
+  get endpoint(): Endpoint {
+    return { host: this.policy.listenAddress, port: this.state.port };
+  }
+
+  get isSeeded(): boolean {
+    return this.state.seeded;
+  }
+
+  /**
+   * Makes the configuration whole: limits from pg_control, settings tried out, every file rendered. The server reads
+   * them when it is told to. Only once there is data.
+   */
+  async writeConfiguration(): Promise<ManagedStandby> {
+    const server = await this.server();
+    const wal = path.join(this.paths.wal, this.state.systemIdentifier ?? 'unknown');
+    for (const directory of [this.paths.wal, wal, this.paths.logDirectory]) await ownedDirectory(directory);
+    await replaceFile(this.paths.archiveScript, keepWalScript(wal, this.policy.walReserveBytes), 0o700);
+    const limited = { ...this.state, limits: limitsOf(await server.controlData()) };
+    const slotBytesMax = await slotBudget(this.paths.data);
+    const refused = await refusedSettings(server, limited, (state) => this.render(state, slotBytesMax));
+    const standby = await this.with({ ...limited, refused });
+    await standby.writeFiles(slotBytesMax);
+    return standby;
+  }
+
+  private async writeFiles(slotBytesMax: number): Promise<void> {
+    const { data } = this.paths;
+    await replaceFile(path.join(data, 'postgresql.conf'), this.render(this.state, slotBytesMax));
+    await replaceFile(path.join(data, 'pg_hba.conf'), renderHba(standbyHba(this.state)));
+    await replaceFile(path.join(data, 'pg_ident.conf'), '');
+    // The source's would carry its synchronous_standby_names.
+    await replaceFile(path.join(data, 'postgresql.auto.conf'), '');
+  }
+
+  private render(state: StandbyState, slotBytesMax: number): string {
+    return renderConfiguration(standbySettings(state, { ...this.policy, paths: this.paths, slotBytesMax }));
+  }
+
+  /** Renders, reloads, and restarts where a setting needs it. True when it restarted. */
+  async apply(): Promise<boolean> {
+    const standby = await this.writeConfiguration();
+    const server = await this.server();
+    if (!(await server.isRunning())) return false;
+    if (!(await standby.reload(server))) return false;
+    await standby.stop();
+    await standby.start();
+    return true;
+  }
+
+  /** Renders and reloads at once: for a change of whom it follows, on the way of a failover. */
+  async reloadSettings(): Promise<void> {
+    await this.writeFiles(await slotBudget(this.paths.data));
+    await (await this.server()).reload();
+  }
+
+  /** @throws NotSeededError, PostgresServerError */
+  async start(): Promise<ManagedStandby> {
+    if (!this.state.seeded || (await isIncomplete(this.paths.data))) throw new NotSeededError(this.workloadId);
+    const server = await this.server();
+    if (await server.isRunning()) {
+      await this.launch(server);
+      return this;
+    }
+    const standby = await this.writeConfiguration();
+    try {
+      await standby.launch(server);
+      return standby;
+    } catch (error) {
+      if (!isPortTaken(error)) throw error;
+      // Another program took the port while the server was down.
+      const moved = await standby.with({ port: await freePort() });
+      await moved.launch(server);
+      return moved;
+    }
+  }
+
+  async stop(): Promise<void> {
+    const server = await this.server();
+    await server
+      .stop('fast', 30_000)
+      .catch(() => server.stop('immediate', 15_000))
+      .catch(() => server.kill9());
+  }
+
+  /** Signs in as the cluster's superuser by the site's own socket; waits for a server that is just starting. */
+  async connect(applicationName: string, database = 'postgres', statementTimeoutMs?: number): Promise<PostgresClient> {
+    const attempt = (user: string, name: string) =>
+      connect({
+        host: this.paths.sockets,
+        port: this.state.port,
+        user,
+        database: name,
+        applicationName,
+        ...(statementTimeoutMs === undefined ? {} : { statementTimeoutMs }),
+      });
+    const superuser = this.state.superuser ?? 'postgres';
+    const patient = (user: string, name: string) =>
+      waitFor('the server to take connections', () => unlessStarting(attempt(user, name)), {
+        timeoutMs: 15_000,
+        everyMs: 20,
+      }).then((result) => {
+        if ('error' in result) throw result.error;
+        return result.client;
+      });
+    try {
+      return await patient(superuser, database);
+    } catch (error) {
+      // The agency may have dropped its database "postgres", or renamed its superuser.
+      if (errorCode(error) === NO_SUCH_DATABASE && database === 'postgres') return patient(superuser, 'template1');
+      if (errorCode(error) !== NO_SUCH_ROLE || !this.state.follow) throw error;
+      const renamed = await this.findSuperuser(await patient(this.state.follow.user, database));
+      return renamed.connect(applicationName, database, statementTimeoutMs);
+    }
+  }
+
+  private async findSuperuser(client: PostgresClient): Promise<ManagedStandby> {
+    try {
+      const { rows } = await client.query<{ name: string }>('SELECT rolname AS name FROM pg_roles WHERE oid = 10');
+      return await this.with({ superuser: rows[0]?.name ?? this.state.superuser });
+    } finally {
+      await client.end();
+    }
+  }
+
+  private async launch(server: PostgresServer): Promise<void> {
+    await mkdir(path.dirname(this.paths.sockets), { recursive: true, mode: 0o711 });
+    await server.start({
+      port: this.state.port,
+      socketDirectory: this.paths.sockets,
+      logFile: this.paths.startLog,
+      timeoutMs: this.policy.startTimeoutMs,
+    });
+  }
+
+  /** True when a changed setting waits for a restart. */
+  private async reload(server: PostgresServer): Promise<boolean> {
+    const loadedAt = async () => {
+      const client = await this.connect('mainstay settings');
+      try {
+        const { rows } = await client.query<{ at: Date; pending: boolean }>(
+          `SELECT pg_conf_load_time() AS at,
+                  EXISTS (SELECT 1 FROM pg_settings WHERE pending_restart AND name <> 'port') AS pending`,
+        );
+        return rows[0];
+      } finally {
+        await client.end();
+      }
+    };
+    const before = await loadedAt();
+    await server.reload();
+    // A new connection inherits what the postmaster has read by then.
+    const after = await waitFor(
+      'the server to read its settings',
+      async () => {
+        const now = await loadedAt();
+        return now && before && now.at > before.at ? now : undefined;
+      },
+      { timeoutMs: 10_000, everyMs: 10 },
+    );
+    return after.pending;
+  }
+}
+
+/** An unreachable follower of a promoted server may cost a fifth of the disk, and no more. */
+async function slotBudget(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return Math.max(1024 ** 3, (bavail * bsize) / 5);
+}
+
+function isPortTaken(error: unknown): boolean {
+  return error instanceof PostgresServerError && /could not (bind|create any TCP)/.test(error.detail ?? '');
+}
+
+/** Writes TLS files for PostgreSQL's user. */
+export async function writeTls(directory: string, tls: { certificate: string; key: string }): Promise<void> {
+  await ownedDirectory(directory);
+  await replaceFile(path.join(directory, 'server.crt'), tls.certificate);
+  await replaceFile(path.join(directory, 'server.key'), tls.key);
+}
+
+/** The signal file that makes a server start as a standby; PostgreSQL removes it when it is promoted. */
+export async function markStandby(dataDirectory: string): Promise<void> {
+  await replaceFile(path.join(dataDirectory, 'standby.signal'), '');
+}
+
+type Attempt = { readonly client: PostgresClient } | { readonly error: unknown };
+
+/** Undefined while the server says that it is starting; an error of another kind ends the waiting. */
+async function unlessStarting(connecting: Promise<PostgresClient>): Promise<Attempt | undefined> {
+  try {
+    return { client: await connecting };
+  } catch (error) {
+    return errorCode(error) === CANNOT_CONNECT_NOW ? undefined : { error };
+  }
+}

@@ -1,0 +1,56 @@
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { waitFor } from '#libs/platform/clock';
+import type { PostgresClient } from '#libs/platform/postgres';
+import type { Promotion } from './driver.js';
+import { StandbyError } from './errors.js';
+
+const PROMOTE_MS = 120_000;
+
+/** Promotes unless that is done, and waits until the server takes writes; all that is in pg_wal is replayed first. */
+export async function promoteServer(client: PostgresClient): Promise<void> {
+  if (!(await isInRecovery(client))) return;
+  // Without its own wait, which looks only ten times a second.
+  await client.query('SELECT pg_promote(false)');
+  await waitFor('the promotion', async () => !(await isInRecovery(client)), { timeoutMs: PROMOTE_MS, everyMs: 5 });
+}
+
+/** The timeline that the server writes, and where it left the one before, from its history file. */
+export async function readPromotion(client: PostgresClient, dataDirectory: string): Promise<Promotion> {
+  const { rows } = await client.query<{ file: string }>('SELECT pg_walfile_name(pg_current_wal_lsn()) AS file');
+  const timeline = Number.parseInt(rows[0]?.file.slice(0, 8) ?? '', 16);
+  const forkLsn = lastFork(await readHistory(dataDirectory, timeline));
+  if (!forkLsn) {
+    throw new StandbyError('The server takes writes, but was never promoted: it is no standby of ours.', {
+      detail: `timeline ${timeline} has no history`,
+    });
+  }
+  return { timeline, forkLsn };
+}
+
+/** One commit with content: an empty one would be acknowledged before it is on disk. */
+export async function commitOnce(client: PostgresClient): Promise<void> {
+  await client.query('BEGIN READ WRITE');
+  await client.query("SELECT pg_logical_emit_message(true, 'mainstay', 'writable')");
+  const { command } = await client.query('COMMIT');
+  // After a failed statement COMMIT rolls back, and says so only here.
+  if (command !== 'COMMIT') throw new StandbyError('The server did not commit a write.', { detail: command });
+}
+
+async function isInRecovery(client: PostgresClient): Promise<boolean> {
+  const { rows } = await client.query<{ recovery: boolean }>('SELECT pg_is_in_recovery() AS recovery');
+  return rows[0]?.recovery ?? true;
+}
+
+async function readHistory(dataDirectory: string, timeline: number): Promise<string> {
+  const name = `${timeline.toString(16).toUpperCase().padStart(8, '0')}.history`;
+  const directory = path.join(dataDirectory, 'pg_wal');
+  if (!(await readdir(directory)).includes(name)) return '';
+  return readFile(path.join(directory, name), 'utf8');
+}
+
+/** A history file has one line per former timeline: number, where it was left, why. */
+function lastFork(history: string): string | undefined {
+  const lines = history.split('\n').filter((line) => /^\d+\t/.test(line));
+  return lines.at(-1)?.split('\t')[1];
+}
