@@ -14,6 +14,10 @@ export const apiEnvironment = z.object({
   SESSION_SECRET_FILE: secretFile().refine((secret) => secret.length >= 32, 'must hold at least 32 characters'),
   /** Signs orders to sites: Ed25519, PEM. */
   ORDER_SIGNING_KEY_FILE: secretFile(),
+  /** The control plane's own certificate towards the sites, and the authority of theirs: PEM. */
+  CONTROL_TLS_CERT_FILE: secretFile(),
+  CONTROL_TLS_KEY_FILE: secretFile(),
+  CONTROL_TLS_CA_FILE: secretFile(),
   LOG_LEVEL: z.string().default('info'),
   /** Proxies whose X-Forwarded-For is believed, separated by commas. */
   TRUSTED_PROXIES: z

@@ -1,4 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { NotificationsModule } from '#libs/notifications/control';
 import { AgencyController } from './agency/agency.controller.js';
 import type { ApiEnvironment } from './api.environment.js';
 import { ApiKeysController } from './api-keys/api-keys.controller.js';
@@ -6,6 +7,7 @@ import { AuditController } from './audit/audit.controller.js';
 import { CoreModule } from './core.module.js';
 import { InvitationsController } from './members/invitations.controller.js';
 import { MembersController } from './members/members.controller.js';
+import { NoticesController } from './notices/notices.controller.js';
 import { SessionController } from './session/session.controller.js';
 import { TwoFactorController } from './session/two-factor.controller.js';
 import { ConfirmPageController } from './sign-up/confirm-page.controller.js';
@@ -20,7 +22,7 @@ export class ApiModule {
   static forProcess(environment: ApiEnvironment): DynamicModule {
     return {
       module: ApiModule,
-      imports: [CoreModule.forProcess('api', environment)],
+      imports: [CoreModule.forProcess('api', environment), NotificationsModule],
       controllers: [
         SignUpController,
         ConfirmPageController,
@@ -31,6 +33,7 @@ export class ApiModule {
         InvitationsController,
         ApiKeysController,
         AuditController,
+        NoticesController,
         StaffSessionController,
         StaffController,
         StaffAgenciesController,

@@ -4,6 +4,7 @@ import { Audit1790000000002 } from './0002-audit.js';
 import { Idempotency1790000000003 } from './0003-idempotency.js';
 import { Identity1790000000004 } from './0004-identity.js';
 import { Tenancy1790000000005 } from './0005-tenancy.js';
+import { Notifications1790000000006 } from './0006-notifications.js';
 import { Sites1790000000010 } from './0010-sites.js';
 import { Protection1790000000011 } from './0011-protection.js';
 import { Replication1790000000012 } from './0012-replication.js';
@@ -16,6 +17,7 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   Idempotency1790000000003,
   Identity1790000000004,
   Tenancy1790000000005,
+  Notifications1790000000006,
   Sites1790000000010,
   Protection1790000000011,
   Replication1790000000012,

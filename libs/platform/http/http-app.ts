@@ -2,10 +2,13 @@ import type { DynamicModule, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppLogger, NestLogger } from '#libs/platform/nest';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { guardBorder, requestId } from './border.js';
 import { HttpModule } from './http.module.js';
 import type { HttpOptions } from './http-options.js';
 import { serveApiPage } from './open-api.js';
+import { toProblem } from './problem.js';
+import { sendProblem } from './problem.filter.js';
 import { RateLimiter } from './rate-limiter.js';
 import { validationPipe } from './validation.js';
 
@@ -27,6 +30,9 @@ export async function createHttpApp(
 ): Promise<NestFastifyApplication> {
   const adapter = new FastifyAdapter({
     genReqId: requestId,
+    // What Fastify refuses before any route, such as an address that cannot be decoded.
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
+      sendProblem(request, reply, toProblem(error)),
     bodyLimit: BODY_LIMIT_BYTES,
     trustProxy: options.trustedProxies ? [...options.trustedProxies] : false,
     forceCloseConnections: 'idle',

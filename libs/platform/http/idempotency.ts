@@ -1,4 +1,5 @@
 import { applyDecorators, SetMetadata } from '@nestjs/common';
+import { ApiHeader } from '@nestjs/swagger';
 import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { DomainError } from '#libs/platform/errors';
 
@@ -6,7 +7,11 @@ export const KEY_REQUIRED = Symbol('mainstay idempotency key required');
 export const SEVERAL_TRANSACTIONS = Symbol('mainstay several transactions');
 
 /** The route refuses a POST without `Idempotency-Key`: for what must not happen twice by accident. */
-export const IdempotencyKeyRequired = (): MethodDecorator => applyDecorators(SetMetadata(KEY_REQUIRED, true));
+export const IdempotencyKeyRequired = (): MethodDecorator =>
+  applyDecorators(
+    SetMetadata(KEY_REQUIRED, true),
+    ApiHeader({ name: 'Idempotency-Key', required: true, description: 'A fresh UUID for each change.' }),
+  );
 
 /**
  * The route makes its change in more than one transaction, so its answer is stored after the last and not with the

@@ -14,6 +14,22 @@ interface StandardJsonSchema {
   };
 }
 
+/** Formats that say all; zod's patterns beside them are longer than the rest of the document. */
+const PLAIN_FORMATS = new Set(['uuid', 'date-time', 'email', 'uri']);
+
+/** Answers may gain fields: a client must not take their schemas as closed. */
+function simplify(value: unknown, answer: boolean): unknown {
+  if (Array.isArray(value)) return value.map((one) => simplify(one, answer));
+  if (typeof value !== 'object' || value === null) return value;
+  const schema = value as JsonSchema;
+  return Object.fromEntries(
+    Object.entries(schema)
+      .filter(([name]) => !(name === 'pattern' && PLAIN_FORMATS.has(String(schema['format']))))
+      .filter(([name, of]) => !(answer && name === 'additionalProperties' && of === false))
+      .map(([name, of]) => [name, simplify(of, answer)]),
+  );
+}
+
 /**
  * zod's schemas as JSON Schema 2020-12, which OpenAPI 3.1 speaks; the converter of @nestjs/swagger would write 3.0's
  * dialect (facts: zod 4 with Nest 12).
@@ -21,7 +37,11 @@ interface StandardJsonSchema {
 function convert(schema: unknown, { schemaType }: { schemaType: 'input' | 'output' }) {
   const make = (schema as StandardJsonSchema)['~standard'].jsonSchema?.[schemaType];
   if (!make) return undefined;
-  const { $schema: _dialect, $defs, ...converted } = make({ target: 'draft-2020-12' });
+  const {
+    $schema: _dialect,
+    $defs,
+    ...converted
+  } = simplify(make({ target: 'draft-2020-12' }), schemaType === 'output') as JsonSchema;
   return { schema: converted, components: ($defs ?? {}) as Record<string, JsonSchema> };
 }
 
@@ -48,7 +68,9 @@ function complete(document: OpenAPIObject): OpenAPIObject {
     for (const method of METHODS) {
       const operation = item[method];
       if (!operation) continue;
-      if (method === 'post') operation.parameters = [...(operation.parameters ?? []), keyParameter];
+      const parameters = operation.parameters ?? [];
+      const hasKey = parameters.some((parameter) => 'name' in parameter && parameter.name === keyParameter.name);
+      if (method === 'post' && !hasKey) operation.parameters = [...parameters, keyParameter];
       operation.responses = {
         ...operation.responses,
         default: {
@@ -60,6 +82,10 @@ function complete(document: OpenAPIObject): OpenAPIObject {
   }
   return document;
 }
+
+/** `apiKeys_list`, for generated clients. */
+const operationIdFactory = (controller: string, method: string): string =>
+  `${controller.charAt(0).toLowerCase()}${controller.slice(1).replace(/Controller$/, '')}_${method}`;
 
 /** The OpenAPI 3.1 document of all routes of this application. */
 export function describeApi(
@@ -81,7 +107,7 @@ export function describeApi(
     })
     .addSecurity('agentSignature', { type: 'http', scheme: 'signature', description: 'A request signed by an agent.' })
     .build();
-  return complete(SwaggerModule.createDocument(app, config, { standardSchemaConverter: convert }));
+  return complete(SwaggerModule.createDocument(app, config, { standardSchemaConverter: convert, operationIdFactory }));
 }
 
 /** Serves the document at /openapi.json and its page at /docs; both are made on the first request. */

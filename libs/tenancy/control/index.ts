@@ -3,6 +3,7 @@ export { Agencies, agencyChange, type AgencyChange } from './agencies.js';
 export { agencyView, type AgencyView, email, governmentKind, plainText, stateCode } from './agency.js';
 export { apiKeyRequest, type ApiKeyRequest, ApiKeys, apiKeyView, madeApiKey } from './api-keys.js';
 export { AnyTenantCaller, CurrentCaller, RequireDeclare, RequireScope, type TenantCaller } from './caller.js';
+export { Contacts, type AgencyContacts } from './contacts.js';
 export { acceptRequest, type AcceptRequest, Invitations } from './invitations.js';
 export { MemberSessions, type OpenedSession } from './member-sessions.js';
 export {

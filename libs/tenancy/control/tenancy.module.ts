@@ -2,6 +2,7 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { Agencies } from './agencies.js';
 import { ApiKeys } from './api-keys.js';
+import { Contacts } from './contacts.js';
 import { SweepExpiredHandler, sweepExpiredJob } from './expiry.js';
 import { Invitations } from './invitations.js';
 import { MemberSessions } from './member-sessions.js';
@@ -10,7 +11,7 @@ import { SignUps } from './sign-ups.js';
 import { TenancyGuard } from './tenancy.guard.js';
 import { TENANCY_OPTIONS, type TenancyOptions } from './tenancy.options.js';
 
-/** The jobs that the worker runs for {@link TenancyModule.sweeping}. */
+/** The jobs that the worker runs for {@link TenancyModule.forWorker}. */
 export const TENANCY_JOBS = [sweepExpiredJob] as const;
 
 const SERVICES = [Agencies, ApiKeys, Invitations, Members, MemberSessions, SignUps];
@@ -31,8 +32,8 @@ export class TenancyModule {
     };
   }
 
-  /** For the worker: what deletes the expired. */
-  static sweeping(): DynamicModule {
-    return { module: TenancyModule, providers: [SweepExpiredHandler] };
+  /** For the worker: what deletes the expired, and whom to tell of things. */
+  static forWorker(): DynamicModule {
+    return { module: TenancyModule, providers: [SweepExpiredHandler, Contacts], exports: [Contacts] };
   }
 }
