@@ -30,7 +30,10 @@ export class EmbeddedDatabase {
   static async at(installation: Installation): Promise<EmbeddedDatabase> {
     const directory = installation.file('postgres');
     await ownedDirectory(directory);
-    return new EmbeddedDatabase(installation, await PostgresServer.at(await findPostgres(), path.join(directory, 'data')));
+    return new EmbeddedDatabase(
+      installation,
+      await PostgresServer.at(await findPostgres(), path.join(directory, 'data')),
+    );
   }
 
   async start(): Promise<void> {

@@ -41,7 +41,11 @@ export interface StackKeys {
 }
 
 /** Reads a secret file, or makes it: a crash leaves none or a whole one. */
-async function ensureText(installation: Installation, name: string, make: () => Promise<string> | string): Promise<string> {
+async function ensureText(
+  installation: Installation,
+  name: string,
+  make: () => Promise<string> | string,
+): Promise<string> {
   const present = await readFile(installation.secretFile(name), 'utf8').catch(() => undefined);
   if (present !== undefined) return present;
   const text = await make();

@@ -12,7 +12,9 @@ interface StartOptions {
 
 const program = new Command()
   .name('npm start --')
-  .description('Runs all of Mainstay on this machine: embedded PostgreSQL, api, worker, a metro and a regional warm site.')
+  .description(
+    'Runs all of Mainstay on this machine: embedded PostgreSQL, api, worker, a metro and a regional warm site.',
+  )
   .option('--home <folder>', 'where the installation lies: data, keys, logs, mailbox', '.mainstay')
   .option('--sample', 'also bring up a sample agency: its PostgreSQL, an agent, armed protection at both sites', false)
   .option('--queue-url <address>', 'redis://… for the control plane’s queue; PostgreSQL when left out')

@@ -45,25 +45,32 @@ interface SiteView {
   readonly gateway: { readonly port: number };
 }
 
+export type AdvertiseGateway = (site: SiteKey, gatewayPort: number) => Promise<number>;
+
 /** Registers the two sites, and tells the control plane when a gateway is reached elsewhere than last time. */
 export async function ensureSites(
   installation: Installation,
   keys: StackKeys,
-  advertised: Readonly<Partial<Record<SiteKey, number>>>,
+  advertise?: AdvertiseGateway,
 ): Promise<void> {
   const { record } = installation;
-  if (record.complete && Object.keys(advertised).length === 0) return;
+  if (record.complete && !advertise) return;
   const staff = await staffClient(installation);
   for (const key of SITE_KEYS) {
     const { id, orderPort, gatewayPort } = record.sites[key];
     const { orders, gateway, identity } = keys.sites[key];
-    const gatewayAddress = { host: '127.0.0.1', port: advertised[key] ?? gatewayPort, certificateFingerprint: gateway.fingerprint };
+    const gatewayAddress = {
+      host: '127.0.0.1',
+      port: (await advertise?.(key, gatewayPort)) ?? gatewayPort,
+      certificateFingerprint: gateway.fingerprint,
+    };
     const known = await staff.get<SiteView>(`/v1/staff/sites/${id}`).catch((error: unknown) => {
       if (error instanceof RestError && error.status === 404) return undefined;
       throw error;
     });
     if (known) {
-      if (known.gateway.port !== gatewayAddress.port) await staff.patch(`/v1/staff/sites/${id}`, { gateway: gatewayAddress });
+      if (known.gateway.port !== gatewayAddress.port)
+        await staff.patch(`/v1/staff/sites/${id}`, { gateway: gatewayAddress });
       continue;
     }
     await staff.post('/v1/staff/sites', {

@@ -1,7 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 
-const problem = z.object({ title: z.string(), status: z.number(), code: z.string().optional(), detail: z.string().optional() });
+const problem = z.object({
+  title: z.string(),
+  status: z.number(),
+  code: z.string().optional(),
+  detail: z.string().optional(),
+});
 
 /** An answer that is no success, with the problem that the API described. */
 export class RestError extends Error {

@@ -9,7 +9,7 @@ import { ensureKeys, type StackKeys } from './keys.js';
 import { Mailbox } from './mailbox.js';
 import { stopServersBelow } from './postgres-servers.js';
 import { endProcess, ProcessTable, processStart } from './process-table.js';
-import { ensureFirstAdministrator, ensureSites } from './registration.js';
+import { type AdvertiseGateway, ensureFirstAdministrator, ensureSites } from './registration.js';
 import { SupervisedProcess, type ProcessSpec } from './supervisor.js';
 
 export interface StackOptions extends Partial<EnvironmentOptions> {
@@ -18,10 +18,10 @@ export interface StackOptions extends Partial<EnvironmentOptions> {
   /** Tells each stage as it begins. */
   readonly tell?: (stage: string) => void;
   /**
-   * The gateway ports that agents and peers are told, when something of the caller's stands before the gateways: tests
-   * put a proxy there that drops packets.
+   * Answers the port that agents and peers are told instead of the gateway's own, when something of the caller's
+   * stands before it: tests put a proxy there that drops packets.
    */
-  readonly advertisedGatewayPorts?: Readonly<Partial<Record<SiteKey, number>>>;
+  readonly advertiseGateway?: AdvertiseGateway;
 }
 
 export type StackProcess = 'api' | 'worker' | `site ${SiteKey}` | `link ${SiteKey}`;
@@ -95,7 +95,7 @@ export class Stack {
     }
     if (!installation.record.complete) await ensureFirstAdministrator(installation, environment, entry('api'));
     await Promise.all([...this.processes.values()].map((supervised) => supervised.ready(START_MS)));
-    await ensureSites(installation, this.keys, options.advertisedGatewayPorts ?? {});
+    await ensureSites(installation, this.keys, options.advertiseGateway);
     if (!installation.record.complete) await installation.markComplete();
   }
 
@@ -136,7 +136,7 @@ export class Stack {
   /** Stops everything in an order in which nothing waits for what is gone, the standbys with it. */
   async stop(): Promise<void> {
     const stopping = (...names: StackProcess[]): Promise<unknown> =>
-      Promise.all(names.map((name) => this.processes.get(name)?.stop()));
+      Promise.all(names.flatMap((name) => this.processes.get(name)?.stop() ?? []));
     await stopping('api', 'worker');
     await stopping('site metro', 'site regional');
     await stopping('link metro', 'link regional');

@@ -18,7 +18,11 @@ export interface ProcessSpec {
 }
 
 export class ProcessStartError extends Error {
-  constructor(name: string, readonly logTail: string, cause?: unknown) {
+  constructor(
+    name: string,
+    readonly logTail: string,
+    cause?: unknown,
+  ) {
     super(`${name} did not start; the end of its log:\n${logTail}`, { cause });
     this.name = 'ProcessStartError';
   }

@@ -14,7 +14,9 @@ interface DemoOptions {
 
 const program = new Command()
   .name('npm run demo --')
-  .description('Plays the whole story on real servers: sign-up, protection, disaster, failover, fencing. Exits 0 only if all held.')
+  .description(
+    'Plays the whole story on real servers: sign-up, protection, disaster, failover, fencing. Exits 0 only if all held.',
+  )
   .option('--json', 'end with one line of JSON', false)
   .option('--keep', 'keep the folder with logs and databases', false)
   .option('--log-level <level>', 'debug, info, warn or error', 'info')
@@ -41,7 +43,15 @@ async function demo(options: DemoOptions): Promise<void> {
     else await rm(home, { recursive: true, force: true });
   }
   if (story) print(story, result);
-  const answer = result ?? { ok: false, secondsToFirstWrite: null, acknowledged: 0, lost: 0, regionalLagBytes: null, fencedOldPrimary: false, seconds: (performance.now() - began) / 1000 };
+  const answer = result ?? {
+    ok: false,
+    secondsToFirstWrite: null,
+    acknowledged: 0,
+    lost: 0,
+    regionalLagBytes: null,
+    fencedOldPrimary: false,
+    seconds: (performance.now() - began) / 1000,
+  };
   if (options.json) console.log(JSON.stringify(answer));
   process.exitCode = answer.ok ? 0 : 1;
 }

@@ -105,7 +105,9 @@ export class Story {
   }
 
   private async countLost(agency: ProtectedAgency, traffic: Traffic): Promise<number> {
-    const lost = await withClient(agency.machine.clerk(agency.frontDoor.port), (client) => findLost(client, traffic.writers));
+    const lost = await withClient(agency.machine.clerk(agency.frontDoor.port), (client) =>
+      findLost(client, traffic.writers),
+    );
     this.check(lost.length === 0, `${lost.length} acknowledged writes are missing: ${lost.slice(0, 5).join(', ')}`);
     this.check(traffic.acknowledged > 0, 'no write was ever acknowledged, so nothing was shown');
     return lost.length;
@@ -128,7 +130,9 @@ export class Story {
     this.check(tempter.acknowledged.length === 0, 'the old primary acknowledged a write before its agent came back');
     this.tell('its agent comes back, learns of the higher epoch, and fences it');
     machine.agent.start();
-    await waitFor('the old primary to be stopped', async () => !(await machine.server.isRunning()), { timeoutMs: 60_000 });
+    await waitFor('the old primary to be stopped', async () => !(await machine.server.isRunning()), {
+      timeoutMs: 60_000,
+    });
     await machine.startServer().catch((error: unknown) => this.tell(`started by hand it says: ${errorText(error)}`));
     const wrote = await this.writesAt(machine);
     this.check(!wrote, 'the fenced old primary took a write when it was started by hand');

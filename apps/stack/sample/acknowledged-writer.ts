@@ -151,7 +151,9 @@ async function inTime<T>(work: Promise<T>, milliseconds: number): Promise<T> {
 export async function findLost(client: PostgresClient, writers: readonly AcknowledgedWriter[]): Promise<string[]> {
   const lost: string[] = [];
   for (const { number, acknowledged } of writers) {
-    const { rows } = await client.query<{ id: string }>('SELECT id FROM acknowledged_write WHERE writer = $1', [number]);
+    const { rows } = await client.query<{ id: string }>('SELECT id FROM acknowledged_write WHERE writer = $1', [
+      number,
+    ]);
     const present = new Set(rows.map((row) => Number(row.id)));
     lost.push(...acknowledged.filter(({ id }) => !present.has(id)).map(({ id }) => `${number}/${id}`));
   }

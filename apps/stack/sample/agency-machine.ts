@@ -105,7 +105,9 @@ export class AgencyMachine {
       await client.query(`INSERT INTO permit (applicant, kind)
         SELECT 'Applicant ' || n, (ARRAY['building','electrical','septic','right of way'])[1 + n % 4]
           FROM generate_series(1, 500) n WHERE NOT EXISTS (SELECT FROM permit)`);
-      const { rows } = await client.query<{ made: boolean }>(`SELECT to_regclass('pgbench_accounts') IS NOT NULL AS made`);
+      const { rows } = await client.query<{ made: boolean }>(
+        `SELECT to_regclass('pgbench_accounts') IS NOT NULL AS made`,
+      );
       if (rows[0]?.made) return;
       await runTool(bench, ['-i', '-q', '-s', String(this.options.scale ?? 2), ...this.clerkArguments()], {
         env: { PGPASSWORD: this.record.clerkPassword },
@@ -125,7 +127,10 @@ export class AgencyMachine {
       passwordFile,
       dataDirectory: this.server.directory,
     };
-    await writeFile(path.join(this.stateDirectory, 'agent.json'), `${JSON.stringify({ workloads: [workload] }, null, 2)}\n`);
+    await writeFile(
+      path.join(this.stateDirectory, 'agent.json'),
+      `${JSON.stringify({ workloads: [workload] }, null, 2)}\n`,
+    );
     await this.runAgent(['enroll', '--token', token, '--control-url', controlUrl]);
   }
 

@@ -28,7 +28,9 @@ export async function signUp(apiUrl: string, mailbox: string, town: Town): Promi
     email: town.email,
     password,
   });
-  const mail = await waitFor('the confirmation mail', () => confirmationMail(mailbox, town.email), { timeoutMs: 30_000 });
+  const mail = await waitFor('the confirmation mail', () => confirmationMail(mailbox, town.email), {
+    timeoutMs: 30_000,
+  });
   await client.post('/v1/sign-ups/confirm', { token: tokenIn(mail) });
   const { token } = await client.post<{ token: string }>('/v1/sessions', { email: town.email, password });
   const owner = client.with(token);

@@ -37,7 +37,11 @@ export async function buildMachine(stack: Stack, folder: string, scale?: number)
 }
 
 /** The whole of a first day, by REST and the agent's own commands: nothing here has another way in. */
-export async function protectAgency(stack: Stack, machine: AgencyMachine, options: ProtectOptions): Promise<ProtectedAgency> {
+export async function protectAgency(
+  stack: Stack,
+  machine: AgencyMachine,
+  options: ProtectOptions,
+): Promise<ProtectedAgency> {
   const { tell, town } = options;
   tell(`${town.name} signs up and confirms its e-mail`);
   const account = await signUp(stack.apiUrl, stack.mailbox.directory, town);

@@ -7,7 +7,11 @@ import { buildMachine, protectAgency } from './protected-agency.js';
 const FOLDER = 'sample-agency';
 const TOWN = { name: 'Town of Tumwater Falls', contactName: 'Dana Reyes', email: 'it@tumwater-falls.example' };
 
-const brought = z.object({ workloadId: z.uuid(), key: z.string(), door: z.object({ host: z.string(), port: z.number() }) });
+const brought = z.object({
+  workloadId: z.uuid(),
+  key: z.string(),
+  door: z.object({ host: z.string(), port: z.number() }),
+});
 
 export interface Sample {
   readonly machine: AgencyMachine;
