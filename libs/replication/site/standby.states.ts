@@ -16,7 +16,8 @@ export const TRANSITIONS: Readonly<Record<StandbyState, readonly StandbyState[]>
   broken: ['preparing', 'seeding', 'catching-up', 'streaming', 'paused', 'promoting', 'removing'],
   paused: ['preparing', 'catching-up', 'promoting', 'removing'],
   promoting: ['primary', 'catching-up', 'broken'],
-  primary: ['removing'],
+  // Another site has been promoted after this one: it becomes that one's standby, copied anew.
+  primary: ['preparing', 'removing'],
   removing: ['removed'],
   removed: [],
 };

@@ -51,14 +51,10 @@ export class FollowPeerHandler implements PeerCommandHandler<Input, Output> {
     const standby = await this.work.run((tx) => this.standbys.get(tx, workloadId));
     const phase = await this.driver.phase(workloadId);
     if (phase !== 'running' && phase !== 'stopped') return this.reseed(standby, input, 'It has no whole copy yet.');
-    await this.driver.ensureRunning(workloadId);
-    await this.driver.pauseReceiving(workloadId);
-    const { flushedLsn, timeline } = await this.driver.position(workloadId);
-    if (
-      timeline < input.promotedTimeline &&
-      flushedLsn !== null &&
-      lsnDifference(flushedLsn, input.promotedAtLsn) > 0n
-    ) {
+    if (standby.state === 'primary') return this.reseed(standby, input, 'It was the primary of an older epoch.');
+    // A copy made of the new primary itself is of its line, and is not consistent before it streams.
+    const fresh = standby.follow === 'peer' && standby.followWanted && phase === 'stopped';
+    if (!fresh && (await this.hasTooMuch(workloadId, input))) {
       return this.reseed(standby, input, 'It has log that the new primary has not.');
     }
     await this.forwarders.follow(workloadId, 'peer');
@@ -72,9 +68,17 @@ export class FollowPeerHandler implements PeerCommandHandler<Input, Output> {
       applicationName: applicationOf(standby),
       sslmode: 'disable',
     });
+    await this.driver.ensureRunning(workloadId);
     const following = await this.streams(workloadId, input, signal);
     await this.reseeding.followed(standby, input, following);
     return { following, reason: following ? null : 'It has been told whom to follow, and does not stream yet.' };
+  }
+
+  private async hasTooMuch(workloadId: string, { promotedTimeline, promotedAtLsn }: Input): Promise<boolean> {
+    await this.driver.ensureRunning(workloadId);
+    await this.driver.pauseReceiving(workloadId);
+    const { flushedLsn, timeline } = await this.driver.position(workloadId);
+    return timeline < promotedTimeline && flushedLsn !== null && lsnDifference(flushedLsn, promotedAtLsn) > 0n;
   }
 
   private async streams(workloadId: string, { promotedTimeline }: Input, signal: AbortSignal): Promise<boolean> {

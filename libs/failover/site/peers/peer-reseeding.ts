@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
-import { Forwarders, type Standby, Standbys } from '#libs/replication/site';
+import { Forwarders, FrontDoors, type Standby, Standbys } from '#libs/replication/site';
 
 /** What this site's row says once the other site is the primary. */
 @Injectable()
@@ -9,6 +9,7 @@ export class PeerReseeding {
     private readonly work: SiteUnitOfWork,
     private readonly standbys: Standbys,
     private readonly forwarders: Forwarders,
+    private readonly doors: FrontDoors,
   ) {}
 
   /** It follows, or has at least been told to; the reconciler watches over it from here. */
@@ -26,12 +27,24 @@ export class PeerReseeding {
   /** Its data has gone another way: it is copied from the other site, block by block where it differs. */
   async begin(standby: Standby, epoch: number, reason: string): Promise<void> {
     await this.forwarders.follow(standby.workloadId, 'peer');
+    // An older epoch's primary serves nobody any more.
+    if (standby.state === 'primary') await this.doors.lead(standby.workloadId, 'closed');
     await this.work.run(async (tx) => {
       const now = await this.standbys.lock(tx, standby.workloadId);
       await this.standbys.change(tx, now, {
         state: 'preparing',
         reason: `diverged: ${reason}`,
-        changes: { epoch, follow: 'peer', hold: null, holdUntil: null, retries: 0, retryAt: null },
+        changes: {
+          epoch,
+          follow: 'peer',
+          followWanted: true,
+          promotedAtLsn: null,
+          promotedTimeline: null,
+          hold: null,
+          holdUntil: null,
+          retries: 0,
+          retryAt: null,
+        },
       });
     });
   }

@@ -1,10 +1,11 @@
 import { Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import { peerResumeReceiving, peerStopReceiving } from '#contracts/failover';
+import type { StandbyState } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
-import { Claims, mayBePromoted, reconcileStandbyJob, Standbys } from '#libs/replication/site';
+import { Claims, FrontDoors, mayBePromoted, reconcileStandbyJob, Standbys } from '#libs/replication/site';
 import {
   type PeerCaller,
   type PeerCommandHandler,
@@ -33,12 +34,13 @@ export class StopReceivingHandler implements PeerCommandHandler<Input, Output> {
     private readonly runs: Runs,
     private readonly claims: Claims,
     @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+    private readonly doors: FrontDoors,
     private readonly clock: Clock,
   ) {}
 
   /** @throws StaleEpochError, RunConflictError when this site promotes the workload itself */
   async answer({ workloadId }: PeerCaller, { epoch }: Input, signal: AbortSignal): Promise<Output> {
-    const whole = await this.work.run(async (tx) => {
+    const state = await this.work.run(async (tx) => {
       const standby = await this.standbys.lock(tx, workloadId);
       if (epoch <= standby.epoch) throw new StaleEpochError(standby.epoch, epoch);
       const run = await this.runs.openOf(tx, workloadId);
@@ -49,17 +51,24 @@ export class StopReceivingHandler implements PeerCommandHandler<Input, Output> {
           holdUntil: new Date(this.clock.now().getTime() + HELD_MS),
         },
       });
-      return mayBePromoted(standby.state);
+      return standby.state;
     });
-    if (!whole) return { receivedLsn: null, timeline: null };
-    const position = await this.claims.hold(`standby/${workloadId}`, () => this.stop(workloadId), {
+    if (state !== 'primary' && !mayBePromoted(state)) return { receivedLsn: null, timeline: null };
+    const position = await this.claims.hold(`standby/${workloadId}`, () => this.stop(workloadId, state), {
       preempt: true,
       signal,
     });
     return { receivedLsn: position?.flushedLsn ?? position?.receivedLsn ?? null, timeline: position?.timeline ?? null };
   }
 
-  private async stop(workloadId: string): Promise<StandbyPosition> {
+  /** A primary of this site stops altogether: from now on the other site's epoch writes. */
+  private async stop(workloadId: string, state: StandbyState): Promise<StandbyPosition> {
+    if (state === 'primary') {
+      await this.doors.lead(workloadId, 'closed');
+      const position = await this.driver.position(workloadId);
+      await this.driver.ensureStopped(workloadId);
+      return position;
+    }
     await this.driver.pauseReceiving(workloadId, KILL_AFTER_MS);
     return this.driver.position(workloadId);
   }
@@ -73,16 +82,18 @@ export class ResumeReceivingHandler implements PeerCommandHandler<ResumeInput, R
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly standbys: Standbys,
+    private readonly doors: FrontDoors,
     private readonly queue: JobQueue,
   ) {}
 
   async answer({ workloadId }: PeerCaller): Promise<ResumeOutput> {
-    await this.work.run(async (tx) => {
+    const resumed = await this.work.run(async (tx) => {
       const standby = await this.standbys.lock(tx, workloadId);
       // Without an end it is this site's own run that has it.
-      if (standby.hold === null || standby.holdUntil === null) return;
-      await this.standbys.change(tx, standby, { changes: { hold: null, holdUntil: null, followWanted: true } });
+      if (standby.hold === null || standby.holdUntil === null) return undefined;
+      return this.standbys.change(tx, standby, { changes: { hold: null, holdUntil: null, followWanted: true } });
     });
+    if (resumed?.state === 'primary') await this.doors.lead(workloadId, 'standby');
     this.queue.wake(reconcileStandbyJob, { workloadId });
     return { ok: true };
   }

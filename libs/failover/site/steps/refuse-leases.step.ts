@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { maxLsn } from '#libs/platform/postgres';
-import { ArmedLeases, type LeaseState, SourceReports } from '#libs/replication/site';
+import { ArmedLeases, type LeaseState, type SourceReport, SourceReports } from '#libs/replication/site';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import { decideLoss, isWorse } from '../loss.js';
 import type { RunStepHandler, StepContext, StepOutcome } from './step.js';
@@ -28,7 +28,7 @@ export class RefuseLeasesStep implements RunStepHandler {
     const { workloadId, role, mode } = standby;
     const refused = await this.leases.refuse(workloadId);
     const lease = await this.waitedOut(workloadId, refused, signal);
-    const report = await this.work.run((tx) => this.reports.of(tx, workloadId));
+    const report = await this.report(workloadId);
     const ownLsn = await this.ownPosition(workloadId);
     const { loss, until } = decideLoss({
       role,
@@ -55,15 +55,29 @@ export class RefuseLeasesStep implements RunStepHandler {
     };
   }
 
+  /**
+   * The agent's word counts once it has answered twice since the refusal: pulses come one after another, so the second
+   * was sent after it, and its answer comes after the receiver has ended.
+   */
   private async waitedOut(workloadId: string, refused: LeaseState, signal: AbortSignal): Promise<LeaseState> {
     if (refused.degradeSecondsLeft === 0) return refused;
+    const answers = new Set<number>();
+    const before = (await this.report(workloadId))?.receivedAt.getTime() ?? 0;
     let lease = refused;
-    while (lease.degradeSecondsLeft > 0) {
+    while (lease.degradeSecondsLeft > 0 && answers.size < 2) {
       await delay(Math.min(LOOK_MS, lease.degradeSecondsLeft * 1_000), undefined, { signal });
       lease = await this.work.run((tx) => this.leases.state(tx, workloadId));
+      const report = await this.report(workloadId);
+      if (!report || report.receivedAt.getTime() <= before) continue;
+      if (report.report.degraded) answers.clear();
+      else if (report.report.reachable) answers.add(report.receivedAt.getTime());
     }
     // What had been degraded at the refusal stays so, however its end was told.
     return { ...lease, disarmedAtLsn: refused.disarmedAtLsn ?? lease.disarmedAtLsn };
+  }
+
+  private report(workloadId: string): Promise<SourceReport | undefined> {
+    return this.work.run((tx) => this.reports.of(tx, workloadId));
   }
 
   private async ownPosition(workloadId: string): Promise<string | null> {

@@ -8,6 +8,7 @@ import {
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
 import { CarriesOut, type OrderHandler, type ReceivedOrder, SiteOutbox } from '#libs/sites/site';
+import { FrontDoors } from '../link/index.js';
 import { Seedings } from '../reconciler/seedings.js';
 import { reconcileStandbyJob } from '../replication.jobs.js';
 import { WorkloadElsewhereError } from '../replication.errors.js';
@@ -24,6 +25,7 @@ export class ProtectOrderHandler implements OrderHandler<ProtectPayload> {
     private readonly standbys: Standbys,
     private readonly outbox: SiteOutbox,
     private readonly seedings: Seedings,
+    private readonly doors: FrontDoors,
     private readonly queue: JobQueue,
   ) {}
 
@@ -44,6 +46,7 @@ export class ProtectOrderHandler implements OrderHandler<ProtectPayload> {
         before.bandwidthBytesPerSecond !== payload.bandwidthBytesPerSecond
       );
     });
+    await this.doors.ensure(payload.workloadId);
     if (interrupts) await this.seedings.interrupt(payload.workloadId);
     this.queue.wake(reconcileStandbyJob, { workloadId: payload.workloadId });
   }

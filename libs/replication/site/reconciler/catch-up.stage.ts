@@ -13,8 +13,8 @@ import { again, MOVED, type Outcome, type Stage } from './stage.js';
 
 /** Near enough for production to begin to wait for this standby. */
 const NEAR_BYTES = 4n * 1024n * 1024n;
-/** A walreceiver that lost its line tries again by itself every 5 s (wal_retrieve_retry_interval). */
-const OWN_RETRY_MS = 10_000;
+/** A walreceiver that lost its line tries again by itself, twice a second (wal_retrieve_retry_interval). */
+const OWN_RETRY_MS = 5_000;
 const STREAM_MS = 15_000;
 
 export const isStreaming = (position: StandbyPosition): boolean => position.receiverStatus === 'streaming';
@@ -36,19 +36,20 @@ export class CatchUpStage implements Stage {
     const { workloadId } = standby;
     const phase = await this.driver.phase(workloadId);
     if (phase !== 'running' && phase !== 'stopped') return this.back(standby, 'copy-lost: the copy is not whole');
-    await this.driver.ensureRunning(workloadId);
-    let position = await this.driver.position(workloadId);
     const report = await this.work.run((tx) => this.reports.of(tx, workloadId));
+    // A fresh copy becomes consistent only with what it is streamed, so it must know from whom before it starts.
+    if (!standby.followWanted) await this.driver.ensureRunning(workloadId);
     let seen = standby;
-    if (standby.followWanted || !isStreaming(position)) {
+    if (standby.followWanted || !isStreaming(await this.driver.position(workloadId))) {
       const wait = this.waits(standby, report);
       if (wait) return wait;
       const following = await this.following.agency(standby);
       if (!following) return this.back(standby, "slot-lost: the agency's server no longer keeps the log for this site");
       seen = following;
+      await this.driver.ensureRunning(workloadId);
       if (!(await this.streams(workloadId, signal))) return this.diagnose(seen);
-      position = await this.driver.position(workloadId);
     }
+    const position = await this.driver.position(workloadId);
     if (!this.isNear(seen, position, report)) return again(500);
     if (seen.role === 'metro' && seen.follow === 'agency') await this.arming.arm(seen);
     await this.work.run((tx) =>
