@@ -18,10 +18,10 @@ import type { Clock } from '#libs/platform/clock';
 import { errorText } from '#libs/platform/errors';
 import type { PostgresWorkload } from '#libs/sites/agent';
 import { signIn } from './connection.js';
+import { localServer } from './server.js';
 
 export interface ReceiverOptions {
   readonly workload: PostgresWorkload;
-  readonly binDirectory: string;
   /** application_name: the second of synchronous_standby_names. */
   readonly lease: string;
   /** Emptied at each start. */
@@ -99,7 +99,8 @@ export class DegradeReceiver {
   }
 
   private async start(leaseMs: number): Promise<void> {
-    const { workload, scratch, lease, binDirectory } = this.options;
+    const { workload, scratch, lease } = this.options;
+    const { binDirectory } = (await localServer(workload)).installation;
     const identity = await serverIdentity();
     await rm(scratch, { recursive: true, force: true });
     await ownedDirectory(scratch, identity);

@@ -96,6 +96,10 @@ export class ProtectedWorkload {
     return this.protection;
   }
 
+  get observedAlarms(): readonly Alarm[] {
+    return this.observed;
+  }
+
   /** What the agent's continuous preflight has found; goes out with each pulse. */
   setObserved(alarms: readonly Alarm[]): void {
     this.observed = alarms;

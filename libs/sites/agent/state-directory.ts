@@ -53,6 +53,11 @@ export class StateDirectory {
     return this.in('tunnel.log');
   }
 
+  /** The degrade receiver's scratch directory; PostgreSQL's user must be able to enter it. */
+  lease(name: string): string {
+    return this.in('lease', name);
+  }
+
   /** What is kept of one workload. */
   workload(name: string, file: string): string {
     return this.in('workloads', name, file);

@@ -1,0 +1,50 @@
+import type { Finding, PreflightReport } from '#contracts/replication';
+import { openConnection, runPreflight } from '#libs/replication/agent';
+import { readConfiguration, type PostgresWorkload, type StateDirectory } from '#libs/sites/agent';
+import { workloadFiles } from './workload-files.js';
+
+export interface CheckedWorkload {
+  readonly name: string;
+  readonly report: PreflightReport;
+}
+
+/** Runs the preflight of the named workload, or of all that agent.json lists; needs neither enrolment nor a site. */
+export async function checkWorkloads(directory: StateDirectory, only: string | undefined): Promise<CheckedWorkload[]> {
+  const { workloads } = await readConfiguration(directory);
+  const wanted = only === undefined ? workloads : workloads.filter(({ name }) => name === only);
+  const checked: CheckedWorkload[] = [];
+  for (const workload of wanted) checked.push({ name: workload.name, report: await check(directory, workload) });
+  return checked;
+}
+
+async function check(directory: StateDirectory, workload: PostgresWorkload): Promise<PreflightReport> {
+  const protection = await workloadFiles(directory, workload.name).protection.read();
+  const client = openConnection(workload, { statementTimeoutMs: 60_000 });
+  try {
+    return await runPreflight(workload, { supportedMajors: [], names: protection?.names ?? null }, () => client);
+  } finally {
+    await client.then((each) => each.end()).catch(() => undefined);
+  }
+}
+
+const TITLE: Readonly<Record<Finding['severity'], string>> = {
+  blocker: 'BLOCKER',
+  warning: 'warning',
+  information: 'note',
+};
+const ORDER: readonly Finding['severity'][] = ['blocker', 'warning', 'information'];
+
+/** Blockers first. */
+export function renderCheck({ name, report }: CheckedWorkload): string {
+  const server = report.server
+    ? `PostgreSQL ${report.server.version}, ${(report.server.sizeBytes / 1e9).toFixed(1)} GB`
+    : '';
+  const verdict = report.ok ? 'can be protected' : 'cannot be protected yet';
+  const lines = [`${name}: ${verdict}${server ? ` (${server})` : ''}`];
+  for (const severity of ORDER) {
+    for (const finding of report.findings.filter((each) => each.severity === severity)) {
+      lines.push(`  ${TITLE[severity].padEnd(8)} ${finding.what}`, `           ${finding.remedy}`);
+    }
+  }
+  return lines.join('\n');
+}

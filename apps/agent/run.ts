@@ -1,0 +1,111 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { errorText } from '#libs/platform/errors';
+import type { Logger } from '#libs/platform/telemetry';
+import type { Alarm } from '#contracts/replication';
+import { CommandDesk, WorkloadDesk } from '#libs/replication/agent';
+import { readConfiguration, readEnrolment, refreshAssignment, type StateDirectory } from '#libs/sites/agent';
+import { knock, openDoor } from './local-door.js';
+import { TunnelKeeper } from './tunnel-keeper.js';
+import { tunnelFingerprint } from './tunnel.js';
+import { workloadFiles } from './workload-files.js';
+
+const SURVEILLANCE_MS = 30_000;
+const REFRESH_MS = 300_000;
+/** After a control plane that did not answer. */
+const REFRESH_AGAIN_MS = 30_000;
+
+export interface RunOptions {
+  readonly directory: StateDirectory;
+  readonly version: string;
+  readonly log: Logger;
+}
+
+/**
+ * The agent: looks after the tunnel, carries out the sites' commands, goes on with the preflight of what is protected,
+ * and asks now and then which sites there are. An orderly stop ends the tunnel too; a kill -9 leaves it running.
+ *
+ * @throws DoorTakenError when one runs already, NotEnrolledError, AgentConfigurationError.
+ */
+export async function runAgent(options: RunOptions, until: AbortSignal): Promise<void> {
+  const { directory, version, log } = options;
+  const configuration = await readConfiguration(directory);
+  const { assignment } = await readEnrolment(directory);
+  const desks = new Map(
+    configuration.workloads.map((workload) => {
+      const { settings, baseline, protection } = workloadFiles(directory, workload.name);
+      return [workload.name, new WorkloadDesk({ workload, settings, baseline, protection })];
+    }),
+  );
+  const desk = new CommandDesk(desks);
+  const door = await openDoor(directory.commandSocket, async ({ url, json, signal }) => {
+    try {
+      return await desk.carryOut(url.pathname, await json(), signal);
+    } catch (error) {
+      log.warn({ path: url.pathname, err: error }, 'a command was not carried out');
+      throw error;
+    }
+  });
+  const keeper = new TunnelKeeper(directory, tunnelFingerprint(version, configuration, assignment.agentId), log);
+  try {
+    await writeFile(directory.runPid, `${process.pid}\n`, { mode: 0o600 });
+    await Promise.all([
+      keeper.keep(until),
+      every(SURVEILLANCE_MS, until, () => surveilAll(desks, directory, log)),
+      refresh(directory, log, until),
+    ]);
+  } finally {
+    await keeper.stop();
+    await door.close();
+    for (const each of desks.values()) await each.close();
+    await rm(directory.runPid, { force: true });
+  }
+}
+
+async function surveilAll(
+  desks: ReadonlyMap<string, WorkloadDesk>,
+  directory: StateDirectory,
+  log: Logger,
+): Promise<void> {
+  const found: Record<string, Alarm[]> = {};
+  for (const [name, desk] of desks) {
+    try {
+      found[name] = await desk.surveil();
+    } catch (error) {
+      // The pulse says that the server does not answer; what was found before stands.
+      log.warn({ workload: name, err: error }, 'the workload could not be looked at');
+    }
+  }
+  await knock(directory.tunnelSocket, '/alarms', { method: 'POST', body: found }).catch((error: unknown) => {
+    log.info({ reason: errorText(error) }, 'the tunnel takes no alarms just now');
+  });
+}
+
+async function refresh(directory: StateDirectory, log: Logger, until: AbortSignal): Promise<void> {
+  while (!until.aborted) {
+    let next = REFRESH_MS;
+    try {
+      const changed = await refreshAssignment(directory);
+      if (changed) {
+        log.info({ sites: changed.sites.map(({ name }) => name) }, 'the assignment has changed');
+        await knock(directory.tunnelSocket, '/sites', { method: 'POST', body: changed.sites });
+      }
+    } catch (error) {
+      next = REFRESH_AGAIN_MS;
+      log.info({ reason: errorText(error) }, 'the assignment could not be asked for');
+    }
+    // Spread, so that all agents do not come at once after an outage.
+    await pause(next * (0.75 + Math.random() / 2), until);
+  }
+}
+
+async function every(milliseconds: number, until: AbortSignal, work: () => Promise<void>): Promise<void> {
+  while (!until.aborted) {
+    await work();
+    await pause(milliseconds, until);
+  }
+}
+
+async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await delay(milliseconds, undefined, { signal }).catch(() => undefined);
+}

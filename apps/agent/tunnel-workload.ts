@@ -1,0 +1,113 @@
+import type { Alarm, PulseWorkload } from '#contracts/replication';
+import { ServerFencing } from '#libs/failover/agent';
+import type { Clock } from '#libs/platform/clock';
+import {
+  DegradeReceiver,
+  KeptConnection,
+  localServer,
+  ProtectedWorkload,
+  type Fencing,
+  type PulseEntry,
+} from '#libs/replication/agent';
+import type { PostgresWorkload, StateDirectory } from '#libs/sites/agent';
+import type { WorkloadState } from './agent-status.js';
+import { workloadFiles, type WorkloadFiles } from './workload-files.js';
+
+/** How often the tunnel looks whether the gate let the server start unconfirmed. */
+const GATE_LOOK_MS = 5_000;
+
+const UNCONFIRMED_START = (at: string): Alarm => ({
+  code: 'gate.unconfirmed-start',
+  what: `PostgreSQL was started at ${at} although no site could say whether one has taken over.`,
+  remedy:
+    'Restore the line to a warm site. Until one confirms this server, what is written here may have to be thrown away.',
+});
+
+/** One workload in the tunnel process: its pulse and lease, its fencing, and what the gate has said. */
+export class TunnelWorkload {
+  readonly protection: ProtectedWorkload;
+  readonly fencing: ServerFencing;
+  private readonly files: WorkloadFiles;
+  private unconfirmed: string | null = null;
+  private lookedAt = -Infinity;
+
+  constructor(
+    readonly configured: PostgresWorkload,
+    directory: StateDirectory,
+    private readonly clock: Clock,
+  ) {
+    this.files = workloadFiles(directory, configured.name);
+    this.fencing = new ServerFencing({
+      workload: configured,
+      server: () => localServer(configured),
+      record: this.files.fencing,
+      logDirectory: directory.workload(configured.name, 'divergent-log'),
+      clock,
+      beforeFence: () => this.protection.endDegrading(),
+    });
+    this.protection = new ProtectedWorkload({
+      workload: configured,
+      connection: new KeptConnection(configured),
+      receiver: (lease) =>
+        new DegradeReceiver({ workload: configured, lease, scratch: directory.lease(configured.name) }, clock),
+      record: this.files.protection,
+      fencing: this.reported(),
+      clock,
+    });
+  }
+
+  async begin(): Promise<void> {
+    await this.fencing.begin();
+    await this.protection.begin();
+  }
+
+  async tick(): Promise<void> {
+    await this.protection.tick();
+    await this.lookAtGate();
+  }
+
+  pulse(entry: PulseEntry): Promise<PulseWorkload> {
+    return this.protection.pulse(entry);
+  }
+
+  state(): WorkloadState {
+    const { verdict, protectedAs } = this.protection;
+    const { fenced, divergence, alarms } = this.reported().report();
+    return {
+      name: this.configured.name,
+      protected: protectedAs !== undefined,
+      mode: protectedAs?.mode ?? null,
+      armed: protectedAs && verdict ? verdict.armed : null,
+      armedSince: verdict?.since?.toISOString() ?? null,
+      notArmedBecause: verdict ? verdict.because : 'the server does not answer',
+      epoch: this.fencing.epoch,
+      fenced,
+      divergentTransactions: divergence?.transactions.length ?? null,
+      alarms: [...alarms, ...(verdict?.alarms ?? []), ...this.protection.observedAlarms],
+    };
+  }
+
+  private reported(): Fencing {
+    return {
+      observe: (entry) => this.fencing.observe(entry),
+      report: () => {
+        const report = this.fencing.report();
+        if (this.unconfirmed === null) return report;
+        return { ...report, alarms: [...report.alarms, UNCONFIRMED_START(this.unconfirmed)] };
+      },
+    };
+  }
+
+  /** Once a site has confirmed the epoch, the start turned out well. */
+  private async lookAtGate(): Promise<void> {
+    const now = this.clock.monotonic();
+    if (now - this.lookedAt < GATE_LOOK_MS) return;
+    this.lookedAt = now;
+    const found = await this.files.unconfirmedStart.read();
+    this.unconfirmed = found?.at ?? null;
+    if (found && now - this.fencing.confirmedAt < GATE_LOOK_MS) {
+      await this.files.unconfirmedStart.clear();
+      this.unconfirmed = null;
+    }
+  }
+}

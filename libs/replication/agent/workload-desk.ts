@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import type { ReplicationNames } from '#contracts/replication';
+import { BackupSource } from '#libs/platform/postgres/backup';
+import type { PostgresClient } from '#libs/platform/postgres';
+import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
+import { openConnection } from './connection.js';
+import { WorkloadUnreachableError } from './errors.js';
+import { runPreflight, surveil } from './preflight/index.js';
+import type { ProtectionRecord } from './protected-workload.js';
+import { ReplicationCommands } from './replication-commands.js';
+import { ServerSettings, type SettingsRecord } from './server-settings.js';
+
+/** Tablespaces that the sites were told of: a later one is news to them. */
+export const baselineRecord = z.strictObject({ tablespaces: z.array(z.string()) });
+export type BaselineRecord = z.infer<typeof baselineRecord>;
+
+export interface WorkloadDeskParts {
+  readonly workload: PostgresWorkload;
+  readonly settings: DurableValue<SettingsRecord>;
+  readonly baseline: DurableValue<BaselineRecord>;
+  /** Written by the tunnel; read here. */
+  readonly protection: DurableValue<ProtectionRecord>;
+}
+
+/** A command does not wait longer for a server that hangs; a checkpoint or a big catalogue may take its time. */
+const COMMAND_MS = 120_000;
+
+/**
+ * Carries out the sites' commands on one workload, one after another, over one superuser's connection that stays open.
+ * Its backup sessions outlive the links that asked for them.
+ */
+export class WorkloadDesk {
+  readonly name: string;
+  readonly backup: BackupSource;
+  private kept: PostgresClient | undefined;
+  private turn: Promise<unknown> = Promise.resolve();
+  private readonly commands: ReplicationCommands;
+
+  constructor(private readonly parts: WorkloadDeskParts) {
+    const { workload } = parts;
+    this.name = workload.name;
+    this.backup = new BackupSource({
+      dataDirectory: workload.dataDirectory,
+      connect: () => openConnection(workload),
+    });
+    this.commands = new ReplicationCommands(workload, new ServerSettings(workload, parts.settings), () =>
+      this.client(),
+    );
+  }
+
+  /** Runs a command once those before it are through. @throws WorkloadUnreachableError when the server hangs. */
+  inTurn<T>(work: (commands: ReplicationCommands) => Promise<T>): Promise<T> {
+    const mine = this.turn.then(() => this.bounded(() => work(this.commands)));
+    this.turn = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** @param names of a protection that exists; those that the tunnel knows when left out. */
+  async preflight(supportedMajors: readonly number[], names: ReplicationNames | null) {
+    const known = names ?? (await this.parts.protection.read())?.names ?? null;
+    const report = await this.bounded(() =>
+      runPreflight(this.parts.workload, { supportedMajors, names: known }, () => this.client()),
+    );
+    if (report.server) await this.noteBaseline(report.server.tablespaces.map(({ location }) => location));
+    return report;
+  }
+
+  /** What goes out with the pulses: none when the workload is not protected, or does not answer (the pulse says so). */
+  async surveil() {
+    const protection = await this.parts.protection.read();
+    if (!protection) return [];
+    const baseline = (await this.parts.baseline.read()) ?? { tablespaces: [] };
+    return this.bounded(async () => surveil(this.parts.workload, await this.client(), protection.names, baseline));
+  }
+
+  async noteBaseline(tablespaces: readonly string[]): Promise<void> {
+    const known = await this.parts.baseline.read();
+    if (JSON.stringify(known?.tablespaces) !== JSON.stringify(tablespaces)) {
+      await this.parts.baseline.write({ tablespaces: [...tablespaces] });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.backup.close();
+    await this.kept?.end().catch(() => undefined);
+  }
+
+  private async client(): Promise<PostgresClient> {
+    if (this.kept) return this.kept;
+    const client = await openConnection(this.parts.workload, { statementTimeoutMs: COMMAND_MS });
+    this.kept = client;
+    const forget = () => {
+      if (this.kept === client) this.kept = undefined;
+    };
+    client.once('end', forget);
+    client.once('error', forget);
+    return client;
+  }
+
+  private async bounded<T>(work: () => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        const { kept } = this;
+        this.kept = undefined;
+        void kept?.end().catch(() => undefined);
+        reject(new WorkloadUnreachableError(this.name, new Error(`no answer within ${COMMAND_MS} ms`)));
+      }, COMMAND_MS);
+    });
+    try {
+      return await Promise.race([work(), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
