@@ -27,6 +27,8 @@ export class SitePlumbing1790000000002 implements MigrationInterface {
       );
       INSERT INTO site_outbox DEFAULT VALUES;
 
+      ALTER TABLE agent_identity ADD COLUMN told_connected boolean NOT NULL DEFAULT false;
+
       ALTER TABLE standby ADD COLUMN follow text NOT NULL DEFAULT 'agency' CHECK (follow IN ('agency', 'peer'));
       -- The link hears of what concerns it, not of a copy's progress nor of each renewed lease.
       DROP TRIGGER tell_link ON standby;
@@ -78,6 +80,7 @@ export class SitePlumbing1790000000002 implements MigrationInterface {
         FOR EACH STATEMENT EXECUTE FUNCTION tell_link();
       DROP INDEX standby_agent, standby_forward_port;
       ALTER TABLE standby DROP COLUMN follow;
+      ALTER TABLE agent_identity DROP COLUMN told_connected;
       ALTER TABLE site_result DROP COLUMN seq;
       ALTER TABLE site_result RENAME COLUMN written TO seq;
       ALTER TABLE site_order DROP COLUMN work_key, DROP COLUMN content_hash, DROP COLUMN next_attempt_at,

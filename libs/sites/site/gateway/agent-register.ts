@@ -50,13 +50,30 @@ export class AgentRegister {
     return new Set(rows.map((row) => row.agent_id));
   }
 
-  /** Tells the control plane of a link that came or went. Nothing to do for an agent that this site never admitted. */
+  /** The agents that the control plane believes to be connected here. */
+  async toldConnected(): Promise<string[]> {
+    const rows = await this.work.run((tx) =>
+      tx.query<{ agent_id: string }>(`SELECT agent_id FROM agent_identity WHERE told_connected`),
+    );
+    return rows.map((row) => row.agent_id);
+  }
+
+  /**
+   * Tells the control plane of a link that came or went, if that is news to it. Nothing to do for an agent that this
+   * site never admitted.
+   */
   async tell(change: AgentLinkChange): Promise<void> {
     await this.work.run(async (tx) => {
-      const [agent] = await tx.query<{ tenant_id: string }>(
-        `SELECT tenant_id FROM agent_identity WHERE agent_id = $1`,
-        [change.agentId],
-      );
+      const [agent] =
+        change.state === 'duplicate'
+          ? await tx.query<{ tenant_id: string }>(`SELECT tenant_id FROM agent_identity WHERE agent_id = $1`, [
+              change.agentId,
+            ])
+          : await tx.query<{ tenant_id: string }>(
+              `UPDATE agent_identity SET told_connected = $2 WHERE agent_id = $1 AND told_connected <> $2
+               RETURNING tenant_id`,
+              [change.agentId, change.state === 'connected'],
+            );
       if (agent) await this.outbox.emit(tx, agentLinkResult, { tenantId: agent.tenant_id }, { ...change });
     });
   }

@@ -1,0 +1,43 @@
+import { z } from 'zod';
+import type { SiteSettingsValues } from './site-settings.js';
+
+/** Ports for standbys, forwarders and front doors: below the ephemeral ranges of Linux and macOS. */
+const DEFAULT_PORTS = '20000-29999';
+
+const portRange = z
+  .string()
+  .regex(/^\d{4,5}-\d{4,5}$/, 'must be two ports, such as 20000-29999')
+  .transform((text, context) => {
+    const [first = 0, last = 0] = text.split('-').map(Number);
+    if (first < 1_024 || last > 65_535 || first > last) {
+      context.addIssue({ code: 'custom', message: 'must be a range of ports between 1024 and 65535' });
+      return z.NEVER;
+    }
+    return { first, last };
+  })
+  .prefault(DEFAULT_PORTS);
+
+/** The settings that both processes of a site have, by the names of their variables. */
+export const siteEnvironment = z.object({
+  SITE_ID: z.uuid(),
+  SITE_NAME: z.string().min(1),
+  SITE_DIRECTORY: z.string().startsWith('/'),
+  LINK_SOCKET: z.string().startsWith('/'),
+  SITE_SOCKET: z.string().startsWith('/'),
+  FRONT_DOOR_HOST: z.string().min(1),
+  SITE_PORTS: portRange,
+  POSTGRES_BIN: z.string().startsWith('/').optional(),
+});
+
+export function siteSettings(read: z.infer<typeof siteEnvironment>): SiteSettingsValues {
+  return {
+    siteId: read.SITE_ID,
+    name: read.SITE_NAME,
+    directory: read.SITE_DIRECTORY,
+    frontDoorHost: read.FRONT_DOOR_HOST,
+    linkSocket: read.LINK_SOCKET,
+    siteSocket: read.SITE_SOCKET,
+    ports: read.SITE_PORTS,
+    postgresBin: read.POSTGRES_BIN ?? null,
+  };
+}
