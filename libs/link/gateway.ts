@@ -105,6 +105,11 @@ export class TunnelGateway extends EventEmitter<TunnelGatewayEvents> {
     return this.agents.close('revoked', (link) => link.agentId === agentId);
   }
 
+  /** Ends one lane's link and what runs over it, since it does not answer; the agent dials again. */
+  drop(agentId: string, lane: Lane): number {
+    return this.agents.close('silent', (link) => link.agentId === agentId && link.lane === lane);
+  }
+
   /** As {@link revoke}, of another site. */
   revokePeer(siteId: string): number {
     this.admission.cutCandidates((hello) => 'siteId' in hello && hello.siteId === siteId);
