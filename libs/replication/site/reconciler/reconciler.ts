@@ -13,6 +13,15 @@ import { Seedings } from './seedings.js';
 import { type Outcome, REST } from './stage.js';
 import { Stages } from './stages.js';
 
+/** What the reconciler needs of the process around it. */
+@Injectable()
+export class ReconcilerSurroundings {
+  constructor(
+    readonly queue: JobQueue,
+    readonly clock: Clock,
+  ) {}
+}
+
 /** More looks in one go than the way from nothing to streaming has: a circle ends here, and the sweep begins anew. */
 const LOOKS = 24;
 
@@ -68,13 +77,4 @@ export class Reconciler {
   private isPausing({ retryAt }: Standby): boolean {
     return retryAt !== null && retryAt > this.around.clock.now();
   }
-}
-
-/** What the reconciler needs of the process around it. */
-@Injectable()
-export class ReconcilerSurroundings {
-  constructor(
-    readonly queue: JobQueue,
-    readonly clock: Clock,
-  ) {}
 }

@@ -12,6 +12,14 @@ import { SeedStage } from './seed.stage.js';
 import { REST, type Stage } from './stage.js';
 import { StreamStage } from './stream.stage.js';
 
+@Injectable()
+export class MendingStages {
+  constructor(
+    readonly repair: RepairStage,
+    readonly primary: PrimaryStage,
+  ) {}
+}
+
 /** Which stage a standby is in the hands of: what is wanted comes first, then what was reached. */
 @Injectable()
 export class Stages {
@@ -46,12 +54,4 @@ export class Stages {
     if (standby.paused && followsSource(standby.state)) return this.pause;
     return this.byState[standby.state];
   }
-}
-
-@Injectable()
-export class MendingStages {
-  constructor(
-    readonly repair: RepairStage,
-    readonly primary: PrimaryStage,
-  ) {}
 }

@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { Readable } from 'node:stream';
+import { fenceCommand, type PulseRequest, type PulseWorkload } from '#contracts/replication';
+import { SystemClock } from '#libs/platform/clock';
+import { DomainError } from '#libs/platform/errors';
+import {
+  baselineRecord,
+  CommandDesk,
+  DegradeReceiver,
+  KeptConnection,
+  ProtectedWorkload,
+  protectionRecord,
+  settingsRecord,
+  WorkloadDesk,
+} from '#libs/replication/agent';
+import { DurableValue } from '#libs/sites/agent';
+import {
+  AgentCommands,
+  type AgentCallOptions,
+  AgentRefusedError,
+  AgentUnreachableError,
+  type SiteCommand,
+} from '#libs/sites/site';
+import type { TestAgency } from './agency.js';
+
+/** The agent's own parts around a test's server, called directly instead of through the tunnel. */
+export class AgencyDesk {
+  readonly agentId = randomUUID();
+  readonly commands: DirectAgentCommands;
+  private readonly desk: WorkloadDesk;
+  private readonly watch: ProtectedWorkload;
+
+  private constructor(readonly agency: TestAgency) {
+    const file = (name: string) => path.join(agency.home, 'agent', name);
+    const protection = new DurableValue(file('protection.json'), protectionRecord);
+    this.desk = new WorkloadDesk({
+      workload: agency.workload,
+      settings: new DurableValue(file('settings.json'), settingsRecord),
+      baseline: new DurableValue(file('baseline.json'), baselineRecord),
+      protection,
+    });
+    const clock = new SystemClock();
+    this.watch = new ProtectedWorkload({
+      workload: agency.workload,
+      connection: new KeptConnection(agency.workload),
+      receiver: (lease) =>
+        new DegradeReceiver({ workload: agency.workload, lease, scratch: path.join(agency.home, 'lease') }, clock),
+      record: protection,
+      fencing: { observe: async () => undefined, report: () => ({ fenced: null, divergence: null, alarms: [] }) },
+      clock,
+    });
+    this.commands = new DirectAgentCommands(new CommandDesk(new Map([[this.desk.name, this.desk]])), agency);
+  }
+
+  static async open(agency: TestAgency): Promise<AgencyDesk> {
+    const desk = new AgencyDesk(agency);
+    await desk.watch.begin();
+    return desk;
+  }
+
+  get alive(): boolean {
+    return this.commands.alive;
+  }
+  set alive(alive: boolean) {
+    this.commands.alive = alive;
+  }
+
+  /** @throws when the agent is dead */
+  async pulse(request: PulseRequest): Promise<PulseWorkload[]> {
+    if (!this.alive) throw new AgentUnreachableError();
+    return Promise.all(request.workloads.map((entry) => this.watch.pulse(entry)));
+  }
+
+  async close(): Promise<void> {
+    await this.watch.close();
+    await this.desk.close();
+  }
+}
+
+/** What sites ask of the agent, as the tunnel would carry it. Stopping the server is the test server's own. */
+export class DirectAgentCommands extends AgentCommands {
+  alive = true;
+  readonly called: string[] = [];
+
+  constructor(
+    private readonly desk: CommandDesk,
+    private readonly agency: TestAgency,
+  ) {
+    super();
+  }
+
+  async call<I, O>(_agentId: string, command: SiteCommand<I, O>, input: I, options: AgentCallOptions): Promise<O> {
+    if (!this.alive) throw new AgentUnreachableError();
+    this.called.push(command.path);
+    if (command.path === fenceCommand.path) return command.output.parse(await this.fence());
+    const signal = options.signal ?? AbortSignal.timeout(options.timeoutMs);
+    const answer = await this.refusing(() => this.desk.carryOut(command.path, command.input.parse(input), signal));
+    return command.output.parse('json' in answer ? answer.json : undefined);
+  }
+
+  async stream(_agentId: string, path_: string, json: unknown): Promise<Readable> {
+    if (!this.alive) throw new AgentUnreachableError();
+    const answer = await this.refusing(() => this.desk.carryOut(path_, json, new AbortController().signal));
+    if (!('bytes' in answer)) throw new Error(`${path_} answers no bytes`);
+    return answer.bytes;
+  }
+
+  private async fence(): Promise<{ stopped: boolean; lsn: string; evidence: string }> {
+    await this.agency.server.stop('fast');
+    const { checkpointLsn, state } = await this.agency.server.controlData();
+    return { stopped: true, lsn: checkpointLsn, evidence: state };
+  }
+
+  private async refusing<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof DomainError) throw new AgentRefusedError(error.code, error.message, { cause: error });
+      throw error;
+    }
+  }
+}
