@@ -65,9 +65,10 @@ export class Audit1790000000002 implements MigrationInterface {
         IF NOT FOUND THEN
           RAISE EXCEPTION 'an audit entry must follow the newest one' USING ERRCODE = 'integrity_constraint_violation';
         END IF;
-        RETURN NEW;
+        RETURN NULL;
       END $$;
-      CREATE TRIGGER audit_follow BEFORE INSERT ON audit_entry FOR EACH ROW EXECUTE FUNCTION audit_follow();
+      -- After, so that the policies have already refused an entry in another agency's log.
+      CREATE TRIGGER audit_follow AFTER INSERT ON audit_entry FOR EACH ROW EXECUTE FUNCTION audit_follow();
 
       CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN
