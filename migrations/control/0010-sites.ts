@@ -93,10 +93,10 @@ export class Sites1790000000010 implements MigrationInterface {
         USING (tenant_id = NULLIF(current_setting('app.tenant_id', true), '')::uuid)
         WITH CHECK (tenant_id = NULLIF(current_setting('app.tenant_id', true), '')::uuid);
       GRANT SELECT, INSERT, UPDATE ON outgoing_order TO mainstay_provider;
-      GRANT SELECT, INSERT ON outgoing_order TO mainstay_tenant;
+      GRANT SELECT, INSERT, UPDATE (state, last_error, finished_at) ON outgoing_order TO mainstay_tenant;
 
       CREATE TABLE enrolment_token (
-        tenant_id uuid NOT NULL,
+        tenant_id uuid NOT NULL REFERENCES agency,
         id uuid NOT NULL,
         name text NOT NULL,
         token_hash text NOT NULL UNIQUE,
@@ -110,7 +110,7 @@ export class Sites1790000000010 implements MigrationInterface {
         PRIMARY KEY (tenant_id, id)
       );
       CREATE TABLE agent (
-        tenant_id uuid NOT NULL,
+        tenant_id uuid NOT NULL REFERENCES agency,
         id uuid NOT NULL UNIQUE,
         name text NOT NULL,
         hostname text NOT NULL,

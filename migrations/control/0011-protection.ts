@@ -7,7 +7,7 @@ export class Protection1790000000011 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`
       CREATE TABLE essential_function (
-        tenant_id uuid NOT NULL,
+        tenant_id uuid NOT NULL REFERENCES agency,
         id uuid NOT NULL UNIQUE,
         name text NOT NULL,
         mtd_seconds integer NOT NULL CHECK (mtd_seconds > 0),
@@ -22,7 +22,7 @@ export class Protection1790000000011 implements MigrationInterface {
       CREATE UNIQUE INDEX essential_function_name ON essential_function (tenant_id, lower(name));
 
       CREATE TABLE workload (
-        tenant_id uuid NOT NULL,
+        tenant_id uuid NOT NULL REFERENCES agency,
         id uuid NOT NULL UNIQUE,
         kind text NOT NULL CHECK (kind IN ('postgresql')),
         name text NOT NULL,

@@ -70,6 +70,10 @@ export class TestApi {
         QUEUE_URL: database.queueUrl,
         SESSION_SECRET_FILE: 'a secret for tests, which is long enough for them',
         ORDER_SIGNING_KEY_FILE: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+        // Nothing is asked of sites unless a test gives certificates.
+        CONTROL_TLS_CERT_FILE: '',
+        CONTROL_TLS_KEY_FILE: '',
+        CONTROL_TLS_CA_FILE: '',
         LOG_LEVEL: 'silent',
         TRUSTED_PROXIES: undefined,
         ...overrides,

@@ -21,7 +21,7 @@ export class AgentSelfController {
 
   @Post('enrol')
   @Public()
-  @Limit({ name: 'enrol', calls: 30, seconds: 60 })
+  @Limit('enrol', 30, 60)
   @Answers({
     status: 201,
     summary: 'Enrols an agent with a one-time token and its own public key',
@@ -33,7 +33,7 @@ export class AgentSelfController {
 
   @Post('challenge')
   @Public()
-  @Limit({ name: 'agent-challenge', calls: 600, seconds: 60 })
+  @Limit('agent-challenge', 600, 60)
   @Answers({ status: 200, summary: 'A challenge for an agent to sign', schema: agentChallenge })
   challenge() {
     return this.challenges.issue();

@@ -41,7 +41,11 @@ export class AgentsController {
 
   @Post(':id/revoke')
   @RequireScope('agents:write')
-  @Answers({ status: 200, summary: 'Ends an agent for good; its live links are cut within two seconds', schema: agentView })
+  @Answers({
+    status: 200,
+    summary: 'Ends an agent for good; its live links are cut within two seconds',
+    schema: agentView,
+  })
   revoke(@CurrentCaller() caller: TenantCaller, @Param('id', { schema: idParam }) id: string) {
     return this.work.tenant(caller.tenantId, (tx) => this.agents.revoke(tx, id, caller.actor));
   }

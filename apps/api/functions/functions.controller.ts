@@ -2,7 +2,16 @@ import { Body, Controller, Delete, Get, Param, Patch, Post, Query } from '@nestj
 import { ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import { UnitOfWork } from '#libs/platform/database';
-import { Answers, decodeCursor, idParam, instant, pageOf, pageQuery, type PageQuery, toPage } from '#libs/platform/http';
+import {
+  Answers,
+  decodeCursor,
+  idParam,
+  instant,
+  pageOf,
+  pageQuery,
+  type PageQuery,
+  toPage,
+} from '#libs/platform/http';
 import { Functions } from '#libs/protection/control';
 import { CurrentCaller, plainText, RequireScope, type TenantCaller } from '#libs/tenancy/control';
 
@@ -48,10 +57,7 @@ export class FunctionsController {
   @Post()
   @RequireScope('functions:write')
   @Answers({ status: 201, summary: 'Adds an essential function with its objectives', schema: functionView })
-  create(
-    @CurrentCaller() caller: TenantCaller,
-    @Body({ schema: functionInput }) body: z.infer<typeof functionInput>,
-  ) {
+  create(@CurrentCaller() caller: TenantCaller, @Body({ schema: functionInput }) body: z.infer<typeof functionInput>) {
     return this.work.tenant(caller.tenantId, (tx) => this.functions.create(tx, body, caller.actor));
   }
 
@@ -85,7 +91,7 @@ export class FunctionsController {
     @Param('id', { schema: idParam }) id: string,
     @Body({ schema: functionChange }) body: z.infer<typeof functionChange>,
   ) {
-    return this.work.tenant(caller.tenantId, (tx) => this.functions.change(tx, id, given(body), caller.actor));
+    return this.work.tenant(caller.tenantId, (tx) => this.functions.change(tx, id, body, caller.actor));
   }
 
   @Delete(':id')
@@ -95,7 +101,3 @@ export class FunctionsController {
     await this.work.tenant(caller.tenantId, (tx) => this.functions.remove(tx, id, caller.actor));
   }
 }
-
-/** Only the fields that were sent. */
-const given = <T extends object>(change: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined)) as never;

@@ -54,7 +54,11 @@ export class StaffSitesController {
 
   @Post(':id/retire')
   @StaffOnly('operator')
-  @Answers({ status: 200, summary: 'Takes a site out of the choice, once nothing is protected there', schema: staffSite })
+  @Answers({
+    status: 200,
+    summary: 'Takes a site out of the choice, once nothing is protected there',
+    schema: staffSite,
+  })
   retire(@CurrentStaff() staff: StaffCaller, @Param('id', { schema: idParam }) id: string) {
     return this.work.provider(async (tx) =>
       this.sites.retire(tx, id, await this.protections.countAt(tx, id), staff.actor),

@@ -1,3 +1,4 @@
+export { type Connection, connectionOf } from './connection-strings.js';
 export * from './degrade.service.js';
 export { ProtectionDuringFailover } from './failover-hooks.js';
 export { CONDITIONS, type Condition, type KeptHealth, type LegView, SILENT_SECONDS } from './health.js';
@@ -7,4 +8,5 @@ export type { ProtectionRow } from './protection-store.js';
 export { type ProtectionChange, type ProtectionInput, Protections } from './protection.service.js';
 export { PROTECTION_STATES, type ProtectionState } from './protection.states.js';
 export * from './replication.errors.js';
+export { chooseSites, type SitePair, suggestedPair } from './site-choice.js';
 export * from './replication.module.js';

@@ -47,10 +47,12 @@ export class ProtectionHealth {
 
   private async viewOf(tx: TenantTransaction, row: ProtectionRow): Promise<ProtectionView> {
     const legs = await this.legs(tx, row);
-    const { tenantId: _tenant, names: _names, removingAt: _removing, workloadName: _name, ...shown } = row;
     const rebooting = row.rebootUntil !== null && row.rebootUntil.getTime() > Date.now();
+    const { id, workloadId, agentId, epoch, activeSiteId, state, mode, metroSiteId, regionalSiteId } = row;
+    const { bandwidthBytesPerSecond, paused, rebootUntil, warnings, createdAt } = row;
     return {
-      ...shown,
+      ...{ id, workloadId, agentId, epoch, activeSiteId, state, mode, metroSiteId, regionalSiteId },
+      ...{ bandwidthBytesPerSecond, paused, rebootUntil, warnings, createdAt },
       condition: conditionOf({ state: row.state, paused: row.paused, rebooting }, legs),
       metro: legs.find(({ role }) => role === 'metro') ?? null,
       regional: legs.find(({ role }) => role === 'regional') ?? null,

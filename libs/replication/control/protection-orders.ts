@@ -75,7 +75,9 @@ export class ProtectionOrders {
   }
 }
 
-export function legsOf(facts: Pick<ProtectionFacts, 'metroSiteId' | 'regionalSiteId'>): { role: SiteRole; siteId: string }[] {
+export function legsOf(
+  facts: Pick<ProtectionFacts, 'metroSiteId' | 'regionalSiteId'>,
+): { role: SiteRole; siteId: string }[] {
   const legs: { role: SiteRole; siteId: string }[] = [];
   if (facts.metroSiteId !== null) legs.push({ role: 'metro', siteId: facts.metroSiteId });
   if (facts.regionalSiteId !== null) legs.push({ role: 'regional', siteId: facts.regionalSiteId });

@@ -55,7 +55,12 @@ export class Protections {
    * @throws NotFoundError, AlreadyProtectedError, PreflightBlockedError, NoMetroSiteError, SiteNotEligibleError,
    *   SamePairError, ProtectionNotReadyError
    */
-  async create(tx: TenantTransaction, workloadId: string, input: ProtectionInput, actor: Actor): Promise<ProtectionRow> {
+  async create(
+    tx: TenantTransaction,
+    workloadId: string,
+    input: ProtectionInput,
+    actor: Actor,
+  ): Promise<ProtectionRow> {
     const workload = await this.workloads.lock(tx, workloadId);
     await this.agents.requireActive(tx, workload.agentId);
     await this.makeRoom(tx, workload);
@@ -103,12 +108,20 @@ export class Protections {
     if (existing?.state === 'blocked') await this.store.move(tx, tx.tenantId, existing.id, 'removed');
     else if (existing) throw new AlreadyProtectedError(existing.state);
     if (workload.activeSiteId !== null) {
-      throw new ProtectionNotReadyError('failed-over', 'Production of this workload runs at a warm site: bring it home first.');
+      throw new ProtectionNotReadyError(
+        'failed-over',
+        'Production of this workload runs at a warm site: bring it home first.',
+      );
     }
   }
 
   /** @throws NotFoundError, NotProtectedError, DeclarationInForceError, ProtectionNotReadyError */
-  async change(tx: TenantTransaction, workloadId: string, change: ProtectionChange, actor: Actor): Promise<ProtectionRow> {
+  async change(
+    tx: TenantTransaction,
+    workloadId: string,
+    change: ProtectionChange,
+    actor: Actor,
+  ): Promise<ProtectionRow> {
     const current = await this.held(tx, workloadId);
     const next: ProtectionRow = {
       ...current,

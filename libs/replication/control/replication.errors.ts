@@ -38,9 +38,14 @@ export class PreflightBlockedError extends DomainError {
 
 export class SiteNotEligibleError extends DomainError {
   constructor(siteName: string, role: string, reasons: readonly string[]) {
-    super('unprocessable', 'site.not-eligible', `${siteName} cannot be the ${role} site of this workload: see reasons.`, {
-      facts: { reasons },
-    });
+    super(
+      'unprocessable',
+      'site.not-eligible',
+      `${siteName} cannot be the ${role} site of this workload: see reasons.`,
+      {
+        facts: { reasons },
+      },
+    );
   }
 }
 
@@ -79,6 +84,10 @@ export class ProtectionNotReadyError extends DomainError {
 
 export class NoMetroLegError extends DomainError {
   constructor() {
-    super('conflict', 'protection.no-metro', 'This protection has no metro site: there is nothing to degrade or re-arm.');
+    super(
+      'conflict',
+      'protection.no-metro',
+      'This protection has no metro site: there is nothing to degrade or re-arm.',
+    );
   }
 }

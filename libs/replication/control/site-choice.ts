@@ -67,3 +67,9 @@ export function chooseSites(candidates: readonly Candidate[], wanted: WantedSite
   const missing = metro === null ? ['There is no synchronous copy: a failover may lose what was written last.'] : [];
   return { metro, regional, warnings: [...missing, ...pairWarnings(metro ?? undefined, regional ?? undefined)] };
 }
+
+/** The pair that Mainstay would choose, for a look before anything is protected; never throws. */
+export function suggestedPair(candidates: readonly Candidate[]): SitePair {
+  if (candidates.length === 0) return { metro: null, regional: null, warnings: ['No warm site is in operation yet.'] };
+  return chooseSites(candidates, { mode: 'available' });
+}

@@ -10,6 +10,7 @@ export {
 } from './applies-result.js';
 export * from './enrolment.service.js';
 export * from './geography.js';
+export { siteAddress } from './order-delivery.js';
 export { Orders, type OrderRequest } from './orders.js';
 export * from './site-endpoint.js';
 export * from './site.service.js';

@@ -1,0 +1,119 @@
+import { Body, Controller, Delete, Get, Param, Patch, Post } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import { UnitOfWork } from '#libs/platform/database';
+import { Answers, idParam } from '#libs/platform/http';
+import { DegradeGrants, ProtectionHealth, Protections } from '#libs/replication/control';
+import { CurrentCaller, RequireScope, type TenantCaller } from '#libs/tenancy/control';
+import {
+  degradeGrant,
+  degradeRequest,
+  type DegradeRequest,
+  protectionChange,
+  type ProtectionChange,
+  protectionEvents,
+  protectionInput,
+  type ProtectionInput,
+  protectionView,
+  rearmRequest,
+  type RearmRequest,
+} from './protection.schemas.js';
+
+@ApiTags('Protections')
+@Controller('v1/workloads/:id/protection')
+export class ProtectionsController {
+  constructor(
+    private readonly work: UnitOfWork,
+    private readonly protections: Protections,
+    private readonly health: ProtectionHealth,
+    private readonly grants: DegradeGrants,
+  ) {}
+
+  @Post()
+  @RequireScope('protections:write')
+  @Answers({
+    status: 202,
+    summary: 'Protects a workload at a metro and a regional site',
+    description:
+      'Without a passed preflight of the last 15 minutes one is run first: the state is `checking`, then `protecting` or `blocked`.',
+    schema: protectionView,
+  })
+  create(
+    @CurrentCaller() caller: TenantCaller,
+    @Param('id', { schema: idParam }) id: string,
+    @Body({ schema: protectionInput }) body: ProtectionInput,
+  ) {
+    return this.work.tenant(caller.tenantId, async (tx) => {
+      await this.protections.create(tx, id, body, caller.actor);
+      return this.health.view(tx, id);
+    });
+  }
+
+  @Get()
+  @RequireScope('protections:read')
+  @Answers({ status: 200, summary: 'How a workload is protected, and how that does now', schema: protectionView })
+  get(@CurrentCaller() caller: TenantCaller, @Param('id', { schema: idParam }) id: string) {
+    return this.work.tenant(caller.tenantId, (tx) => this.health.view(tx, id));
+  }
+
+  @Get('events')
+  @RequireScope('protections:read')
+  @Answers({ status: 200, summary: 'The newest hundred events: states, arming, divergence', schema: protectionEvents })
+  events(@CurrentCaller() caller: TenantCaller, @Param('id', { schema: idParam }) id: string) {
+    return this.work.tenant(caller.tenantId, async (tx) => ({
+      items: await this.health.events(tx, id),
+      nextCursor: null,
+    }));
+  }
+
+  @Patch()
+  @RequireScope('protections:write')
+  @Answers({
+    status: 202,
+    summary: 'Changes mode or pace, pauses, resumes, announces a reboot',
+    schema: protectionView,
+  })
+  change(
+    @CurrentCaller() caller: TenantCaller,
+    @Param('id', { schema: idParam }) id: string,
+    @Body({ schema: protectionChange }) body: ProtectionChange,
+  ) {
+    return this.work.tenant(caller.tenantId, async (tx) => {
+      await this.protections.change(tx, id, body, caller.actor);
+      return this.health.view(tx, id);
+    });
+  }
+
+  @Delete()
+  @RequireScope('protections:write')
+  @Answers({ status: 204, summary: 'Removes a protection; nothing is left behind at the agency or at the sites' })
+  async remove(@CurrentCaller() caller: TenantCaller, @Param('id', { schema: idParam }) id: string): Promise<void> {
+    await this.work.tenant(caller.tenantId, (tx) => this.protections.remove(tx, id, caller.actor));
+  }
+
+  @Post('degrade')
+  @RequireScope('protections:write')
+  @Answers({
+    status: 202,
+    summary: 'A person’s word that production may go on without the metro for a while',
+    description: 'Refused once a failover has been declared. Until it is armed again, a second loss is unknown.',
+    schema: degradeGrant,
+  })
+  degrade(
+    @CurrentCaller() caller: TenantCaller,
+    @Param('id', { schema: idParam }) id: string,
+    @Body({ schema: degradeRequest }) body: DegradeRequest,
+  ) {
+    return this.work.tenant(caller.tenantId, (tx) => this.grants.grant(tx, id, body, caller.actor));
+  }
+
+  @Post('rearm')
+  @RequireScope('protections:write')
+  @Answers({ status: 202, summary: 'Ends a grant to degrade: writes wait for the metro again', schema: degradeGrant })
+  rearm(
+    @CurrentCaller() caller: TenantCaller,
+    @Param('id', { schema: idParam }) id: string,
+    @Body({ schema: rearmRequest }) body: RearmRequest,
+  ) {
+    return this.work.tenant(caller.tenantId, (tx) => this.grants.rearm(tx, id, body.reason, caller.actor));
+  }
+}

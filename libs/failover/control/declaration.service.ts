@@ -1,0 +1,134 @@
+import { randomUUID } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import type { AcceptedLoss, OldServerFate } from '#contracts/failover';
+import type { Actor } from '#libs/audit/control';
+import { type TenantTransaction, UnitOfWork } from '#libs/platform/database';
+import {
+  DegradeGrants,
+  type KeptHealth,
+  ProtectionDuringFailover,
+  type ProtectionRow,
+} from '#libs/replication/control';
+import { FailoverOpenError, LossNotAcceptedError, type Missing, OldServerNotSaidError } from './failover.errors.js';
+import { FailoverRecord } from './failover-record.js';
+import { armedNow, covers, mustSayOldServer, NOTHING_LOST, type Prospect, prospectOf, toAccept } from './loss.js';
+import { FATES, Outlooks } from './outlook.service.js';
+import { RunOrders } from './run-orders.js';
+import { Runs, type RunView } from './run.service.js';
+import { chooseSite, standbySites } from './target.js';
+
+export interface DeclarationInput {
+  readonly reason: string;
+  readonly siteId?: string | undefined;
+  readonly acceptLoss: AcceptedLoss;
+  readonly oldServer: OldServerFate;
+}
+
+/** The site must be asked before this declaration can be judged: not an answer to anybody. */
+class AskFirst extends Error {
+  constructor(
+    readonly siteId: string,
+    readonly noDegradeGranted: boolean,
+  ) {
+    super('the site must be asked first');
+  }
+}
+
+interface Situation {
+  readonly protection: ProtectionRow;
+  readonly siteId: string;
+  readonly kept: readonly KeptHealth[];
+  readonly noDegradeGranted: boolean;
+  readonly prospect: Prospect;
+}
+
+/** Takes an authorised person's or key's order to fail over. */
+@Injectable()
+export class Declarations {
+  constructor(
+    private readonly work: UnitOfWork,
+    private readonly protections: ProtectionDuringFailover,
+    private readonly grants: DegradeGrants,
+    private readonly outlooks: Outlooks,
+    private readonly runOrders: RunOrders,
+    private readonly record: FailoverRecord,
+    private readonly runs: Runs,
+  ) {}
+
+  /**
+   * Declares a failover: the declaration, its run and the signed order to the site are one transaction, in which the
+   * workload's row is held, so that no grant to degrade slips past it and no second run opens.
+   *
+   * While an armed lease is in force nobody is asked anything first. Else the site says what would be lost, and the
+   * declaration is refused unless it accepts that.
+   *
+   * @throws NotFoundError, NotProtectedError, ProtectionNotReadyError, FailoverOpenError, NotAStandbySiteError,
+   *   AlreadyThereError, LossNotAcceptedError, OldServerNotSaidError
+   */
+  async declare(tenantId: string, workloadId: string, input: DeclarationInput, actor: Actor): Promise<RunView> {
+    try {
+      return await this.work.tenant(tenantId, (tx) => this.declareIn(tx, workloadId, input, actor, undefined));
+    } catch (error) {
+      if (!(error instanceof AskFirst)) throw error;
+      const asked = { ...input, siteId: error.siteId };
+      const prospect = prospectOf(await this.outlooks.ask(error.siteId, workloadId, error.noDegradeGranted));
+      return this.work.tenant(tenantId, (tx) => this.declareIn(tx, workloadId, asked, actor, prospect));
+    }
+  }
+
+  private async declareIn(
+    tx: TenantTransaction,
+    workloadId: string,
+    input: DeclarationInput,
+    actor: Actor,
+    answered: Prospect | undefined,
+  ): Promise<RunView> {
+    const protection = await this.protections.hold(tx, workloadId);
+    const open = await this.record.openRun(tx, workloadId);
+    if (open) throw new FailoverOpenError(open);
+    const situation = await this.judge(tx, protection, input, answered);
+    await this.protections.declared(tx, protection);
+    const runId = randomUUID();
+    const epoch = await this.record.nextEpoch(tx, protection);
+    const number = await this.record.nextNumber(tx);
+    const { siteId, noDegradeGranted } = situation;
+    const others = standbySites(protection).filter((id) => id !== siteId);
+    const order = await this.runOrders.issue(tx, siteId, others[0], {
+      runId,
+      workloadId,
+      declaration: number,
+      epoch,
+      oldServer: input.oldServer,
+      acceptedLoss: input.acceptLoss,
+      noDegradeGranted,
+      names: protection.names,
+    });
+    await this.record.write(tx, { runId, orderId: order.id, number, epoch, input, actor, ...situation });
+    return this.runs.get(tx, runId);
+  }
+
+  private async judge(
+    tx: TenantTransaction,
+    protection: ProtectionRow,
+    input: DeclarationInput,
+    answered: Prospect | undefined,
+  ): Promise<Situation> {
+    const kept = await this.outlooks.kept(tx, protection);
+    const siteId = chooseSite(protection, kept, input.siteId);
+    const noDegradeGranted = await this.grants.noneIn(tx, tx.tenantId, protection.workloadId, protection.epoch);
+    const measured = kept.find((one) => one.siteId === siteId);
+    const said = input.oldServer !== 'not-asked';
+    let prospect = answered;
+    if (!prospect && armedNow(protection, siteId, measured)) prospect = NOTHING_LOST;
+    // Whoever accepts any loss and has said how the old server stopped need not wait for the site's answer.
+    if (!prospect && input.acceptLoss.kind === 'unknown' && said) prospect = prospectOf(null);
+    if (!prospect) throw new AskFirst(siteId, noDegradeGranted);
+    const { loss, armed, bytesBehind } = prospect;
+    const mustSay = mustSayOldServer(protection, loss);
+    const send = { acceptLoss: toAccept(loss), oldServer: mustSay ? FATES : ('not-asked' as const) };
+    const missing: Missing = { siteId, loss, armed, bytesBehind, send };
+    if (!covers(input.acceptLoss, loss)) throw new LossNotAcceptedError(missing);
+    if (mustSay && !said) throw new OldServerNotSaidError(missing);
+    return { protection, siteId, kept, noDegradeGranted, prospect };
+  }
+}

@@ -1,0 +1,130 @@
+import { failoverOrder, runEventResult, runFinishedResult } from '#contracts/failover';
+import { orderFailed, type ResultContract } from '#contracts/sites';
+import { Injectable } from '@nestjs/common';
+import { noticeRaised } from '#libs/notifications/control';
+import type { ProviderTransaction } from '#libs/platform/database';
+import { Outbox } from '#libs/platform/outbox';
+import { ProtectionDuringFailover } from '#libs/replication/control';
+import { type AppliedResult, AppliesResult, type ResultHandler } from '#libs/sites/control';
+import { FINAL_STATES, isFinal, runStatesBefore } from './failover.states.js';
+
+type Payload<C> = C extends ResultContract<infer P> ? P : never;
+type Finished = Payload<typeof runFinishedResult>;
+
+interface HeldRun {
+  readonly id: string;
+  readonly tenantId: string;
+  readonly workloadId: string;
+  readonly workloadName: string;
+  readonly number: number;
+}
+
+/** The run of this site's, with its workload's row held; undefined when the site has no such run or it has ended. */
+async function hold(tx: ProviderTransaction, siteId: string, where: 'id' | 'order_id', value: string | null) {
+  const [run] = await tx.query<HeldRun>(
+    `SELECT run.id, run.tenant_id AS "tenantId", run.workload_id AS "workloadId", w.name AS "workloadName",
+            run.declaration_number AS number
+       FROM failover_run run JOIN workload w ON w.tenant_id = run.tenant_id AND w.id = run.workload_id
+      WHERE run.${where} = $1 AND run.site_id = $2 AND run.state <> ALL($3) FOR UPDATE OF w`,
+    [value, siteId, FINAL_STATES],
+  );
+  return run;
+}
+
+/** Keeps each event of a run, once, and the state that it tells. */
+@AppliesResult(runEventResult)
+export class RunEventHandler implements ResultHandler<Payload<typeof runEventResult>> {
+  async apply(
+    tx: ProviderTransaction,
+    { siteId, payload }: AppliedResult<Payload<typeof runEventResult>>,
+  ): Promise<void> {
+    const { runId, number, at, state, step, stepState, attempt, message, evidence } = payload;
+    const kept = await tx.execute(
+      `INSERT INTO run_event (tenant_id, run_id, number, at, state, step, step_state, attempt, message, evidence)
+       SELECT tenant_id, id, $3, $4, $5, $6, $7, $8, $9, $10 FROM failover_run WHERE id = $1 AND site_id = $2
+       ON CONFLICT DO NOTHING`,
+      [runId, siteId, number, at, state, step, stepState, attempt, message, JSON.stringify(evidence)],
+    );
+    // The end comes with its report, as a result of its own.
+    if (kept === 0 || isFinal(state)) return;
+    await tx.execute(`UPDATE failover_run SET state = $3 WHERE id = $1 AND site_id = $2 AND state = ANY($4)`, [
+      runId,
+      siteId,
+      state,
+      runStatesBefore(state),
+    ]);
+  }
+}
+
+/** What the end of a run means to the workload, its protection and the people. */
+@Injectable()
+export class RunEnding {
+  constructor(
+    private readonly protections: ProtectionDuringFailover,
+    private readonly outbox: Outbox,
+  ) {}
+
+  async end(tx: ProviderTransaction, siteId: string, run: HeldRun, finished: Finished | RunFailure): Promise<void> {
+    const { state, reason, report } = finished;
+    await tx.execute(
+      `UPDATE failover_run SET state = $3, state_reason = $4, report = $5, finished_at = now()
+        WHERE tenant_id = $1 AND id = $2`,
+      [run.tenantId, run.id, state, reason, report && JSON.stringify(report)],
+    );
+    // A run that failed after the promotion has promoted all the same.
+    if (report !== null && report.promotedAtLsn !== null) {
+      const { tenantId, workloadId: id } = run;
+      await this.protections.promoted(tx, { tenantId, id, epoch: report.epoch, siteId });
+    } else {
+      await this.protections.abandoned(tx, run.tenantId, run.workloadId);
+    }
+    await this.outbox.publish(tx, noticeRaised, run.tenantId, {
+      kind: 'failover.finished',
+      severity: state === 'completed' ? 'warning' : 'alarm',
+      title: `${run.workloadName}: failover ${state} (declaration ${run.number})`,
+      text: describe(run, finished).slice(0, 4_000),
+      subjectIds: { workloadId: run.workloadId, runId: run.id },
+      dedupeKey: `failover.finished ${run.id}`,
+    });
+  }
+}
+
+interface RunFailure {
+  readonly state: 'failed';
+  readonly reason: string;
+  readonly report: null;
+}
+
+function describe(run: HeldRun, { state, reason, report }: Finished | RunFailure): string {
+  if (state !== 'completed' || report === null) {
+    return `The failover of ${run.workloadName} ended as ${state}: ${reason ?? 'no reason given'}. The run's steps at /v1/failovers/${run.id} say what was done.`;
+  }
+  const seconds = report.secondsToFirstWrite === null ? '' : ` First write after ${report.secondsToFirstWrite} s.`;
+  const door =
+    report.frontDoor === null ? '' : ` Clients reach it at ${report.frontDoor.host}:${report.frontDoor.port}.`;
+  return `${run.workloadName} runs at the warm site.${seconds} Loss: ${report.loss.kind}. ${report.loss.why}${door}`;
+}
+
+@AppliesResult(runFinishedResult)
+export class RunFinishedHandler implements ResultHandler<Finished> {
+  constructor(private readonly ending: RunEnding) {}
+
+  async apply(tx: ProviderTransaction, { siteId, payload }: AppliedResult<Finished>): Promise<void> {
+    const run = await hold(tx, siteId, 'id', payload.report.runId);
+    if (run && isFinal(payload.state)) await this.ending.end(tx, siteId, run, payload);
+  }
+}
+
+/** The site will not carry the run out at all. */
+@AppliesResult(orderFailed)
+export class RunRefusedHandler implements ResultHandler<Payload<typeof orderFailed>> {
+  constructor(private readonly ending: RunEnding) {}
+
+  async apply(tx: ProviderTransaction, result: AppliedResult<Payload<typeof orderFailed>>): Promise<void> {
+    const { kind, code, message } = result.payload;
+    if (kind !== failoverOrder.kind) return;
+    const run = await hold(tx, result.siteId, 'order_id', result.orderId);
+    if (run)
+      await this.ending.end(tx, result.siteId, run, { state: 'failed', reason: `${message} (${code})`, report: null });
+  }
+}

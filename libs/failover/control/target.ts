@@ -1,0 +1,28 @@
+import type { KeptHealth, ProtectionRow } from '#libs/replication/control';
+import { SILENT_SECONDS } from '#libs/replication/control';
+import { AlreadyThereError, NotAStandbySiteError } from './failover.errors.js';
+
+/** The sites that hold a standby which could be promoted: not the one where production runs already. */
+export function standbySites(protection: ProtectionRow): string[] {
+  return [protection.metroSiteId, protection.regionalSiteId].filter(
+    (id): id is string => id !== null && id !== protection.activeSiteId,
+  );
+}
+
+/**
+ * Where to promote: the named site, or the metro while it speaks to us, else the regional one if it does.
+ *
+ * @throws NotAStandbySiteError, AlreadyThereError
+ */
+export function chooseSite(protection: ProtectionRow, kept: readonly KeptHealth[], wanted: string | undefined): string {
+  const sites = standbySites(protection);
+  if (wanted !== undefined) {
+    if (wanted === protection.activeSiteId) throw new AlreadyThereError(wanted);
+    if (!sites.includes(wanted)) throw new NotAStandbySiteError(sites);
+    return wanted;
+  }
+  const speaking = sites.find((id) => kept.some((one) => one.siteId === id && one.ageSeconds <= SILENT_SECONDS));
+  const chosen = speaking ?? sites[0];
+  if (chosen === undefined) throw new NotAStandbySiteError(sites);
+  return chosen;
+}
