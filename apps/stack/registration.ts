@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import path from 'node:path';
 import { childEnvironment } from '#libs/platform/config';
+import { entryPoint } from './entry-points.js';
 import { type StackEnvironment, SITE_PLACES } from './environment.js';
 import { type Installation, InstallationError, SITE_KEYS, type SiteKey } from './installation.js';
 import type { StackKeys } from './keys.js';
@@ -11,10 +11,9 @@ import { RestClient, RestError } from './rest-client.js';
 export async function ensureFirstAdministrator(
   installation: Installation,
   environment: StackEnvironment,
-  apiEntry: string,
 ): Promise<void> {
   const { staffEmail, secrets } = installation.record;
-  const program = path.join(path.dirname(apiEntry), 'create-staff.js');
+  const program = entryPoint('api', 'create-staff.js');
   const child = spawn(
     process.execPath,
     [program, '--email', staffEmail, '--name', 'First administrator', '--role', 'administrator'],

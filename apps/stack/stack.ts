@@ -1,8 +1,7 @@
 import { connect as connectSocket } from 'node:net';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ownedDirectory } from '#libs/platform/postgres';
 import { EmbeddedDatabase } from './embedded-database.js';
+import { entryPoint } from './entry-points.js';
 import { type EnvironmentOptions, StackEnvironment } from './environment.js';
 import { Installation, InstallationError, SITE_KEYS, type SiteKey } from './installation.js';
 import { ensureKeys, type StackKeys } from './keys.js';
@@ -27,8 +26,6 @@ export interface StackOptions extends Partial<EnvironmentOptions> {
 export type StackProcess = 'api' | 'worker' | `site ${SiteKey}` | `link ${SiteKey}`;
 
 const START_MS = 60_000;
-const dist = fileURLToPath(new URL('../../../dist/', import.meta.url));
-const entry = (app: string): string => path.join(dist, 'apps', app, 'main.js');
 
 const answersOn = (target: { path: string } | { host: string; port: number }): Promise<boolean> =>
   new Promise((resolve) => {
@@ -93,7 +90,7 @@ export class Stack {
       this.processes.set(spec.name as StackProcess, supervised);
       supervised.start();
     }
-    if (!installation.record.complete) await ensureFirstAdministrator(installation, environment, entry('api'));
+    if (!installation.record.complete) await ensureFirstAdministrator(installation, environment);
     await Promise.all([...this.processes.values()].map((supervised) => supervised.ready(START_MS)));
     await ensureSites(installation, this.keys, options.advertiseGateway);
     if (!installation.record.complete) await installation.markComplete();
@@ -104,21 +101,26 @@ export class Stack {
     const sites = SITE_KEYS.flatMap((key): ProcessSpec[] => [
       {
         name: `link ${key}`,
-        entry: entry('link'),
+        entry: entryPoint('link'),
         environment: environment.link(key),
         ready: () => answersOn({ path: environment.socket(`link-${key}`) }),
       },
       {
         name: `site ${key}`,
-        entry: entry('site'),
+        entry: entryPoint('site'),
         environment: environment.siteJobs(key),
         ready: () => answersOn({ host: '127.0.0.1', port: record.sites[key].orderPort }),
       },
     ]);
     const healthy = async (): Promise<boolean> => (await fetch(`${apiUrl}/health/ready`)).ok;
     return [
-      { name: 'api', entry: entry('api'), environment: environment.api(), ready: healthy },
-      { name: 'worker', entry: entry('worker'), environment: environment.worker(), ready: () => Promise.resolve(true) },
+      { name: 'api', entry: entryPoint('api'), environment: environment.api(), ready: healthy },
+      {
+        name: 'worker',
+        entry: entryPoint('worker'),
+        environment: environment.worker(),
+        ready: () => Promise.resolve(true),
+      },
       ...sites,
     ];
   }

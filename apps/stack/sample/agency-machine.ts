@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
   connect,
   findPostgres,
@@ -12,11 +11,12 @@ import {
   runTool,
   withClient,
 } from '#libs/platform/postgres';
+import { entryPoint } from '../entry-points.js';
 import { type ProcessTable } from '../process-table.js';
 import { SupervisedProcess } from '../supervisor.js';
 import { LEDGER_TABLE } from './acknowledged-writer.js';
 
-const AGENT = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
+const AGENT = entryPoint('agent');
 export const DATABASE = 'permits';
 export const CLERK = 'permits_desk';
 export const WORKLOAD = 'permits';

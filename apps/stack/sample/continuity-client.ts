@@ -31,6 +31,11 @@ export interface RunView {
   readonly events?: readonly { readonly message: string; readonly step: string | null; readonly at: string }[];
 }
 
+interface AgentView {
+  readonly id: string;
+  readonly sites: readonly { readonly state: string }[];
+}
+
 export interface WorkloadView {
   readonly id: string;
   readonly name: string;
@@ -52,8 +57,8 @@ export class ContinuityClient {
     return waitFor(
       'the agent to connect to both sites',
       async () => {
-        const { items } = await this.rest.get<{ items: { id: string; state: string }[] }>('/v1/agents');
-        return items.find(({ state }) => state === 'connected')?.id;
+        const { items } = await this.rest.get<{ items: AgentView[] }>('/v1/agents');
+        return items.find(({ sites }) => sites.length > 1 && sites.every(({ state }) => state === 'connected'))?.id;
       },
       { timeoutMs: 60_000, everyMs: 200 },
     );
@@ -134,6 +139,10 @@ export class ContinuityClient {
 
   run(workloadId: string, runId: string): Promise<RunView> {
     return this.rest.get<RunView>(`/v1/workloads/${workloadId}/failovers/${runId}`);
+  }
+
+  confirm(workloadId: string, runId: string, answer: { acceptLoss: string; oldServer: string }): Promise<unknown> {
+    return this.rest.post(`/v1/workloads/${workloadId}/failovers/${runId}/confirm`, answer);
   }
 
   finished(workloadId: string, runId: string, timeoutMs = 60_000): Promise<RunView> {
