@@ -8,7 +8,7 @@ import { HelloRefusedError, LinkLostError, LinkTimeoutError, NotConnectedError }
 import type { Candidate } from './gateway-admission.js';
 import { helloIsGenuine } from './handshake.js';
 import { clientSession, LinkSession } from './session.js';
-import { abort } from './splice.js';
+import { abort, abortWhenDestroyed } from './splice.js';
 import type { LinkTimings } from './timings.js';
 
 export interface AgentLinkInfo {
@@ -41,6 +41,7 @@ interface AgentLink {
 interface Awaited {
   readonly link: AgentLink;
   readonly arrived: (socket: TLSSocket) => void;
+  readonly failed: (error: unknown) => void;
 }
 
 export interface AgentLinkEvents {
@@ -91,7 +92,7 @@ export class AgentLinks {
       if (!same && (await holder.session.answers(this.timings.duplicateProbe))) this.refuse(candidate, hello, holder);
       holder.session.close(same ? 'replaced' : 'silent');
     }
-    candidate.welcome();
+    await candidate.welcome();
     const { socket, remoteAddress } = candidate;
     const session = new LinkSession(clientSession(socket), socket, this.timings);
     const link: AgentLink = { hello, publicKey, remoteAddress, session, streams: new Set() };
@@ -129,24 +130,16 @@ export class AgentLinks {
     const timeoutMs = this.timings.streamOpen;
     const giveUp = new AbortController();
     const arrival = this.arrival(ticket, link, giveUp.signal);
-    // A failed request ends the wait; until then its own rejection is nobody's.
-    arrival.catch(() => undefined);
+    // The answer follows the connection, so only a failure of it matters.
+    ask(link.session.http, STREAM_PATH, { ticket, workload }, { timeoutMs, signal: giveUp.signal }).catch(
+      (error: unknown) => giveUp.abort(error),
+    );
     try {
-      const asked = ask(link.session.http, STREAM_PATH, { ticket, workload }, { timeoutMs, signal: giveUp.signal });
-      // The answer follows the connection: only a failure of it matters here.
-      const [socket] = await Promise.all([
-        arrival,
-        asked.then(undefined, (error: unknown) => this.unlessHere(ticket, error)),
-      ]);
-      return socket;
+      return await arrival;
     } catch (error) {
       giveUp.abort(error);
       throw error;
     }
-  }
-
-  private unlessHere(ticket: string, error: unknown): void {
-    if (this.awaited.has(ticket)) throw error;
   }
 
   private arrival(ticket: string, link: AgentLink, signal: AbortSignal): Promise<Duplex> {
@@ -168,24 +161,25 @@ export class AgentLinks {
       signal.addEventListener('abort', aborted);
       const arrived = (socket: TLSSocket): void => {
         stop();
-        link.streams.add(socket);
-        socket.once('close', () => link.streams.delete(socket));
-        resolve(socket);
+        resolve(abortWhenDestroyed(socket));
       };
-      if (link.session.alive) this.awaited.set(ticket, { link, arrived });
+      if (link.session.alive) this.awaited.set(ticket, { link, arrived, failed: fail });
     });
   }
 
   /** The agent brings the connection that a ticket asked for. The ticket counts once, from that agent's key alone. */
-  bring(candidate: Candidate, hello: AgentStreamHello): void {
+  async bring(candidate: Candidate, hello: AgentStreamHello): Promise<void> {
     const awaited = this.awaited.get(hello.ticket);
     const link = awaited?.link;
     const asked = link?.hello.agentId === hello.agentId && link.hello.instanceId === hello.instanceId;
     if (!awaited || !link || !asked || !helloIsGenuine(candidate.socket, hello, link.publicKey)) {
       throw new HelloRefusedError('bad-signature', 'Nobody asked for this connection, or not of this agent.');
     }
-    candidate.welcome();
-    awaited.arrived(candidate.socket);
+    this.awaited.delete(hello.ticket);
+    // Known to the link before the welcome, so that a revocation in between cuts it too.
+    link.streams.add(candidate.socket);
+    candidate.socket.once('close', () => link.streams.delete(candidate.socket));
+    await candidate.welcome().then(() => awaited.arrived(candidate.socket), awaited.failed);
   }
 
   /** Ends the links that match, and all that runs over them, at once. Answers how many there were. */

@@ -25,8 +25,8 @@ export interface Candidate {
   readonly socket: TLSSocket;
   readonly hello: Hello;
   readonly remoteAddress: string;
-  /** Says welcome. Throws when the connection is gone meanwhile, so that nobody gets a dead link. */
-  welcome(): void;
+  /** Says welcome. Rejects when the connection is gone, or its identity was cut off, meanwhile. */
+  welcome(): Promise<void>;
 }
 
 /**
@@ -92,20 +92,20 @@ export class Admission {
       this.candidates.set(socket, hello);
       await this.options.admit({ socket, hello, remoteAddress, welcome: () => this.welcome(socket, raw) });
     } catch (error) {
-      this.refuse(socket, remoteAddress, error);
+      await this.refuse(socket, remoteAddress, error);
     } finally {
       this.candidates.delete(socket);
     }
   }
 
-  private welcome(socket: TLSSocket, raw: net.Socket): void {
-    if (socket.destroyed) throw new HelloRefusedError('unavailable', 'The connection is gone.');
+  private async welcome(socket: TLSSocket, raw: net.Socket): Promise<void> {
     clearTimeout(this.deadlines.get(raw));
     this.strangers.delete(nameOf(raw));
-    writeFrame(socket, { ok: true });
+    if (!socket.destroyed) await writeFrame(socket, { ok: true });
+    if (socket.destroyed) throw new HelloRefusedError('unavailable', 'The connection is gone.');
   }
 
-  private refuse(socket: TLSSocket, remoteAddress: string, error: unknown): void {
+  private async refuse(socket: TLSSocket, remoteAddress: string, error: unknown): Promise<void> {
     const refusal = error instanceof HelloRefusedError ? error : undefined;
     this.options.log('warn', 'a connection was refused', {
       remoteAddress,
@@ -117,10 +117,10 @@ export class Admission {
     if (!refusal && !known) return abort(socket);
     const code: RefusalCode = refusal?.refusal ?? 'unavailable';
     const message = refusal?.message ?? 'The site cannot decide about this link right now. It will be tried again.';
-    writeFrame(socket, { ok: false, code, message });
+    setTimeout(() => socket.destroy(), REFUSAL_LINGER_MS).unref();
+    await writeFrame(socket, { ok: false, code, message }).catch(() => undefined);
     socket.end();
     socket.resume();
-    setTimeout(() => socket.destroy(), REFUSAL_LINGER_MS).unref();
   }
 }
 

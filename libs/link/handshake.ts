@@ -56,7 +56,7 @@ export async function dial(
     const found = plainFingerprint(socket.getPeerX509Certificate()?.fingerprint256 ?? '');
     if (found !== target.certificateFingerprint) throw new PinMismatchError(target.certificateFingerprint, found);
     if (socket.alpnProtocol !== LINK_PROTOCOL) throw new HandshakeError('the server does not speak the link protocol');
-    writeFrame(socket, signHello(socket, hello, identity));
+    await writeFrame(socket, signHello(socket, hello, identity));
     const answer = welcome.safeParse(await readFrame(socket));
     if (!answer.success) throw new HandshakeError('the welcome is not one', answer.error);
     if (!answer.data.ok) throw new HelloRefusedError(answer.data.code, answer.data.message);
@@ -105,11 +105,20 @@ function transcript(socket: TLSSocket, hello: UnsignedHello): Buffer {
   return Buffer.concat([bound, Buffer.from(canonicalJson(hello))]);
 }
 
-export function writeFrame(socket: TLSSocket, value: Hello | Welcome): void {
+/**
+ * Writes one length-prefixed JSON value; resolves once the socket has taken it. An HTTP/2 session must not take a TLS
+ * socket over before: Node 24 aborts the process when a write that is not the session's own ends in it.
+ */
+export function writeFrame(socket: TLSSocket, value: Hello | Welcome): Promise<void> {
   const body = Buffer.from(JSON.stringify(value));
   const length = Buffer.alloc(LENGTH_BYTES);
   length.writeUInt32BE(body.length);
-  socket.write(Buffer.concat([length, body]));
+  return new Promise((resolve, reject) => {
+    socket.write(Buffer.concat([length, body]), (error) => {
+      if (error) reject(new HandshakeError('the connection was closed', error));
+      else resolve();
+    });
+  });
 }
 
 /**

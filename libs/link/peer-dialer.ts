@@ -7,7 +7,7 @@ import type { LinkStream } from './exchange.js';
 import { dial, helloBasis, type LinkTarget } from './handshake.js';
 import type { LinkIdentity } from './keys.js';
 import { clientSession, LinkSession } from './session.js';
-import { abort } from './splice.js';
+import { abort, abortWhenDestroyed } from './splice.js';
 import { DEFAULT_TIMINGS, type LinkTimings } from './timings.js';
 
 export interface PeerDialerOptions {
@@ -50,7 +50,7 @@ export class PeerDialer {
       'close',
       session.whenEnded(() => abort(stream)),
     );
-    return stream;
+    return abortWhenDestroyed(stream);
   }
 
   /** A command to the peer, JSON both ways. Errors as {@link ask}, and what dialling throws. */

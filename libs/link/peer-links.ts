@@ -39,10 +39,10 @@ export class PeerLinks {
   ) {}
 
   /** Takes a genuine hello's connection in as the peer's link. */
-  admit(candidate: Candidate, hello: SiteHello, publicKey: string): void {
+  async admit(candidate: Candidate, hello: SiteHello, publicKey: string): Promise<void> {
     const key = keyOf(hello);
     this.links.get(key)?.session.close('replaced');
-    candidate.welcome();
+    await candidate.welcome();
     const session = new LinkSession(serverSession(candidate.socket), candidate.socket, this.timings);
     const link = { hello, publicKey, session };
     this.links.set(key, link);
@@ -65,7 +65,7 @@ export class PeerLinks {
     });
     standby.on('error', () => undefined);
     try {
-      candidate.welcome();
+      await candidate.welcome();
     } catch (error) {
       abort(standby);
       throw error;

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
+import { errorCode } from '#libs/platform/errors';
 
 /** The TCP socket under each TLS socket: only it can send a reset. */
 const underlying = new WeakMap<Duplex, net.Socket>();
@@ -16,6 +17,22 @@ export function abort(stream: Duplex): void {
   const raw = underlying.get(stream) ?? stream;
   if (raw instanceof net.Socket && !raw.destroyed && raw.remoteAddress !== undefined) raw.resetAndDestroy();
   stream.destroy();
+}
+
+/**
+ * Makes destroy(), with which whoever got the stream gives it up, an abort while it has not ended both ways: over TCP
+ * alone the other end would take it for the end of one direction and wait.
+ */
+export function abortWhenDestroyed(stream: Duplex): Duplex {
+  const destroy = stream.destroy.bind(stream);
+  stream.destroy = (error?: Error) => {
+    const raw = underlying.get(stream);
+    const over = stream.readableEnded && stream.writableFinished;
+    const broken = errorCode(error) === 'ECONNRESET' || errorCode(error) === 'EPIPE';
+    if (!over && !broken && !stream.destroyed && raw?.destroyed === false) raw.resetAndDestroy();
+    return destroy(error);
+  };
+  return stream;
 }
 
 /**
