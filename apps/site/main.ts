@@ -1,0 +1,25 @@
+import 'reflect-metadata';
+import path from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import { ConfigurationError } from '#libs/platform/config';
+import { AppLogger, NestLogger } from '#libs/platform/nest';
+import { ProcessDriver } from '#libs/sites/site';
+import { SITE_DOMAINS } from './domains.js';
+import { loadSiteEnvironment } from './site-environment.js';
+import { SiteProcessModule } from './site-process.module.js';
+
+async function start(): Promise<void> {
+  const environment = loadSiteEnvironment();
+  const driver = new ProcessDriver({ root: path.join(environment.settings.directory, 'standbys') });
+  const module = SiteProcessModule.forProcess(environment, driver, SITE_DOMAINS);
+  const app = await NestFactory.createApplicationContext(module, { bufferLogs: true });
+  app.useLogger(new NestLogger(app.get(AppLogger).log));
+  app.enableShutdownHooks();
+}
+
+start().catch((error: unknown) => {
+  console.error(error instanceof ConfigurationError ? error.message : error);
+  process.exitCode = 1;
+  // What was opened before the failure would keep a half-started process alive.
+  setImmediate(() => process.exit());
+});
