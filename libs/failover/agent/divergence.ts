@@ -1,9 +1,17 @@
 import { spawn } from 'node:child_process';
+import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { z } from 'zod';
 import type { divergenceFound } from '#contracts/replication';
-import { lsnDifference, maxLsn, runAs, toolEnvironment, type PostgresServer } from '#libs/platform/postgres';
+import {
+  lsnDifference,
+  maxLsn,
+  runAs,
+  toolEnvironment,
+  walSegmentName,
+  type PostgresServer,
+} from '#libs/platform/postgres';
 
 type Divergence = z.infer<typeof divergenceFound.payload>;
 
@@ -25,15 +33,20 @@ const END = / at ([0-9A-F]+\/[0-9A-F]+)/g;
 
 /**
  * The transactions that a stopped old primary committed after the fork, which no site has. Reads its log with
- * pg_waldump and changes nothing.
+ * pg_waldump and changes nothing. `truncated` also says that part of the log was gone.
  *
  * @throws when pg_waldump cannot be started.
  */
 export async function findDivergence(server: PostgresServer, question: DivergenceQuestion): Promise<Divergence> {
   const { forkedAtLsn, workloadId, epoch } = question;
-  const { timeline } = await server.controlData();
+  const { timeline, walSegmentBytes } = await server.controlData();
+  const first = path.join(server.directory, 'pg_wal', walSegmentName(timeline, forkedAtLsn, walSegmentBytes));
   const transactions: Divergence['transactions'] = [];
-  let truncated = false;
+  // Kept by the site's slot; without it the server may have thrown its beginning away.
+  let truncated = await access(first).then(
+    () => false,
+    () => true,
+  );
   let last = forkedAtLsn;
   const stderr = await dump(server, timeline, forkedAtLsn, (line) => {
     const at = LSN.exec(line)?.[1];

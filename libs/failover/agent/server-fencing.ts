@@ -149,6 +149,7 @@ export class ServerFencing implements Fencing {
       // ALTER SYSTEM may have written the file anew until the very end.
       await closeServer(server.directory, server.identity);
       await this.note(evidence, stopped);
+      this.compare();
       if (stopped && workload.service?.stop) void tellServiceManager(workload.service.stop);
       const lsn = clean ? (await server.controlData()).checkpointLsn : null;
       return { stopped, lsn, evidence };

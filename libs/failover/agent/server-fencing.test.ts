@@ -1,0 +1,193 @@
+import { randomUUID } from 'node:crypto';
+import { appendFile, readdir, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { SystemClock, waitFor } from '#libs/platform/clock';
+import { connect, findPostgres, PostgresServer, signalProcess } from '#libs/platform/postgres';
+import type { PulseEntry } from '#libs/replication/agent';
+import { DurableValue } from '#libs/sites/agent';
+import { TEST_NAMES, TestAgency } from '#test/agency';
+import { fencingRecord, passGate, ServerFencing } from './index.js';
+
+let agency: TestAgency;
+const workloadId = randomUUID();
+const file = () => path.join(agency.home, 'state', 'fencing.json');
+let ended = 0;
+
+async function fencing(): Promise<ServerFencing> {
+  const made = new ServerFencing({
+    workload: agency.workload,
+    server: async () => PostgresServer.at(await findPostgres(), agency.server.directory),
+    record: new DurableValue(file(), fencingRecord),
+    logDirectory: path.join(agency.home, 'divergent-log'),
+    clock: new SystemClock(),
+    beforeFence: async () => void (ended += 1),
+  });
+  await made.begin();
+  return made;
+}
+
+const entry = (epoch: number, promotedAtLsn: string | null = null): PulseEntry => ({
+  workloadId,
+  name: 'permits',
+  role: 'metro',
+  mode: 'strict',
+  epoch,
+  names: TEST_NAMES,
+  promotedAtLsn,
+  promotedTimeline: promotedAtLsn === null ? null : 2,
+  refuseLease: false,
+  disarmed: null,
+  rearm: false,
+  rebootUntil: null,
+});
+
+/** As a technician would, past the agent and the gate. */
+async function startByHand(): Promise<void> {
+  await agency.startServer();
+}
+
+const local = () =>
+  connect({ host: path.join(agency.home, 'run'), port: agency.port, user: 'postgres', applicationName: 'clerk' });
+
+beforeAll(async () => {
+  agency = await TestAgency.start({ archive_mode: 'on', archive_command: '/bin/true' });
+  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY)');
+  // As the metro's does, it keeps the log from where the site has stopped receiving.
+  await agency.query(`SELECT pg_create_physical_replication_slot('${TEST_NAMES.metroSlot}', true)`);
+});
+
+afterAll(async () => {
+  await agency.remove();
+});
+
+test('a confirmed epoch lets the server be; an older order cannot fence it', async () => {
+  const guard = await fencing();
+  await guard.observe(entry(4));
+  expect(guard.report()).toEqual({ fenced: null, divergence: null, alarms: [] });
+  expect(guard.epoch).toBe(4);
+  await expect(
+    guard.fence({ workloadId, epoch: 4, promotedAtLsn: null, promotedTimeline: null }),
+  ).rejects.toMatchObject({ code: 'fence.epoch-outdated' });
+  await guard.observe(entry(3));
+  expect(await agency.server.isRunning()).toBe(true);
+});
+
+test('an unbeknown server beside a promoted site is the old one', async () => {
+  const alone = new ServerFencing({
+    workload: { ...agency.workload, dataDirectory: path.join(agency.home, 'nowhere') },
+    server: () => Promise.reject(new Error('no such server')),
+    record: new DurableValue(path.join(agency.home, 'state', 'lost.json'), fencingRecord),
+    logDirectory: path.join(agency.home, 'none'),
+    clock: new SystemClock(),
+    beforeFence: async () => undefined,
+  });
+  await alone.observe(entry(2, '0/3000000'));
+  // It cannot be stopped here, and says so with each pulse.
+  expect(alone.report()).toMatchObject({ fenced: { epoch: 2 }, alarms: [{ code: 'fence.not-stopped' }] });
+});
+
+test('a newer epoch stops the server, lists what only it has, and no start of it can write', async () => {
+  const fork = (await agency.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn'))[0]!.lsn;
+  const own: string[] = [];
+  for (let count = 0; count < 3; count++) {
+    const rows = await agency.query<{ xid: string }>('INSERT INTO permit DEFAULT VALUES RETURNING xmin::text AS xid');
+    own.push(rows[0]!.xid);
+  }
+  // A commit that waits for nobody, from a client that stays connected.
+  const client = await local();
+  await client.query('SET synchronous_commit = local; INSERT INTO permit DEFAULT VALUES');
+
+  const guard = await fencing();
+  await guard.observe(entry(5, fork));
+  expect(ended).toBe(1);
+  expect(await agency.server.isRunning()).toBe(false);
+  await expect(client.query('INSERT INTO permit DEFAULT VALUES')).rejects.toThrow();
+  await guard.settled();
+  const { fenced, divergence, alarms } = guard.report();
+  expect(fenced).toMatchObject({ epoch: 5, evidence: expect.stringContaining('fast stop') as string });
+  expect(alarms).toEqual([]);
+  expect(divergence).toMatchObject({ workloadId, epoch: 5, forkedAtLsn: fork, truncated: false });
+  expect(divergence!.transactions.map(({ xid }) => xid)).toEqual(expect.arrayContaining(own));
+  expect(divergence!.transactions).toHaveLength(4);
+  expect(divergence!.transactions[0]!.committedAt).toMatch(/^\d{4}-\d\d-\d\d .* UTC$/);
+  expect(await readdir(path.join(agency.home, 'divergent-log'))).not.toEqual([]);
+
+  await startByHand();
+  expect((await agency.server.controlData()).state).toBe('in archive recovery');
+  await expect(local()).rejects.toThrow(/pg_hba.conf rejects/);
+  await expect(
+    connect({ host: '127.0.0.1', port: agency.port, user: 'postgres', password: 'town', applicationName: 'x' }),
+  ).rejects.toThrow(/pg_hba.conf rejects/);
+});
+
+test('a restarted agent knows it, and fences again what somebody has opened by hand', async () => {
+  await agency.server.stop('fast');
+  await rm(path.join(agency.server.directory, 'standby.signal'));
+  await startByHand();
+  expect((await agency.server.controlData()).state).toBe('in production');
+  const guard = await fencing();
+  expect(guard.report().fenced).toMatchObject({ epoch: 5 });
+  await guard.observe(entry(5));
+  expect(await agency.server.isRunning()).toBe(false);
+  await startByHand();
+  expect((await agency.server.controlData()).state).toBe('in archive recovery');
+  await guard.settled();
+});
+
+test('killed in the middle, the fence is carried out by the next process', async () => {
+  const record = new DurableValue(file(), fencingRecord);
+  const known = (await record.read())!;
+  await agency.server.stop('immediate');
+  await rm(path.join(agency.server.directory, 'standby.signal'));
+  await startByHand();
+  await record.write({ ...known, fenced: { ...known.fenced!, done: false } });
+  const guard = await fencing();
+  expect(guard.report().alarms).toMatchObject([{ code: 'fence.not-stopped' }]);
+  await guard.observe(entry(5));
+  expect(await agency.server.isRunning()).toBe(false);
+  expect(guard.report().alarms).toEqual([]);
+});
+
+test('the gate: fenced never, unconfirmed after the time-out, strict only when the server starts armed', async () => {
+  const fenced = await new DurableValue(file(), fencingRecord).read();
+  const protection = { workloadId, mode: 'strict' as const, names: TEST_NAMES };
+  const base = { protection, fencing: undefined, dataDirectory: agency.server.directory, timeoutMs: 100 };
+  const silent = () => Promise.reject(new Error('no tunnel'));
+  const answering = (state: 'confirmed' | 'fenced') => () => Promise.resolve({ state });
+
+  expect(await passGate({ ...base, fencing: fenced, ask: silent })).toMatchObject({ open: false });
+  expect(await passGate({ ...base, ask: answering('fenced') })).toMatchObject({ open: false });
+  expect(await passGate({ ...base, ask: answering('confirmed') })).toMatchObject({ open: true, alarm: false });
+  expect(await passGate({ ...base, protection: undefined, ask: silent })).toMatchObject({ open: true, alarm: false });
+  // Strict, but nobody armed it: it could acknowledge alone.
+  expect(await passGate({ ...base, ask: silent })).toMatchObject({ open: true, alarm: true });
+  const auto = path.join(agency.server.directory, 'postgresql.auto.conf');
+  await appendFile(auto, `synchronous_standby_names = 'FIRST 1 ("${TEST_NAMES.metroApplication}","x")'\n`);
+  expect(await readFile(auto, 'utf8')).toContain(TEST_NAMES.metroApplication);
+  expect(await passGate({ ...base, ask: silent })).toMatchObject({ open: true, alarm: false });
+  const available = { ...protection, mode: 'available' as const };
+  expect(await passGate({ ...base, protection: available, ask: silent })).toMatchObject({ open: true, alarm: true });
+});
+
+test('a server that ignores a fast stop is stopped all the same, within the second that a site waits', async () => {
+  const other = await TestAgency.start();
+  try {
+    const { pid } = (await other.server.running())!;
+    signalProcess(pid, 'SIGSTOP');
+    const guard = new ServerFencing({
+      workload: other.workload,
+      server: async () => other.server,
+      record: new DurableValue(path.join(other.home, 'state', 'fencing.json'), fencingRecord),
+      logDirectory: path.join(other.home, 'divergent-log'),
+      clock: new SystemClock(),
+      beforeFence: async () => undefined,
+    });
+    const answer = await guard.fence({ workloadId, epoch: 2, promotedAtLsn: null, promotedTimeline: null });
+    expect(answer).toMatchObject({ stopped: true, lsn: null });
+    expect(answer.evidence).toContain('SIGKILL');
+    await waitFor('it to be gone', async () => !(await other.server.isRunning()), { timeoutMs: 5_000 });
+  } finally {
+    await other.remove();
+  }
+});
