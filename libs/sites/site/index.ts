@@ -1,4 +1,5 @@
 export * from './agents/agent-commands.js';
+export { LinkedAgentCommands } from './agents/linked-agent-commands.js';
 export { LinkedAgents, linkStates, type LinkStates } from './agents/linked-agents.js';
 export * from './driver/index.js';
 export * from './volume/index.js';
@@ -13,8 +14,8 @@ export { type OutboxLook, OutboxReader, SITE_DATABASE_URL } from './outbox/outbo
 export * from './outbox/site-outbox.js';
 export { SiteSnapshots } from './outbox/site-snapshots.js';
 export * from './outbox/snapshot-sources.js';
-export { PEER_HEADER } from './peers/linked-peer-sites.js';
-export { PEER_CALLER_HEADER } from './peers/peer-commands.js';
+export { LinkedPeerSites, PEER_HEADER } from './peers/linked-peer-sites.js';
+export { PEER_CALLER_HEADER, PeerCommandServer } from './peers/peer-commands.js';
 export * from './peers/peer-sites.js';
 export * from './site-environment.js';
 export * from './site-settings.js';
