@@ -157,8 +157,7 @@ export class ProcessDriver implements SiteDriver {
 
   async pauseReceiving(workloadId: string, killAfterMs = 1_000): Promise<PauseResult> {
     const standby = await (await this.seeded(workloadId)).with({ follow: null });
-    await standby.reloadSettings();
-    return endWalReceiver(await standby.server(), killAfterMs);
+    return endWalReceiver(await standby.server(), () => standby.reloadSettings(), killAfterMs);
   }
 
   async position(workloadId: string): Promise<StandbyPosition> {

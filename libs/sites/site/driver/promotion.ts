@@ -30,6 +30,7 @@ export async function readPromotion(client: PostgresClient, dataDirectory: strin
 
 /** One commit with content: an empty one would be acknowledged before it is on disk. */
 export async function commitOnce(client: PostgresClient): Promise<void> {
+  if (await isInRecovery(client)) throw new StandbyError('The server is a standby and takes no writes yet.');
   await client.query('BEGIN READ WRITE');
   await client.query("SELECT pg_logical_emit_message(true, 'mainstay', 'writable')");
   const { command } = await client.query('COMMIT');

@@ -10,14 +10,18 @@ const SETTLE_MS = 60;
 const GIVE_UP_MS = 15_000;
 
 /**
- * Waits until the walreceiver has left, after its source was taken out of the settings and the server was told to read
- * them; kills one that does not leave. One that is frozen by SIGSTOP is woken, since it then leaves by itself; a kill
- * makes the postmaster end all its processes and begin the recovery anew, which costs the WAL since the last
- * restartpoint.
+ * Ends the walreceiver for good. `detach` takes the source out of the settings and makes the server read them; then one
+ * that does not leave is killed. One that is frozen by SIGSTOP is woken, since it then leaves by itself; a kill makes the
+ * postmaster end all its processes and begin the recovery anew, which costs the WAL since the last restartpoint.
  */
-export async function endWalReceiver(server: PostgresServer, killAfterMs: number): Promise<PauseResult> {
+export async function endWalReceiver(
+  server: PostgresServer,
+  detach: () => Promise<void>,
+  killAfterMs: number,
+): Promise<PauseResult> {
+  let hadReceiver = (await findWalReceiver(server)) !== undefined;
+  await detach();
   const begun = performance.now();
-  let hadReceiver = false;
   let killed = false;
   let absentSince: number | undefined;
   for (;;) {
