@@ -12,7 +12,7 @@ const APPLICATION = 'mainstay-agent';
  * anybody's wait. `lock_timeout` keeps them from queueing behind a long lock and so stopping everybody else.
  */
 const SESSION = `SET synchronous_commit = local; SET lock_timeout = '5s'; SET default_transaction_read_only = off;
-  SET search_path = pg_catalog; SET client_min_messages = error; SET log_min_duration_statement = -1`;
+  SET search_path = pg_catalog; SET client_min_messages = error`;
 
 export interface WorkloadConnectOptions {
   readonly database?: string;

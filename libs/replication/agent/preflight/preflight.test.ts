@@ -1,0 +1,181 @@
+import { access } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { preflightReport, type Finding } from '#contracts/replication';
+import type { ConfigurationValue } from '#libs/platform/postgres';
+import type { PostgresWorkload } from '#libs/sites/agent';
+import { TEST_NAMES, TestAgency } from '#test/agency';
+import { openConnection } from '../connection.js';
+import { withPrefix } from '../server-facts.js';
+import { checkAccess } from './access-checks.js';
+import { checkDisk } from './data-checks.js';
+import { runPreflight, surveil } from './preflight.js';
+import { checkKind } from './server-checks.js';
+import { lookAtServer, type ServerLook } from './server-look.js';
+
+let agency: TestAgency;
+const majors = () => [agency.server.installation.majorVersion];
+
+async function preflight(over: Partial<PostgresWorkload> = {}, supportedMajors: readonly number[] = majors()) {
+  const workload = { ...agency.workload, ...over };
+  const client = openConnection(workload);
+  try {
+    const report = await runPreflight(workload, { supportedMajors, names: null }, () => client);
+    return preflightReport.parse(JSON.parse(JSON.stringify(report)));
+  } finally {
+    await client.then((each) => each.end()).catch(() => undefined);
+  }
+}
+
+const codes = (findings: readonly Finding[], severity: Finding['severity'] = 'blocker') =>
+  findings.filter((finding) => finding.severity === severity).map(({ code }) => code);
+
+/** With these settings, after a restart; the next call begins anew. */
+async function restartedWith(settings: Readonly<Record<string, ConfigurationValue>>): Promise<void> {
+  await agency.server.stop('fast');
+  await agency.configure(settings);
+  await agency.startServer();
+}
+
+async function look(): Promise<ServerLook> {
+  const client = await openConnection(agency.workload);
+  try {
+    return await lookAtServer(client);
+  } finally {
+    await client.end();
+  }
+}
+
+beforeAll(async () => {
+  agency = await TestAgency.start();
+});
+
+afterAll(async () => {
+  await agency.remove();
+});
+
+test('a server as the distribution installs it can be protected', async () => {
+  const { ok, findings, server } = await preflight();
+  expect(codes(findings)).toEqual([]);
+  expect(ok).toBe(true);
+  expect(codes(findings, 'information')).toContain('slots.limit');
+  expect(server).toMatchObject({ dataChecksums: true, superuser: 'postgres', timeline: 1 });
+  expect(server!.parameters).toMatchObject({ max_connections: '40' });
+  expect(server!.parameters).not.toHaveProperty('port');
+  expect(server!.hbaRules).toContainEqual(
+    expect.objectContaining({ type: 'host', database: ['replication'], address: '127.0.0.1/32' }),
+  );
+  for (const finding of findings) expect(finding.remedy).not.toBe('');
+});
+
+test('a server that does not answer, an unknown version, a role without rights', async () => {
+  expect(codes((await preflight({ port: 1 })).findings)).toEqual(['server.unreachable']);
+  expect(codes((await preflight({}, [majors()[0]! + 1])).findings)).toEqual(['server.version-unsupported']);
+  await agency.query('CREATE ROLE clerk LOGIN');
+  const clerk = await preflight({ user: 'clerk' });
+  expect(codes(clerk.findings)).toEqual(['role.no-replication-rights', 'role.not-superuser']);
+  expect(clerk.server).toBeNull();
+  expect(codes((await preflight({ dataDirectory: path.join(agency.home, 'other') })).findings)).toEqual(
+    expect.arrayContaining(['configuration.data-directory', 'machine.data-directory-unreadable']),
+  );
+});
+
+test('settings that would make the copy worthless or impossible', async () => {
+  await restartedWith({ wal_level: 'minimal', max_wal_senders: 0, fsync: false, full_page_writes: false });
+  expect(codes((await preflight()).findings)).toEqual([
+    'wal-level.minimal',
+    'fsync.off',
+    'full-page-writes.off',
+    'wal-senders.exhausted',
+  ]);
+  await restartedWith({ max_replication_slots: 1, listen_addresses: '', synchronous_commit: 'local' });
+  expect(codes((await preflight()).findings)).toEqual(['slots.exhausted', 'synchronous-commit.off', 'server.no-tcp']);
+  await restartedWith({ synchronous_standby_names: 'reporting', wal_sender_timeout: 0 });
+  const { findings } = await preflight();
+  expect(codes(findings)).toEqual(['synchronous-names.foreign']);
+  expect(codes(findings, 'warning')).toContain('wal-sender-timeout.off');
+  await restartedWith({});
+});
+
+test('what others see as a detail: overrides, unlogged tables, logical slots, tablespaces, pending restarts', async () => {
+  await restartedWith({ wal_level: 'logical' });
+  await agency.query('CREATE DATABASE "water billing"');
+  await agency.query('CREATE UNLOGGED TABLE meter (id int)', 'water billing');
+  await agency
+    .query("SELECT pg_create_logical_replication_slot('reports', 'test_decoding')")
+    .catch(() => agency.query("SELECT pg_create_logical_replication_slot('reports', 'pgoutput')"));
+  await agency.query('ALTER ROLE clerk SET synchronous_commit = off');
+  await agency.query('ALTER SYSTEM SET max_connections = 60');
+  await agency.query('SELECT pg_reload_conf()');
+  const { findings, server } = await preflight();
+  expect(codes(findings)).toEqual([]);
+  expect(codes(findings, 'warning')).toEqual(
+    expect.arrayContaining([
+      'synchronous-commit.overridden',
+      'settings.pending-restart',
+      'settings.rise-pending',
+      'data.unlogged-tables',
+      'data.logical-slots',
+    ]),
+  );
+  expect(findings.find(({ code }) => code === 'data.unlogged-tables')?.what).toContain('water billing: public.meter');
+  // The rise reaches the sites before the restart does.
+  expect(server!.parameters).toMatchObject({ max_connections: '60' });
+
+  // The part that goes on running says the same as alarms, and nothing that was known before.
+  const client = await openConnection(agency.workload);
+  const alarms = await surveil(agency.workload, client, TEST_NAMES, { tablespaces: [] });
+  expect(alarms.map(({ code }) => code)).toEqual(['synchronous-commit.overridden', 'settings.rise-pending']);
+  await client.end();
+});
+
+test('managed services, Windows, other managers and standbys are refused, with the alternative', async () => {
+  const real = await look();
+  const kinds: [Partial<ServerLook>, string][] = [
+    [{ roles: ['rds_superuser'] }, 'server.managed'],
+    [{ versionText: 'PostgreSQL 15.4, compiled by Visual C++ build 1937, 64-bit' }, 'server.windows'],
+    [{ markers: ['patroni.dynamic.json'] }, 'server.managed-by-other'],
+    [{ inRecovery: true }, 'server.standby'],
+  ];
+  for (const [over, code] of kinds) {
+    const findings = checkKind({ ...real, ...over }, majors());
+    expect(codes(findings)).toEqual([code]);
+    expect(findings[0]!.remedy).toMatch(/archive|primary/);
+  }
+});
+
+test('pg_hba.conf is read as the server reads it: the first line that fits decides', async () => {
+  const real = await look();
+  const line = (over: object) => ({
+    line: 1,
+    type: 'host',
+    database: ['replication'],
+    user: ['all'],
+    address: '127.0.0.1',
+    netmask: '255.255.255.255',
+    method: 'scram-sha-256',
+    error: null,
+    ...over,
+  });
+  const verdict = (...lines: object[]) =>
+    codes(checkAccess({ ...real, hbaLines: lines.map((each) => line(each)) }, agency.workload, TEST_NAMES));
+  expect(verdict({})).toEqual([]);
+  expect(verdict({ address: '127.0.0.0', netmask: '255.0.0.0' })).toEqual([]);
+  expect(verdict({ user: [TEST_NAMES.metroRole] })).toEqual(['hba.no-replication']);
+  expect(verdict({ method: 'reject' }, {})).toEqual(['hba.no-replication']);
+  expect(verdict({ database: ['all'] })).toEqual(['hba.no-replication']);
+  expect(verdict({ type: 'hostssl' })).toEqual(['hba.no-replication']);
+  expect(verdict({ address: '::1', netmask: 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff' })).toEqual([
+    'hba.no-replication',
+  ]);
+  expect(withPrefix('fd00::', 'ffff::')).toBe('fd00::/16');
+});
+
+test('a disk that fills is a warning first and a blocker then', async () => {
+  await access(agency.workload.dataDirectory);
+  const gib = 1_073_741_824;
+  const at = async (free: number) => checkDisk(agency.workload, async () => ({ free: free * gib, total: 100 * gib }));
+  expect(await at(50)).toEqual([]);
+  expect(codes(await at(8), 'warning')).toEqual(['disk.nearly-full']);
+  expect(codes(await at(0.2))).toEqual(['disk.full']);
+});
