@@ -33,9 +33,10 @@ export async function endWalReceiver(
     } else {
       hadReceiver = true;
       absentSince = undefined;
-      if (receiver.state.startsWith('T')) signalProcess(receiver.pid, 'SIGCONT');
-      if (now - begun >= killAfterMs + GIVE_UP_MS) throw new StandbyError('The walreceiver cannot be ended.');
-      if (now - begun >= killAfterMs) killed = signalProcess(receiver.pid, 'SIGKILL') || killed;
+      const waited = now - begun;
+      if (waited >= killAfterMs + GIVE_UP_MS) throw new StandbyError('The walreceiver cannot be ended.');
+      if (waited >= killAfterMs) killed = signalProcess(receiver.pid, 'SIGKILL') || killed;
+      else if (receiver.state.startsWith('T')) signalProcess(receiver.pid, 'SIGCONT');
     }
     await delay(POLL_MS);
   }
