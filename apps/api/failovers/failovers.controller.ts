@@ -1,4 +1,4 @@
-import { Body, Controller, Get, Headers, type MessageEvent, Param, Post, Query, Sse } from '@nestjs/common';
+import { Body, Controller, Get, Headers, type MessageEvent, Param, Post, Query, Sse, UseGuards } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import { Observable } from 'rxjs';
 import { z } from 'zod';
@@ -8,6 +8,7 @@ import { Answers, decodeCursor, idParam, pageOf, pageQuery, type PageQuery, toPa
 import { CurrentCaller, RequireDeclare, RequireScope, type TenantCaller } from '#libs/tenancy/control';
 import { runCursor } from './declarations.controller.js';
 import { cancelRequest, type CancelRequest, confirmRequest, type ConfirmRequest, runView } from './failover.schemas.js';
+import { RunVisibleGuard } from './run-visible.guard.js';
 
 const eventsQuery = z.strictObject({
   after: z.coerce.number().int().min(0).optional().meta({ description: 'Like Last-Event-ID: events above it.' }),
@@ -49,6 +50,7 @@ export class FailoversController {
   }
 
   @Sse(':id/events')
+  @UseGuards(RunVisibleGuard)
   @RequireScope('failovers:read')
   @Answers({
     status: 200,
@@ -57,14 +59,12 @@ export class FailoversController {
       'Event `run`, its id counts from 1: resume with Last-Event-ID. Event `heartbeat` every ten seconds of silence. The stream ends when the run has ended.',
     mediaType: 'text/event-stream',
   })
-  async events(
+  events(
     @CurrentCaller() caller: TenantCaller,
     @Param('id', { schema: idParam }) id: string,
     @Query({ schema: eventsQuery }) query: z.infer<typeof eventsQuery>,
     @Headers('last-event-id') last: string | undefined,
-  ): Promise<Observable<MessageEvent>> {
-    // Before the stream begins, so that another agency's run is a 404 and not a broken stream.
-    await this.work.tenant(caller.tenantId, (tx) => this.runs.state(tx, id));
+  ): Observable<MessageEvent> {
     const after = query.after ?? (last !== undefined && /^\d{1,9}$/.test(last) ? Number(last) : 0);
     return new Observable<MessageEvent>((subscriber) => {
       const stop = new AbortController();
