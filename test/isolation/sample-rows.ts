@@ -5,6 +5,7 @@ interface Column {
   readonly column_name: string;
   readonly data_type: string;
   readonly udt_name: string;
+  readonly is_nullable: 'YES' | 'NO';
 }
 
 export interface TenantTable {
@@ -26,6 +27,8 @@ export async function tenantTables(admin: pg.Client): Promise<TenantTable[]> {
 
 function valueFor(column: Column, tenantId: string, rowId: string): unknown {
   if (column.column_name === 'tenant_id') return tenantId;
+  // A time that may be missing mostly says that something is over (removed, revoked): the sample is not.
+  if (column.is_nullable === 'YES' && column.udt_name === 'timestamptz') return null;
   switch (column.udt_name) {
     case 'uuid':
       return rowId;
@@ -60,26 +63,32 @@ function valueFor(column: Column, tenantId: string, rowId: string): unknown {
  * rows need not make sense, they must be there.
  */
 export async function sampleRows(admin: pg.Client, tenantId: string, rowId: string): Promise<void> {
+  for (const table of await tenantTables(admin)) await sampleRow(admin, table, tenantId, rowId);
+}
+
+/** The provider's site, to which the sample rows refer; every agency may see it. */
+export const sampleSite = (admin: pg.Client, rowId: string): Promise<void> =>
+  sampleRow(admin, { schema: 'public', name: 'site', sql: 'public.site' }, rowId, rowId);
+
+async function sampleRow(admin: pg.Client, table: TenantTable, tenantId: string, rowId: string): Promise<void> {
   await admin.query(`SET session_replication_role = replica`);
-  for (const table of await tenantTables(admin)) {
-    const { rows: checks } = await admin.query(
-      `SELECT conname FROM pg_constraint WHERE conrelid = $1::regclass AND contype = 'c'`,
-      [table.sql],
-    );
-    for (const { conname } of checks) await admin.query(`ALTER TABLE ${table.sql} DROP CONSTRAINT "${conname}"`);
-    const { rows: columns } = await admin.query(
-      `SELECT column_name, data_type, udt_name FROM information_schema.columns
+  const { rows: checks } = await admin.query(
+    `SELECT conname FROM pg_constraint WHERE conrelid = $1::regclass AND contype = 'c'`,
+    [table.sql],
+  );
+  for (const { conname } of checks) await admin.query(`ALTER TABLE ${table.sql} DROP CONSTRAINT "${conname}"`);
+  const { rows: columns } = await admin.query(
+    `SELECT column_name, data_type, udt_name, is_nullable FROM information_schema.columns
         WHERE table_schema = $1 AND table_name = $2 AND is_generated = 'NEVER' AND is_identity = 'NO'`,
-      [table.schema, table.name],
-    );
-    const names = (columns as Column[]).map((column) => `"${column.column_name}"`);
-    const values = (columns as Column[]).map((column) => valueFor(column, tenantId, rowId));
-    const places = values.map((_, index) => `$${index + 1}`);
-    await admin.query(
-      `INSERT INTO ${table.sql} (${names.join(', ')}) VALUES (${places.join(', ')}) ON CONFLICT DO NOTHING`,
-      values,
-    );
-  }
+    [table.schema, table.name],
+  );
+  const names = (columns as Column[]).map((column) => `"${column.column_name}"`);
+  const values = (columns as Column[]).map((column) => valueFor(column, tenantId, rowId));
+  const places = values.map((_, index) => `$${index + 1}`);
+  await admin.query(
+    `INSERT INTO ${table.sql} (${names.join(', ')}) VALUES (${places.join(', ')}) ON CONFLICT DO NOTHING`,
+    values,
+  );
   await admin.query(`SET session_replication_role = origin`);
 }
 

@@ -105,7 +105,7 @@ export class TestApi {
       ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
     });
     const text = await response.text();
-    const json = /json(;|$)/.test(response.headers.get('content-type') ?? '') && text !== '';
+    const json = /[/+]json(;|$)/.test(response.headers.get('content-type') ?? '') && text !== '';
     return { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text };
   }
 

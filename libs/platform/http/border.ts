@@ -53,13 +53,14 @@ export function guardBorder(
   logger: AppLogger,
 ): void {
   const ours = new URL(options.publicUrl).origin;
+  const refusals = { ...REFUSALS, calls: REFUSALS.calls * (options.limitFactor ?? 1) };
   fastify.addHook('onRequest', (request, reply, done) => {
     void reply.header('X-Request-Id', request.id);
     void reply.header('X-Content-Type-Options', 'nosniff');
     void reply.header('X-Frame-Options', 'DENY');
     void reply.header('Referrer-Policy', 'no-referrer');
     withLogContext({ requestId: request.id }, () => {
-      const refused = limiter.look(REFUSALS, request.ip);
+      const refused = limiter.look(refusals, request.ip);
       try {
         checkOrigin(request, ours);
         if (refused.exceeded) throw new TooManyRequestsError(refused.resetSeconds);
@@ -77,7 +78,7 @@ export function guardBorder(
     done(null, payload);
   });
   fastify.addHook('onResponse', (request, reply, done) => {
-    if (reply.statusCode === 401) limiter.take(REFUSALS, request.ip);
+    if (reply.statusCode === 401) limiter.take(refusals, request.ip);
     const line = {
       requestId: request.id,
       method: request.method,

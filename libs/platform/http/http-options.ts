@@ -11,7 +11,7 @@ export interface HttpOptions {
   readonly trustedProxies?: readonly string[];
   /** Calls of one caller in a minute; 1,200 by default. */
   readonly callsPerMinute?: number;
-  /** Multiplies the quotas of single routes: for tests that sign in often. */
+  /** Multiplies the quotas of single routes and of refusals: for tests that sign in often. */
   readonly limitFactor?: number;
 }
 

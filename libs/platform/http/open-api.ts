@@ -17,6 +17,12 @@ interface StandardJsonSchema {
 /** Formats that say all; zod's patterns beside them are longer than the rest of the document. */
 const PLAIN_FORMATS = new Set(['uuid', 'date-time', 'email', 'uri']);
 
+/** A schema without the mark of its dialect, which the document names once for all. */
+function withoutDialect(schema: JsonSchema): JsonSchema {
+  const { $schema, ...rest } = schema;
+  return $schema === undefined ? schema : rest;
+}
+
 /** Answers may gain fields: a client must not take their schemas as closed. */
 function simplify(value: unknown, answer: boolean): unknown {
   if (Array.isArray(value)) return value.map((one) => simplify(one, answer));
@@ -59,7 +65,7 @@ const keyParameter = {
 
 /** Adds what every operation has: problem answers, and on a POST the idempotency key. */
 function complete(document: OpenAPIObject): OpenAPIObject {
-  const { $schema: _dialect, ...schema } = z.toJSONSchema(problem);
+  const schema = withoutDialect(z.toJSONSchema(problem));
   document.components = {
     ...document.components,
     schemas: { ...document.components?.schemas, Problem: schema as never },
