@@ -94,8 +94,7 @@ describe('the link process, killed', () => {
     await startLink();
     agent.dial(site.target());
     await waitFor('the lease', async () => (await lease()).armed, SOON);
-    const client = await connectClient(doorPort);
-    expect(client.greeting).toBe('production');
+    const client = await waitFor('the front door', () => throughDoor(doorPort), SOON);
 
     child?.kill('SIGKILL');
     await waitFor('the end of what ran through it', () => client.ended, SOON);
@@ -104,18 +103,16 @@ describe('the link process, killed', () => {
     await startLink();
     await waitFor('the agent', () => agent.connected, SOON);
     await waitFor('the next lease', async () => (await lease()).armedUntil > left.armedUntil, SOON);
-    const again = await waitFor(
-      'the same front door',
-      async () => {
-        const one = await connectClient(doorPort);
-        return one.greeting === 'production' ? one : undefined;
-      },
-      SOON,
-    );
+    const again = await waitFor('the same front door', () => throughDoor(doorPort), SOON);
     again.close();
     expect((await results()).filter(({ state }) => state === 'connected')).toHaveLength(1);
     expect(await sql(`SELECT told_armed AS told FROM armed_lease`)).toEqual([{ told: true }]);
   });
+
+  async function throughDoor(port: number) {
+    const client = await connectClient(port);
+    return client.greeting === 'production' ? client : undefined;
+  }
 
   /** Reads the rows past the link under test, which is another process. */
   function reader() {

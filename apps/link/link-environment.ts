@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { databaseUrl, loadConfig, port, secretFile } from '#libs/platform/config';
-import type { LinkProcessOptions } from '#libs/replication/site';
-import { siteEnvironment, siteSettings } from '#libs/sites/site';
+import type { LinkProcessOptions } from '#libs/replication/site/link';
+import { siteEnvironment, siteSettings } from '#libs/sites/site/gateway';
 import { VERSION } from './version.js';
 
 const environment = siteEnvironment.extend({

@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { ConfigurationError } from '#libs/platform/config';
 import { DatabaseModule } from '#libs/platform/database';
 import { AppLogger, NestLogger, TelemetryModule } from '#libs/platform/nest';
-import { LinkProcessModule } from '#libs/replication/site';
+import { LinkProcessModule } from '#libs/replication/site/link';
 import { loadLinkEnvironment } from './link-environment.js';
 
 /** Pulses, links and leases are short statements: a few connections serve hundreds of agents. */

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { armingChanged } from '#contracts/replication';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
-import { SiteOutbox } from '#libs/sites/site';
+import { SiteOutbox } from '#libs/sites/site/gateway';
 
 /**
  * Why a lease is over. `ran-out`: nothing was heard, or only that the server is down. `answered-not-armed`: the agent

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
-import { SiteSettings } from '#libs/sites/site';
+import { SiteSettings } from '#libs/sites/site/gateway';
 import { SitePorts } from './site-ports.js';
 
 export const FRONT_DOOR_TARGETS = ['production', 'standby', 'closed'] as const;

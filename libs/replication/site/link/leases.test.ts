@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { LEASE_SECONDS, type PulseWorkload } from '#contracts/replication';
 import { DatabaseModule, SiteUnitOfWork } from '#libs/platform/database';
 import { ClockModule, TelemetryModule } from '#libs/platform/nest';
-import { SiteOutbox, SiteSettings } from '#libs/sites/site';
+import { SiteOutbox, SiteSettings } from '#libs/sites/site/gateway';
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import { ArmedLeases, type LeaseState } from './armed-leases.js';
 import { PulseAnswers } from './pulse-answers.js';

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { AgentLinkInfo, TunnelGateway } from '#libs/link';
 import { AppLogger } from '#libs/platform/nest';
-import { AgentRegister } from '#libs/sites/site';
+import { AgentRegister } from '#libs/sites/site/gateway';
 
 /** A link that breaks and comes back within this time is no news. */
 const PATIENCE_MS = 2_000;

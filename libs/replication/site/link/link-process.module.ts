@@ -1,5 +1,11 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
-import { AgentRegister, SITE_DATABASE_URL, SiteOutbox, SiteSettings, type SiteSettingsValues } from '#libs/sites/site';
+import {
+  AgentRegister,
+  SITE_DATABASE_URL,
+  SiteOutbox,
+  SiteSettings,
+  type SiteSettingsValues,
+} from '#libs/sites/site/gateway';
 import { AgentPulses } from './agent-pulses.js';
 import { GATEWAY_SETTINGS, type GatewaySettings } from './gateway-settings.js';
 import { LeaseClock } from './lease-clock.js';

@@ -1,6 +1,6 @@
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { AppLogger } from '#libs/platform/nest';
-import { LinkSocket, SiteSettings } from '#libs/sites/site';
+import { LinkSocket, SiteSettings } from '#libs/sites/site/gateway';
 import { AgentPulses } from './agent-pulses.js';
 import { LeaseClock } from './lease-clock.js';
 import { LinkListeners } from './link-listeners.js';

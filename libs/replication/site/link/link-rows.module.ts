@@ -1,5 +1,5 @@
 import { Global, Module } from '@nestjs/common';
-import { SiteOutbox } from '#libs/sites/site';
+import { SiteOutbox } from '#libs/sites/site/gateway';
 import { ArmedLeases } from './armed-leases.js';
 import { Forwarders } from './forwarders.js';
 import { FrontDoors } from './front-doors.js';

@@ -3,7 +3,7 @@ import type { StandbyState } from '#contracts/replication';
 import type { PeerSite, SiteRole } from '#contracts/sites';
 import { Listener, SiteUnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
-import { SITE_DATABASE_URL } from '#libs/sites/site';
+import { SITE_DATABASE_URL } from '#libs/sites/site/gateway';
 import type { Followed } from './forwarders.js';
 import type { FrontDoorTarget } from './front-doors.js';
 

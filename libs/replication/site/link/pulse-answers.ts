@@ -11,7 +11,7 @@ import {
 } from '#contracts/replication';
 import type { ResultContract } from '#contracts/sites';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
-import { SiteOutbox } from '#libs/sites/site';
+import { SiteOutbox } from '#libs/sites/site/gateway';
 import { ArmedLeases } from './armed-leases.js';
 import type { PreparedPulse, PulsedWorkload } from './pulse-requests.js';
 

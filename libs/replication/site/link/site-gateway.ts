@@ -23,7 +23,7 @@ import {
   type LinkStates,
   SiteSettings,
   UnreachedError,
-} from '#libs/sites/site';
+} from '#libs/sites/site/gateway';
 import { FORWARD_HOST } from './forwarders.js';
 import { GATEWAY_SETTINGS, type GatewaySettings } from './gateway-settings.js';
 import { LinkRows } from './link-rows.js';

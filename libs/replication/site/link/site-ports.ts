@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { Injectable } from '@nestjs/common';
 import type { SiteTransaction } from '#libs/platform/database';
 import { DomainError } from '#libs/platform/errors';
-import { SiteSettings } from '#libs/sites/site';
+import { SiteSettings } from '#libs/sites/site/gateway';
 
 /** Tries before it gives up; with a sane range the first or second is free. */
 const TRIES = 200;

@@ -16,7 +16,7 @@ import {
 import { DatabaseModule, SiteUnitOfWork } from '#libs/platform/database';
 import { freePort } from '#libs/platform/postgres';
 import { TelemetryModule } from '#libs/platform/nest';
-import type { SiteSettingsValues } from '#libs/sites/site';
+import type { SiteSettingsValues } from '#libs/sites/site/gateway';
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import { ArmedLeases, type LeaseState } from '../armed-leases.js';
 import { LinkProcessModule } from '../link-process.module.js';
