@@ -12,7 +12,7 @@ import {
   type UnsignedHello,
   type Welcome,
 } from './contract.js';
-import { HandshakeError, HelloRefusedError, LinkTimeoutError, PinMismatchError } from './errors.js';
+import { HandshakeError, HelloRefusedError, LinkLostError, LinkTimeoutError, PinMismatchError } from './errors.js';
 import { signBytes, verifyBytes, type LinkIdentity } from './keys.js';
 import { ownsSocket } from './splice.js';
 
@@ -38,7 +38,9 @@ export async function dial(
   hello: UnsignedHello,
   identity: LinkIdentity,
   timeoutMs: number,
+  signal?: AbortSignal,
 ): Promise<TLSSocket> {
+  if (signal?.aborted) throw new LinkLostError('it was closed');
   const raw = net.connect({ host: target.host, port: target.port, allowHalfOpen: true, noDelay: true });
   raw.setKeepAlive(true, KEEP_ALIVE_MS);
   const socket = tls.connect({
@@ -51,6 +53,8 @@ export async function dial(
   });
   ownsSocket(socket, raw);
   const timer = setTimeout(() => raw.destroy(new LinkTimeoutError('the handshake', timeoutMs)), timeoutMs);
+  const giveUp = (): void => void raw.destroy(new LinkLostError('it was closed'));
+  signal?.addEventListener('abort', giveUp, { once: true });
   try {
     await secured(socket, raw);
     const found = plainFingerprint(socket.getPeerX509Certificate()?.fingerprint256 ?? '');
@@ -67,6 +71,7 @@ export async function dial(
     throw error;
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener('abort', giveUp);
   }
 }
 

@@ -102,7 +102,7 @@ export class LaneLink {
   private async linkUp(): Promise<void> {
     const { agentId, identity, version, instanceId, timings, log } = this.options;
     const hello = { kind: 'agent', agentId, lane: this.lane, ...helloBasis(version, instanceId) } as const;
-    const socket = await dial(this.site, hello, identity, timings.handshake);
+    const socket = await dial(this.site, hello, identity, timings.handshake, this.closing.signal);
     const session = new LinkSession(serverSession(socket), socket, timings);
     answerRequests(session.http, (request) => this.answer(session, request), log);
     this.session = session;
@@ -137,7 +137,7 @@ export class LaneLink {
     upstream.on('error', () => undefined);
     try {
       const hello = { kind: 'agent-stream', agentId, ticket, ...helloBasis(version, instanceId) } as const;
-      const stream = await dial(this.site, hello, identity, timings.handshake);
+      const stream = await dial(this.site, hello, identity, timings.handshake, this.closing.signal);
       const forget = session.whenEnded(() => {
         abort(stream);
         abort(upstream);

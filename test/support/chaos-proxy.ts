@@ -39,9 +39,9 @@ export class ChaosProxy {
     this.server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.join(socket));
   }
 
-  /** Answers the port on 127.0.0.1. */
-  async listen(port = 0): Promise<number> {
-    this.server.listen(port, '127.0.0.1');
+  /** Answers the port. */
+  async listen(port = 0, host = '127.0.0.1'): Promise<number> {
+    this.server.listen(port, host);
     await once(this.server, 'listening');
     return (this.server.address() as AddressInfo).port;
   }
