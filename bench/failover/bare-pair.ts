@@ -88,6 +88,9 @@ export class BarePair implements FailoverSide {
     await rm(path.join(standby.directory, 'pg_replslot', STANDBY), { recursive: true });
     await this.give(standby, 'standby.signal', '');
     await this.start(standby, STANDBY, standbyPort, {
+      // As our sites have it. At PostgreSQL's default of 5 s a promotion right after the primary's end sometimes takes
+      // those 5 s: the startup process loses the wake-up between its last look and its wait.
+      wal_retrieve_retry_interval: '500ms',
       primary_slot_name: STANDBY,
       primary_conninfo: connectionString({
         host: '127.0.0.1',
