@@ -26,6 +26,7 @@ export class LinkListeners {
   private readonly doors = new Map<string, Open<FrontDoor>>();
   private readonly troubled = new Set<string>();
   private working = Promise.resolve();
+  private closed = false;
 
   constructor(
     private readonly rows: LinkRows,
@@ -49,6 +50,7 @@ export class LinkListeners {
   }
 
   async close(): Promise<void> {
+    this.closed = true;
     await this.working;
     const all = [...this.forwarders.values(), ...this.doors.values()];
     await Promise.all(all.map(({ listener }) => listener.close()));
@@ -58,6 +60,8 @@ export class LinkListeners {
     await this.closeUnnamed(this.forwarders, (row) => row.forwardPort);
     await this.closeUnnamed(this.doors, (row) => row.doorPort);
     for (const row of this.rows.all()) {
+      // A reading of the rows that was under way must not open what nobody would close.
+      if (this.closed) return;
       const { workloadId, forwardPort, doorPort } = row;
       if (forwardPort !== null && !this.forwarders.has(workloadId)) {
         const options = { host: FORWARD_HOST, port: forwardPort, open: () => this.source(workloadId), log: this.log };
