@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Alarm, PulseWorkload } from '#contracts/replication';
 import type { Clock } from '#libs/platform/clock';
 import { DomainError, errorText } from '#libs/platform/errors';
@@ -20,6 +21,8 @@ export class EpochOutdatedError extends DomainError {
     );
   }
 }
+
+const ANSWER_MS = 950;
 
 export interface FenceRequest {
   readonly workloadId: string;
@@ -114,8 +117,7 @@ export class ServerFencing implements Fencing {
       await this.save({ fenced: next, divergence: null, highestSeen: Math.max(epoch, this.record.highestSeen ?? 0) });
     }
     this.confirmed = -Infinity;
-    this.carryingOut ??= this.carryOut().finally(() => (this.carryingOut = undefined));
-    return this.carryingOut;
+    return this.answerInTime();
   }
 
   /** The comparison that goes on in the background; for tests and an orderly end. */
@@ -132,10 +134,24 @@ export class ServerFencing implements Fencing {
       await this.save({ fenced: { ...fenced, promotedAtLsn, promotedTimeline, epoch }, divergence: null });
     }
     if (!fenced.done || !(await isClosed(this.parts.workload.dataDirectory))) {
-      this.carryingOut ??= this.carryOut().finally(() => (this.carryingOut = undefined));
-      await this.carryingOut;
+      await this.answerInTime();
     }
     this.compare();
+  }
+
+  /** A promotion waits a second for it, and a pulse no longer. */
+  private async answerInTime(): Promise<FenceAnswer> {
+    this.carryingOut ??= this.carryOut().finally(() => (this.carryingOut = undefined));
+    const late = new AbortController();
+    const stillStopping = { stopped: false, lsn: null, evidence: 'the server is still being stopped' };
+    try {
+      return await Promise.race([
+        this.carryingOut,
+        delay(ANSWER_MS, stillStopping, { signal: late.signal }).catch(() => stillStopping),
+      ]);
+    } finally {
+      late.abort();
+    }
   }
 
   private async carryOut(): Promise<FenceAnswer> {
@@ -145,10 +161,11 @@ export class ServerFencing implements Fencing {
       const server = await this.parts.server();
       // Closed before it is stopped: whoever starts it meanwhile finds it closed.
       await closeServer(server.directory, server.identity);
-      const { stopped, clean, evidence } = await stopServer(server);
+      const { stopped, wasRunning, clean, evidence } = await stopServer(server);
       // ALTER SYSTEM may have written the file anew until the very end.
       await closeServer(server.directory, server.identity);
-      await this.note(evidence, stopped);
+      // Repeated, it must not forget how the server was stopped.
+      if (wasRunning || !this.record.fenced?.done) await this.note(evidence, stopped);
       this.compare();
       if (stopped && workload.service?.stop) void tellServiceManager(workload.service.stop);
       const lsn = clean ? (await server.controlData()).checkpointLsn : null;

@@ -9,6 +9,8 @@ const SERVICE_MS = 60_000;
 
 export interface Stopped {
   readonly stopped: boolean;
+  /** False when there was nothing to stop. */
+  readonly wasRunning: boolean;
   /** True when the server ended by itself and wrote its last checkpoint. */
   readonly clean: boolean;
   readonly evidence: string;
@@ -20,7 +22,9 @@ export interface Stopped {
  */
 export async function stopServer(server: PostgresServer): Promise<Stopped> {
   const running = await server.running();
-  if (!running) return { stopped: true, clean: await wasClean(server), evidence: 'the server was not running' };
+  if (!running) {
+    return { stopped: true, wasRunning: false, clean: await wasClean(server), evidence: 'the server was not running' };
+  }
   const begun = performance.now();
   const said: string[] = [];
   const attempt = async (how: string, stop: () => Promise<void>): Promise<boolean> => {
@@ -41,13 +45,14 @@ export async function stopServer(server: PostgresServer): Promise<Stopped> {
     const why = said.join('; ') || 'it was started again';
     return {
       stopped: false,
+      wasRunning: true,
       clean: false,
       evidence: `the server (process ${running.pid}) could not be stopped: ${why}`,
     };
   }
   const clean = await wasClean(server);
   const evidence = `the server (process ${running.pid}) was stopped ${how} in ${took} ms${clean ? ', with its shutdown checkpoint' : ''}`;
-  return { stopped: true, clean, evidence };
+  return { stopped: true, wasRunning: true, clean, evidence };
 }
 
 /** Lets the service manager know that the server is meant to be down; its own stop finds nothing left to do. */

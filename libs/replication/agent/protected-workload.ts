@@ -133,8 +133,8 @@ export class ProtectedWorkload {
       return { ...empty, alarms: [...unreachable, ...alarms], divergence };
     }
     const answer = this.answer(entry, seen.sample, seen.verdict, [...seen.verdict.alarms, ...alarms, ...this.observed]);
-    // The promise first, the answer afterwards: the metro counts from before both.
-    if (answer.armed) this.control.promiseArmed(this.parts.clock.monotonic());
+    // The promise first, the answer afterwards: the metro counts from before both. The other site believes nothing.
+    if (answer.armed && entry.role === 'metro') this.control.promiseArmed(this.parts.clock.monotonic());
     return { ...answer, divergence };
   }
 
@@ -160,6 +160,8 @@ export class ProtectedWorkload {
   }
 
   private async remember(entry: PulseEntry): Promise<void> {
+    // While a change of the mode is on its way to both sites, the metro's word counts.
+    if (entry.role === 'regional' && this.protection?.workloadId === entry.workloadId) return;
     const next = { workloadId: entry.workloadId, mode: entry.mode, names: entry.names };
     if (JSON.stringify(next) === JSON.stringify(this.protection)) return;
     if (this.protection?.names.lease !== entry.names.lease) {
