@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
 import type { Order } from '#contracts/sites';
 import { orderFailed } from '#contracts/sites';
 import { type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
@@ -31,8 +31,9 @@ const REFUSED = new Set([400, 404, 409, 413, 422]);
  * the site has it, and the site takes an order once, by its id.
  */
 @Injectable()
-export class OrderDelivery {
-  private readonly running = new Map<string, { again: boolean }>();
+export class OrderDelivery implements BeforeApplicationShutdown {
+  private readonly running = new Map<string, { again: boolean; done: Promise<void> }>();
+  private readonly stopping = new AbortController();
 
   constructor(
     private readonly work: UnitOfWork,
@@ -49,16 +50,33 @@ export class OrderDelivery {
       current.again = true;
       return;
     }
-    const mine = { again: false };
+    const mine = { again: false, done: Promise.resolve() };
+    mine.done = this.deliverAll(siteId, mine, AbortSignal.any([signal, this.stopping.signal]));
     this.running.set(siteId, mine);
     try {
-      do {
-        mine.again = false;
-        while ((await this.deliverBatch(siteId, signal)) === BATCH) signal.throwIfAborted();
-      } while (mine.again);
+      await mine.done;
     } finally {
       this.running.delete(siteId);
     }
+  }
+
+  private async deliverAll(siteId: string, mine: { again: boolean }, signal: AbortSignal): Promise<void> {
+    do {
+      mine.again = false;
+      while ((await this.deliverBatch(siteId, signal)) === BATCH) signal.throwIfAborted();
+    } while (mine.again);
+  }
+
+  /** Like {@link deliver} without waiting, for right after a commit: what fails is the worker's to try again. */
+  attempt(siteId: string): void {
+    this.deliver(siteId, this.stopping.signal).catch((error: unknown) => {
+      this.logger.log.debug({ siteId, reason: errorText(error) }, 'a delivery is left to the worker');
+    });
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopping.abort(new Error('this process is stopping'));
+    await Promise.allSettled([...this.running.values()].map(({ done }) => done));
   }
 
   private async deliverBatch(siteId: string, signal: AbortSignal): Promise<number> {

@@ -4,6 +4,7 @@ import type { Order, OrderContract } from '#contracts/sites';
 import { Clock } from '#libs/platform/clock';
 import type { Transaction } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
+import { OrderDelivery } from './order-delivery.js';
 import { OrderSigner } from './order-signing.js';
 import { deliverOrdersJob } from './sites.jobs.js';
 
@@ -15,17 +16,22 @@ export interface OrderRequest<P> {
   readonly payload: P;
 }
 
+/** By then this process has delivered the order itself, or will not. */
+const WORKER_AFTER_MS = 250;
+
 /** Gives sites orders, in the transaction of the change that they follow from. */
 @Injectable()
 export class Orders {
   constructor(
     private readonly signer: OrderSigner,
+    private readonly delivery: OrderDelivery,
     private readonly queue: JobQueue,
     private readonly clock: Clock,
   ) {}
 
   /**
-   * Writes a signed order, and wakes its delivery once the transaction is committed.
+   * Writes a signed order. Once the transaction is committed this process delivers it at once, since a declaration's
+   * order is awaited by people without their database; the worker, woken a moment later, sees to what is left.
    *
    * Numbers come from one sequence, not from a counter of each site: a counter's row would make every agency wait for
    * whichever transaction holds it. Whoever gives orders about one workload holds that workload's row, so that their
@@ -58,8 +64,13 @@ export class Orders {
         order.signature,
       ],
     );
-    // Without a key: a wake-up must not be dropped because a delivery that looked before it is still running.
-    tx.afterCommit(() => this.queue.wake(deliverOrdersJob, { siteId: request.siteId }));
+    tx.afterCommit(() => this.committed(request.siteId));
     return { id: order.id, number: order.number };
+  }
+
+  private committed(siteId: string): void {
+    this.delivery.attempt(siteId);
+    // Without a key: a wake-up must not be dropped because a delivery that looked before it is still running.
+    this.queue.wake(deliverOrdersJob, { siteId }, { delayMs: WORKER_AFTER_MS });
   }
 }

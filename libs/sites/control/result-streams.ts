@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Injectable, type OnApplicationBootstrap, type BeforeApplicationShutdown } from '@nestjs/common';
 import { outboxPage } from '#contracts/sites';
 import { UnitOfWork } from '#libs/platform/database';
 import { errorText } from '#libs/platform/errors';
@@ -17,15 +17,13 @@ const ANSWER_TIMEOUT_MS = (WAIT_SECONDS + 3) * 1_000;
 /** Longer than one look and what it brings; short, so that a killed worker's sites are taken over soon. */
 const LEAD_SECONDS = 7;
 const SNAPSHOT_EVERY_MS = 1_000;
-/** More often than a server gives up an idle connection (Node's default is 5 s). */
-const WARM_EVERY_MS = 3_000;
 
 /**
  * Listens to every site's outbox: one long-polling loop by site. Of several workers one leads by site; the cursor's
  * row keeps results exactly once even while two believe that they do.
  */
 @Injectable()
-export class ResultStreams implements OnApplicationBootstrap, OnApplicationShutdown {
+export class ResultStreams implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly me = randomUUID();
   private readonly stopping = new AbortController();
   private readonly loops = new Map<string, Promise<void>>();
@@ -42,7 +40,8 @@ export class ResultStreams implements OnApplicationBootstrap, OnApplicationShutd
     this.finding = this.findSites();
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  /** Before the pools close, so that the lead can be left to others at once. */
+  async beforeApplicationShutdown(): Promise<void> {
     this.stopping.abort(new Error('this process is stopping'));
     await Promise.allSettled([this.finding, ...this.loops.values()]);
     await this.work
@@ -79,17 +78,12 @@ export class ResultStreams implements OnApplicationBootstrap, OnApplicationShutd
   private async listen(siteId: string): Promise<void> {
     let failures = 0;
     let keptAt = 0;
-    let warmedAt = 0;
     while (!this.stopping.signal.aborted) {
       try {
         const led = await this.lead(siteId);
         if (!led) {
           await this.pause(500 + Math.random() * 500);
           continue;
-        }
-        if (performance.now() - warmedAt > WARM_EVERY_MS) {
-          this.keepWarm(led);
-          warmedAt = performance.now();
         }
         keptAt = await this.look(led, keptAt);
         failures = 0;
@@ -115,15 +109,6 @@ export class ResultStreams implements OnApplicationBootstrap, OnApplicationShutd
       ),
     );
     return row && { ...row, seq: Number(row.seq) };
-  }
-
-  /** Uses a second connection, beside the one that waits: so a declaration's order finds it open and pays no handshake. */
-  private keepWarm(site: SiteAddress): void {
-    this.endpoints
-      .call(site, { method: 'GET', path: '/health', timeoutMs: ANSWER_TIMEOUT_MS, signal: this.stopping.signal })
-      .catch((error: unknown) =>
-        this.logger.log.debug({ err: error, siteId: site.siteId }, 'keeping a connection warm'),
-      );
   }
 
   private async look(site: SiteAddress & { seq: number }, keptAt: number): Promise<number> {

@@ -14,6 +14,7 @@ import { ResultApplying } from './result-applying.js';
 import { ResultStreams } from './result-streams.js';
 import { CONTROL_TLS, type ControlTls, SiteEndpoints } from './site-endpoint.js';
 import { Sites } from './site.service.js';
+import { WarmConnections } from './warm-connections.js';
 
 export interface SitesOptions {
   /** The provider's Ed25519 key, PKCS #8, PEM. Secret. */
@@ -25,7 +26,7 @@ export interface SitesOptions {
 @Global()
 @Module({})
 export class SitesModule {
-  /** For a process that gives orders and asks sites, but neither delivers nor listens: api. */
+  /** For a process that gives orders and asks sites, but does not listen to them: api. */
   static giving(options: SitesOptions): DynamicModule {
     return {
       module: SitesModule,
@@ -39,6 +40,9 @@ export class SitesModule {
         },
         { provide: CONTROL_TLS, useValue: options.tls },
         SiteEndpoints,
+        WarmConnections,
+        ResultHandlers,
+        OrderDelivery,
         Orders,
         Sites,
         Agents,
@@ -46,24 +50,22 @@ export class SitesModule {
         AgentGuard,
         SnapshotStores,
         AgentLinkStore,
+        OrderFailureLog,
       ],
       exports: [Orders, Sites, Agents, Enrolment, AgentGuard, AgentChallenges, SiteEndpoints, SnapshotStores],
     };
   }
 
-  /** For the process that delivers orders and applies results: worker. */
+  /** For the process that sees to every order and applies the results: worker. */
   static delivering(options: SitesOptions): DynamicModule {
     const giving = SitesModule.giving(options);
     return {
       ...giving,
       providers: [
         ...(giving.providers ?? []),
-        ResultHandlers,
         ResultApplying,
         ResultStreams,
         AgentLinkHandler,
-        OrderFailureLog,
-        OrderDelivery,
         DeliverOrdersHandler,
         SweepOrdersHandler,
       ],
