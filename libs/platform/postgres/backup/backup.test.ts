@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '../../clock/wait.js';
 import { connectionString } from '../client.js';
 import { parseLsn } from '../lsn.js';
-import { testFolder, TestServer } from '../test-server.js';
+import { testFolder, TestServer } from '../testing/index.js';
 import { ownedDirectory } from '../identity.js';
 import {
   BackupReceiver,

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { parseLsn, withClient } from '#libs/platform/postgres';
 import { BackupSource, type BackupTransport } from '#libs/platform/postgres/backup';
-import { TestServer } from '../../../platform/postgres/test-server.js';
+import { TestServer } from '#libs/platform/postgres/testing';
 import type { FollowTarget, SiteDriver, StandbySpecification } from './driver.js';
 
 export interface DriverHarness {
@@ -243,6 +243,7 @@ export function driverContract(name: string, make: () => Promise<DriverHarness>)
       await driver.checkWritable(metro);
       expect(await count(metro)).toBe(4);
       await expect(harness.open().promote(metro)).resolves.toMatchObject({ timeline: 2 });
+      await expect(driver.follow(metro, followTarget(1, 'x'))).rejects.toMatchObject({ code: 'driver.not-a-standby' });
     });
 
     test('takes a diverged server back as a standby by seeding it anew', async () => {

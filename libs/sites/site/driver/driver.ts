@@ -166,7 +166,11 @@ export interface SiteDriver {
   /** Settings of the specification that this site's PostgreSQL would not start with, and that stay at their default. */
   refusedParameters(workloadId: string): Promise<readonly string[]>;
 
-  /** Streams from `target`; also re-points a standby that streams from elsewhere, without a restart. */
+  /**
+   * Streams from `target`; also re-points a standby that streams from elsewhere, without a restart.
+   *
+   * @throws driver.not-a-standby (precondition) once it was promoted.
+   */
   follow(workloadId: string, target: FollowTarget): Promise<void>;
   /**
    * Ends the streaming and keeps it ended, across restarts, until {@link follow}. A walreceiver that has not left after

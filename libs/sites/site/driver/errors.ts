@@ -16,6 +16,14 @@ export class NotSeededError extends DomainError {
   }
 }
 
+export class NotAStandbyError extends DomainError {
+  constructor(workloadId: string) {
+    super('precondition', 'driver.not-a-standby', 'The server was promoted. Seed it anew to make it follow another.', {
+      detail: workloadId,
+    });
+  }
+}
+
 export class VersionUnsupportedError extends DomainError {
   constructor(wanted: number, supported: readonly number[]) {
     super(

@@ -1,4 +1,4 @@
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { waitFor } from '#libs/platform/clock';
 import { errorCode } from '#libs/platform/errors';
@@ -21,7 +21,7 @@ import { NotPreparedError, NotSeededError } from './errors.js';
 import { limitsOf } from './position.js';
 import { standbyHba, standbySettings } from './standby-configuration.js';
 import type { StandbyPaths } from './standby-paths.js';
-import { loadState, replaceFile, saveState, type StandbyState } from './standby-state.js';
+import { loadState, renderFile, replaceFile, saveState, type StandbyState } from './standby-state.js';
 import { keepWalScript } from './wal-keeping.js';
 
 export interface StandbyPolicy {
@@ -32,6 +32,7 @@ export interface StandbyPolicy {
   readonly startTimeoutMs: number;
 }
 
+const STANDBY_SIGNAL = 'standby.signal';
 const CANNOT_CONNECT_NOW = '57P03';
 const NO_SUCH_DATABASE = '3D000';
 const NO_SUCH_ROLE = '28000';
@@ -92,7 +93,7 @@ export class ManagedStandby {
     const server = await this.server();
     const wal = path.join(this.paths.wal, this.state.systemIdentifier ?? 'unknown');
     for (const directory of [this.paths.wal, wal, this.paths.logDirectory]) await ownedDirectory(directory);
-    await replaceFile(this.paths.archiveScript, keepWalScript(wal, this.policy.walReserveBytes), 0o700);
+    await renderFile(this.paths.archiveScript, keepWalScript(wal, this.policy.walReserveBytes), 0o700);
     const limited = { ...this.state, limits: limitsOf(await server.controlData()) };
     const slotBytesMax = await slotBudget(this.paths.data);
     const refused = await refusedSettings(server, limited, (state) => this.render(state, slotBytesMax));
@@ -103,11 +104,11 @@ export class ManagedStandby {
 
   private async writeFiles(slotBytesMax: number): Promise<void> {
     const { data } = this.paths;
-    await replaceFile(path.join(data, 'postgresql.conf'), this.render(this.state, slotBytesMax));
-    await replaceFile(path.join(data, 'pg_hba.conf'), renderHba(standbyHba(this.state)));
-    await replaceFile(path.join(data, 'pg_ident.conf'), '');
+    await renderFile(path.join(data, 'postgresql.conf'), this.render(this.state, slotBytesMax));
+    await renderFile(path.join(data, 'pg_hba.conf'), renderHba(standbyHba(this.state)));
+    await renderFile(path.join(data, 'pg_ident.conf'), '');
     // The source's would carry its synchronous_standby_names.
-    await replaceFile(path.join(data, 'postgresql.auto.conf'), '');
+    await renderFile(path.join(data, 'postgresql.auto.conf'), '');
   }
 
   private render(state: StandbyState, slotBytesMax: number): string {
@@ -256,9 +257,14 @@ export async function writeTls(directory: string, tls: { certificate: string; ke
   await replaceFile(path.join(directory, 'server.key'), tls.key);
 }
 
+/** False once the server has been promoted. */
+export async function isMarkedStandby(dataDirectory: string): Promise<boolean> {
+  return (await stat(path.join(dataDirectory, STANDBY_SIGNAL)).catch(() => undefined)) !== undefined;
+}
+
 /** The signal file that makes a server start as a standby; PostgreSQL removes it when it is promoted. */
 export async function markStandby(dataDirectory: string): Promise<void> {
-  await replaceFile(path.join(dataDirectory, 'standby.signal'), '');
+  await replaceFile(path.join(dataDirectory, STANDBY_SIGNAL), '');
 }
 
 type Attempt = { readonly client: PostgresClient } | { readonly error: unknown };

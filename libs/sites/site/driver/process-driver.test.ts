@@ -10,7 +10,7 @@ import {
   findPostgres,
   signalProcess,
 } from '#libs/platform/postgres';
-import { testFolder, TestServer } from '../../../platform/postgres/test-server.js';
+import { testFolder, TestServer } from '#libs/platform/postgres/testing';
 import { bringUp, catchUp, driverContract, followTarget, headOf, sourceOf, specification } from './driver.contract.js';
 import { ProcessDriver } from './process-driver.js';
 

@@ -18,8 +18,8 @@ import type {
   StandbySpecification,
   StandbyUsage,
 } from './driver.js';
-import { NotSeededError, VersionUnsupportedError } from './errors.js';
-import { ManagedStandby, writeTls, type StandbyPolicy } from './managed-standby.js';
+import { NotAStandbyError, NotSeededError, VersionUnsupportedError } from './errors.js';
+import { isMarkedStandby, ManagedStandby, writeTls, type StandbyPolicy } from './managed-standby.js';
 import { insufficientLimits, readPosition } from './position.js';
 import { commitOnce, promoteServer, readPromotion } from './promotion.js';
 import { seedStandby } from './seeding.js';
@@ -150,6 +150,7 @@ export class ProcessDriver implements SiteDriver {
   async follow(workloadId: string, target: FollowTarget): Promise<void> {
     const { password, ...follow } = target;
     const standby = await this.seeded(workloadId);
+    if (!(await isMarkedStandby(standby.paths.data))) throw new NotAStandbyError(workloadId);
     const entry = { host: '*', port: '*', database: '*', user: target.user, password } as const;
     await replaceFile(standby.paths.passfile, renderPgpass([entry]));
     await (await standby.with({ follow })).reloadSettings();
@@ -186,11 +187,9 @@ export class ProcessDriver implements SiteDriver {
   async promote(workloadId: string): Promise<Promotion> {
     const standby = await this.seeded(workloadId);
     await standby.start();
-    if (await this.using(workloadId, inRecovery)) {
-      const following = standby.state.follow !== null || (await findWalReceiver(await standby.server()));
-      if (following) await this.pauseReceiving(workloadId);
-      await this.unblockReplay(workloadId);
-    }
+    const following = standby.state.follow !== null || (await findWalReceiver(await standby.server()));
+    if (following) await this.pauseReceiving(workloadId);
+    await this.unblockReplay(workloadId);
     const client = await this.connect(workloadId, 'mainstay promotion');
     try {
       await promoteServer(client);
@@ -275,9 +274,4 @@ export class ProcessDriver implements SiteDriver {
     if (parametersInsufficient) await this.raiseParameters(workloadId, {});
     else if (replayPaused) await this.using(workloadId, (client) => client.query('SELECT pg_wal_replay_resume()'));
   }
-}
-
-async function inRecovery(client: PostgresClient): Promise<boolean> {
-  const { rows } = await client.query<{ recovery: boolean }>('SELECT pg_is_in_recovery() AS recovery');
-  return rows[0]?.recovery ?? false;
 }

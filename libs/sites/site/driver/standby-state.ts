@@ -56,13 +56,27 @@ export async function saveState(file: string, state: StandbyState): Promise<void
   await replaceFile(file, JSON.stringify(state, null, 2));
 }
 
+/**
+ * Writes what is rendered from the state, whole or not at all, readable for PostgreSQL's user; nothing when it is the
+ * same already. Not synced: after a power cut it is rendered anew before a server starts.
+ */
+export async function renderFile(file: string, text: string, mode = 0o600): Promise<void> {
+  if ((await readFile(file, 'utf8').catch(() => undefined)) !== text)
+    await replaceFile(file, text, { mode, sync: false });
+}
+
 /** Writes a file whole or not at all: mode 0600 (or `mode`), readable for PostgreSQL's user. */
-export async function replaceFile(file: string, text: string, mode = 0o600): Promise<void> {
+export async function replaceFile(
+  file: string,
+  text: string,
+  options: { mode?: number; sync?: boolean } = {},
+): Promise<void> {
+  const { mode = 0o600, sync = true } = options;
   const fresh = `${file}.new`;
   const handle = await open(fresh, 'w', mode);
   try {
     await handle.writeFile(text);
-    await handle.sync();
+    if (sync) await handle.sync();
   } finally {
     await handle.close();
   }

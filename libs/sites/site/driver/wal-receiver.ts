@@ -5,7 +5,7 @@ import { StandbyError } from './errors.js';
 
 const POLL_MS = 10;
 /** A receiver that was about to be started when the settings changed shows up within this time. */
-const SETTLE_MS = 60;
+const SETTLE_MS = 40;
 /** Even SIGKILL does not end a process whose disk does not answer. */
 const GIVE_UP_MS = 15_000;
 

@@ -1,13 +1,13 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { findPostgres } from './binaries.js';
-import { connect, withClient, type ConnectOptions, type PostgresClient } from './client.js';
-import { renderConfiguration, renderHba, type ConfigurationValue } from './configuration.js';
-import { freePort } from './free-port.js';
-import { ownedDirectory } from './identity.js';
-import { PostgresServer } from './server.js';
-import { runTool } from './tool.js';
+import { findPostgres } from '../binaries.js';
+import { connect, withClient, type ConnectOptions, type PostgresClient } from '../client.js';
+import { renderConfiguration, renderHba, type ConfigurationValue } from '../configuration.js';
+import { freePort } from '../free-port.js';
+import { ownedDirectory } from '../identity.js';
+import { PostgresServer } from '../server.js';
+import { runTool } from '../tool.js';
 
 /** A folder for a test's servers; PostgreSQL's user may write in it. */
 export async function testFolder(name: string): Promise<string> {
