@@ -15,7 +15,7 @@ import { CarriesOut, type OrderHandler, type ReceivedOrder, type SiteDriver, Sit
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import { OrderEndpoint } from '../order-endpoint.js';
 import type { SiteEnvironment } from '../site-environment.js';
-import { SiteProcessModule } from '../site-process.module.js';
+import { type SiteDomains, SiteProcessModule } from '../site-process.module.js';
 
 /** Orders of a domain of the test's own: they note in the database what was done. */
 export const noteOrder = defineOrder('test.note', z.strictObject({ workloadId: uuid, text: z.string() }));
@@ -74,6 +74,12 @@ class StumbleHandler implements OrderHandler<z.infer<typeof stumbleOrder.payload
 @Module({ providers: [NoteHandler, RefuseHandler, StumbleHandler] })
 class TestDomainModule {}
 
+const TEST_DOMAINS: SiteDomains = {
+  modules: [TestDomainModule],
+  orders: [noteOrder, refuseOrder, stumbleOrder] as never[],
+  jobs: [],
+};
+
 export const capacity = { cpus: 2, memoryBytes: 4e9, diskBytes: 1e11, diskFreeBytes: 5e10 };
 const driver = { name: 'process', capacity: () => Promise.resolve(capacity) } as Partial<SiteDriver> as SiteDriver;
 
@@ -117,12 +123,8 @@ export class SiteUnderTest {
     return this.app.get<T>(token, { strict: false });
   }
 
-  async start(): Promise<void> {
-    const domains = {
-      modules: [TestDomainModule],
-      orders: [noteOrder, refuseOrder, stumbleOrder] as never[],
-      jobs: [],
-    };
+  /** With the test's own domain, unless told. */
+  async start(domains: SiteDomains = TEST_DOMAINS): Promise<void> {
     const module = SiteProcessModule.forProcess(this.environment, driver, domains);
     this.app = await NestFactory.createApplicationContext(module, { bufferLogs: true });
     this.app.useLogger(new NestLogger(this.app.get(AppLogger).log));

@@ -107,9 +107,7 @@ describe('the link process', () => {
     await connect();
     const client = await waitFor('the forwarder', () => greeted(port, 'production'), SOON);
     await link.sql(`UPDATE agent_identity SET revoked_at = now() WHERE agent_id = $1`, [agent.agentId]);
-    const began = performance.now();
     await waitFor('the cut', () => client.ended && !agent.states.includes('connected'), SOON);
-    expect(performance.now() - began).toBeLessThan(2_000);
     await waitFor('the refusal', () => agent.lastError?.includes('revoked'), SOON);
     const news = (await link.results('agent.link')).filter(({ agentId }) => agentId === agent.agentId);
     expect(news.map(({ state }) => state)[0]).toBe('connected');
