@@ -1,6 +1,7 @@
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
 import { errorCode } from '#libs/platform/errors';
+import { pumpOf } from './read-pump.js';
 
 /** The TCP socket under each TLS socket: only it can send a reset. */
 const underlying = new WeakMap<Duplex, net.Socket>();
@@ -39,13 +40,15 @@ export function abortWhenDestroyed(stream: Duplex): Duplex {
  * Joins two connections until both directions have ended: bytes both ways, at the speed of the slower end, an end of
  * one direction passed on as such, and an error or a premature close at one end as an abort of the other.
  *
- * Plain pipes between native sockets: a transform, or HTTP/2's frames, cost a quarter of the commits per second
- * (README, "Measured").
+ * Plain pipes and pumps between native sockets: a transform, or HTTP/2's frames, cost a quarter of the commits per
+ * second (README, "Measured").
  */
 export function splice(left: Duplex, right: Duplex, closed?: () => void): void {
   let open = 2;
   const forward = (from: Duplex, to: Duplex): void => {
-    from.pipe(to, { end: false });
+    const pump = pumpOf(from);
+    if (pump) pump.into(to);
+    else from.pipe(to, { end: false });
     from.once('end', () => {
       if (!to.destroyed && to.writable) to.end();
     });

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { once } from 'node:events';
+import { ReadPump } from './read-pump.js';
 
 const KEEP_ALIVE_MS = 15_000;
 
@@ -11,7 +12,9 @@ export type TcpTarget = { readonly host: string; readonly port: number } | { rea
  * @throws the system's error (ECONNREFUSED, …), or ETIMEDOUT after `timeoutMs`.
  */
 export async function connectTcp(target: TcpTarget, timeoutMs = 5_000): Promise<net.Socket> {
-  const socket = net.connect({ ...target, allowHalfOpen: true, noDelay: true });
+  const pump = new ReadPump();
+  const socket = net.connect({ ...target, allowHalfOpen: true, noDelay: true, onread: pump.onread });
+  pump.attach(socket);
   socket.setKeepAlive(true, KEEP_ALIVE_MS);
   const timer = setTimeout(() => {
     socket.destroy(Object.assign(new Error(`no connection within ${timeoutMs / 1000} s`), { code: 'ETIMEDOUT' }));
