@@ -37,6 +37,8 @@ export class Failover1790000000003 implements MigrationInterface {
       CREATE TABLE work_claim (
         key text PRIMARY KEY,
         holder uuid NOT NULL,
+        host text NOT NULL,
+        pid integer NOT NULL,
         until timestamptz NOT NULL
       );
 

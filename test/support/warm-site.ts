@@ -1,28 +1,20 @@
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect as dial, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { DynamicModule, INestApplicationContext } from '@nestjs/common';
+import type { INestApplicationContext } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import type { FailoverPayload } from '#contracts/failover';
 import { type ProtectPayload, type StandbyHealth, unprotectOrder } from '#contracts/replication';
 import type { PeerSite, SiteRole } from '#contracts/sites';
 import { waitFor } from '#libs/platform/clock';
-import { DatabaseModule, SiteUnitOfWork } from '#libs/platform/database';
-import { ClockModule, TelemetryModule } from '#libs/platform/nest';
+import { SiteUnitOfWork } from '#libs/platform/database';
 import { ownedDirectory } from '#libs/platform/postgres';
-import { QueueModule } from '#libs/platform/queue';
-import { FAILOVER_JOBS, FAILOVER_ORDERS, FailoverModule, StepBoundaries } from '#libs/failover/site';
+import { PeerPatience, StepBoundaries } from '#libs/failover/site';
 import { FailoverOrderHandler } from '../../libs/failover/site/orders/failover.order.js';
-import {
-  LinkRowsModule,
-  PulseAnswers,
-  PulseRequests,
-  STANDBYS_JOBS,
-  STANDBYS_ORDERS,
-  StandbyHealths,
-} from '#libs/replication/site';
+import { CancelFailoverHandler, ConfirmFailoverHandler } from '../../libs/failover/site/orders/steer.orders.js';
+import { PulseAnswers, PulseRequests, StandbyHealths } from '#libs/replication/site';
 import { ProtectOrderHandler, UnprotectOrderHandler } from '../../libs/replication/site/orders/protect.order.js';
 import {
   AgentCommands,
@@ -35,60 +27,18 @@ import {
   PeerUnreachableError,
   ProcessDriver,
   readJson,
-  SITES_JOBS,
   type SiteCommand,
-  SitesModule,
 } from '#libs/sites/site';
 import type { Readable } from 'node:stream';
 import { TEST_NAMES } from './agency.js';
 import type { AgencyDesk } from './agency-desk.js';
+import { siteModule } from './site-module.js';
 import { createSiteDatabase, type SiteDatabase } from './databases.js';
 
 export interface SiteHome {
   readonly siteId: string;
   readonly directory: string;
   readonly database: SiteDatabase;
-}
-
-/** The site process's modules, as apps/site puts them together, without its network. */
-export function siteModule(
-  home: Pick<SiteHome, 'siteId' | 'directory'> & { readonly url: string },
-  level = 'silent',
-): DynamicModule {
-  const { publicKey } = generateKeyPairSync('ed25519');
-  class SiteModule {}
-  return {
-    module: SiteModule,
-    imports: [
-      TelemetryModule.forProcess('site under test', level),
-      ClockModule,
-      DatabaseModule.forSite({ url: home.url, applicationName: 'site under test' }),
-      QueueModule.forProcess({
-        url: home.url,
-        prefix: home.siteId,
-        runs: [...SITES_JOBS, ...STANDBYS_JOBS, ...FAILOVER_JOBS] as never,
-      }),
-      SitesModule.forProcess({
-        settings: {
-          siteId: home.siteId,
-          name: 'test',
-          directory: home.directory,
-          frontDoorHost: '127.0.0.1',
-          linkSocket: path.join(home.directory, 'link.sock'),
-          siteSocket: path.join(home.directory, 'site.sock'),
-          ports: { first: 21_000, last: 31_000 },
-          postgresBin: null,
-        },
-        databaseUrl: home.url,
-        orderPublicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
-        driver: new ProcessDriver({ root: path.join(home.directory, 'standbys'), durable: false }),
-        orders: [...STANDBYS_ORDERS, ...FAILOVER_ORDERS] as never,
-      }),
-      LinkRowsModule,
-      FailoverModule,
-    ],
-    providers: [PulseRequests, PulseAnswers],
-  };
 }
 
 /** Other sites by their id, reached over their sockets as the link would. */
@@ -182,7 +132,10 @@ export class WarmSite {
       .overrideProvider(AgentCommands)
       .useValue(this.options.desk.commands)
       .overrideProvider(PeerSites)
-      .useValue(this.peers);
+      .useValue(this.peers)
+      // A busy test machine is no lost site.
+      .overrideProvider(PeerPatience)
+      .useValue({ milliseconds: 15_000 });
     if (this.options.boundaries) building.overrideProvider(StepBoundaries).useValue(this.options.boundaries);
     const module = await building.compile();
     await module.init();
@@ -193,6 +146,21 @@ export class WarmSite {
   async shutdown(): Promise<void> {
     clearInterval(this.pulsing);
     await this.app.close();
+  }
+
+  /** Leaves the database and the orders of this process usable, and lets other processes do the jobs. */
+  async stopWorking(): Promise<void> {
+    await this.shutdown();
+    const module = await Test.createTestingModule({
+      imports: [siteModule({ ...this.home, url: this.home.database.url }, this.options.level, false)],
+    })
+      .overrideProvider(AgentCommands)
+      .useValue(this.options.desk.commands)
+      .overrideProvider(PeerSites)
+      .useValue(this.peers)
+      .compile();
+    // Not initialised: handlers and rows only.
+    this.app = module;
   }
 
   get work(): SiteUnitOfWork {
@@ -236,6 +204,27 @@ export class WarmSite {
       },
     });
     await this.forward();
+  }
+
+  async confirm(runId: string): Promise<void> {
+    const payload = { runId, acceptedLoss: { kind: 'unknown' }, oldServer: 'destroyed' } as const;
+    const order = { id: randomUUID(), number: ++this.orders, tenantId: this.options.tenantId, payload };
+    await this.app.get(ConfirmFailoverHandler).carryOut(order);
+  }
+
+  async cancel(runId: string): Promise<void> {
+    const order = { id: randomUUID(), number: ++this.orders, tenantId: this.options.tenantId, payload: { runId } };
+    await this.app.get(CancelFailoverHandler).carryOut(order);
+  }
+
+  /** SQL as the agency's superuser on this site's server. */
+  async sql<R extends object>(text: string): Promise<R[]> {
+    const client = await this.driver.connect(this.options.workloadId, 'test');
+    try {
+      return (await client.query<R>(text)).rows;
+    } finally {
+      await client.end();
+    }
   }
 
   async unprotect(): Promise<void> {
@@ -294,6 +283,24 @@ export class WarmSite {
     return rows.map(({ payload }) => payload);
   }
 
+  /** What steps said when they ended, by step. */
+  async steps(runId: string): Promise<Record<string, { state: string; evidence: Record<string, unknown> }>> {
+    const rows = await this.work.run((tx) =>
+      tx.query<{ step: string; state: string; evidence: Record<string, unknown> }>(
+        'SELECT step, state, evidence FROM failover_step WHERE run_id = $1',
+        [runId],
+      ),
+    );
+    return Object.fromEntries(rows.map(({ step, ...rest }) => [step, rest]));
+  }
+
+  async runState(runId: string): Promise<string | undefined> {
+    const rows = await this.work.run((tx) =>
+      tx.query<{ state: string }>('SELECT state FROM failover_run WHERE id = $1', [runId]),
+    );
+    return rows[0]?.state;
+  }
+
   async finished(runId: string, timeoutMs = 60_000): Promise<{ state: string; report: Record<string, never> }> {
     return waitFor(
       'the run to end',
@@ -309,6 +316,12 @@ export class WarmSite {
   freeze(): void {
     this.cut = true;
     for (const socket of this.sockets) socket.pause().unpipe();
+  }
+
+  /** The line is back: what was open is broken, and is made anew. */
+  thaw(): void {
+    this.cut = false;
+    for (const socket of this.sockets) socket.destroy();
   }
 
   async close(): Promise<void> {
@@ -348,9 +361,10 @@ export class WarmSite {
     });
     const forwarder = createServer((near) => {
       near.on('error', () => near.destroy());
-      void this.target(row).then((target) => {
+      const reached = this.target(row).catch(() => undefined);
+      void reached.then((target) => {
         if (target === undefined) return near.destroy();
-        const far = dial(target, '127.0.0.1');
+        const far = dial(target.port, '127.0.0.1');
         for (const socket of [near, far]) {
           this.sockets.add(socket);
           socket.setNoDelay(true).on('error', () => socket.destroy());
@@ -360,7 +374,7 @@ export class WarmSite {
             far.destroy();
           });
         }
-        if (!this.cut) near.pipe(far).pipe(near);
+        if (!this.cut || target.peer) near.pipe(far).pipe(near);
         return undefined;
       });
     });
@@ -368,11 +382,13 @@ export class WarmSite {
     this.forwarder = forwarder;
   }
 
-  private async target(row: () => Promise<{ follow: string; peer: PeerSite | null }[]>): Promise<number | undefined> {
+  private async target(
+    row: () => Promise<{ follow: string; peer: PeerSite | null }[]>,
+  ): Promise<{ port: number; peer: boolean } | undefined> {
     const [standby] = await row();
-    if (standby?.follow !== 'peer') return this.options.desk.agency.port;
+    if (standby?.follow !== 'peer') return { port: this.options.desk.agency.port, peer: false };
     const other = standby.peer && SITES.get(standby.peer.siteId);
     if (!other || this.peers.lost.has(other.home.siteId)) return undefined;
-    return (await other.driver.endpoint(this.options.workloadId)).port;
+    return { port: (await other.driver.endpoint(this.options.workloadId)).port, peer: true };
   }
 }

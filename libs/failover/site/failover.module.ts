@@ -23,7 +23,7 @@ import { PromoteStep } from './steps/promote.step.js';
 import { RefuseLeasesStep } from './steps/refuse-leases.step.js';
 import { CheckWritableStep, SwitchFrontDoorStep } from './steps/serve.steps.js';
 import { RunSteps, ServingSteps, StoppingSteps } from './steps/steps.js';
-import { StopReceiversStep } from './steps/stop-receivers.step.js';
+import { PeerPatience, StopReceiversStep } from './steps/stop-receivers.step.js';
 
 /** The orders that this library carries out. */
 export const FAILOVER_ORDERS = [failoverOrder, cancelFailoverOrder, confirmFailoverOrder] as const;
@@ -45,6 +45,7 @@ export const FAILOVER_ORDERS = [failoverOrder, cancelFailoverOrder, confirmFailo
     RefuseLeasesStep,
     FenceAgencyStep,
     StopReceiversStep,
+    PeerPatience,
     CompareStep,
     FetchMissingStep,
     PromoteStep,

@@ -1,46 +1,126 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
-import { withClient } from '#libs/platform/postgres';
+import { lsnDifference } from '#libs/platform/postgres';
 import { TestAgency } from '#test/agency';
 import { AgencyDesk } from '#test/agency-desk';
 import { WarmSite } from '#test/warm-site';
+import { RunConflictError, RunTooLateError, StaleEpochError } from './index.js';
 
+// One story, since each part needs what the one before has made: two sites, the loss of the agency, then of the metro.
 const workloadId = randomUUID();
 const tenantId = randomUUID();
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
+let regional: WarmSite;
+
+const notes = (site: WarmSite) =>
+  site.sql<{ note: string }>('SELECT note FROM permit WHERE note IS NOT NULL ORDER BY id');
+const regionalHas = (note: string) =>
+  waitFor(`"${note}" at the regional site`, async () => (await notes(regional)).some((row) => row.note === note), {
+    timeoutMs: 20_000,
+  });
 
 beforeAll(async () => {
   agency = await TestAgency.start();
   await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  await agency.query(`INSERT INTO permit (note) SELECT repeat('x', 200) FROM generate_series(1, 20000)`);
+  await agency.query(`INSERT INTO permit (note) SELECT NULL FROM generate_series(1, 20000)`);
   desk = await AgencyDesk.open(agency);
-  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId, level: 'debug' });
+  [metro, regional] = (await Promise.all(
+    (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
+  )) as [WarmSite, WarmSite];
 });
 afterAll(async () => {
-  await metro?.close();
+  await Promise.all([metro?.close(), regional?.close()]);
   await desk?.close();
   await agency?.remove();
 });
 
-test('a metro standby is seeded, streams and is armed; the agency dies; it takes over and nothing is lost', async () => {
-  await metro.protect();
+test('the metro is armed, and the regional is copied from it: the data leaves the agency once', async () => {
+  await Promise.all([metro.protect({ peer: regional.asPeer }), regional.protect({ peer: metro.asPeer })]);
   await metro.until('the metro to be armed', (health) => health.armed === true);
+  const before = desk.commands.called.filter((path) => path === '/v1/backup/begin').length;
+  await regional.until('the regional to stream', (health) => health.state === 'streaming');
+  expect(desk.commands.called.filter((path) => path === '/v1/backup/begin')).toHaveLength(before);
+  const health = await regional.until('it to have all', ({ bytesBehind }) => bytesBehind === 0);
+  expect(health).toMatchObject({ armed: null, secondsBehind: 0, alarms: [] });
+});
+
+test('with the metro cut off the regional runs ahead; the metro fetches that, takes over, and the regional follows', async () => {
   await agency.query(`INSERT INTO permit (note) VALUES ('acknowledged')`);
+  await waitFor(
+    'the slot for the regional',
+    async () => (await metro.sql('SELECT FROM pg_replication_slots')).length === 1,
+    { timeoutMs: 15_000 },
+  );
+  await regionalHas('acknowledged');
+  metro.freeze();
+  const client = await agency.connect();
+  client.query(`INSERT INTO permit (note) VALUES ('never acknowledged')`).catch(() => undefined);
+  await regionalHas('acknowledged');
+  const ahead = await waitFor(
+    'the regional to be ahead',
+    async () => {
+      const [mine, theirs] = await Promise.all([
+        metro.driver.position(workloadId),
+        regional.driver.position(workloadId),
+      ]);
+      return lsnDifference(theirs.flushedLsn!, mine.flushedLsn!) > 0n && theirs.flushedLsn;
+    },
+    { timeoutMs: 20_000 },
+  );
   desk.alive = false;
   await agency.server.kill9();
-  const runId = await metro.failover();
+  const runId = await metro.failover({ otherSite: regional.asPeer });
+  await expect(metro.failover({ epoch: 3 })).rejects.toThrow(RunConflictError);
   const { state, report } = await metro.finished(runId);
   expect(state).toBe('completed');
-  expect(report).toMatchObject({ loss: { kind: 'none' }, promotedTimeline: 2 });
-  console.log(report, await metro.results('failover.event'));
-  const { port } = await metro.driver.endpoint(workloadId);
-  const rows = await withClient(
-    { host: '127.0.0.1', port, user: 'postgres', password: 'town', applicationName: 'clerk' },
-    async (client) => (await client.query(`SELECT count(*)::int AS n FROM permit WHERE note = 'acknowledged'`)).rows,
+  expect(report).toMatchObject({ loss: { kind: 'none' }, promotedTimeline: 2, epoch: 2 });
+  const steps = await metro.steps(runId);
+  expect(steps['fetch-missing']).toMatchObject({ state: 'done', evidence: { reached: ahead } });
+  expect(steps['repoint-other-site']).toMatchObject({ state: 'done' });
+  expect(steps['fence-agency']).toMatchObject({ state: 'skipped' });
+  expect(await notes(metro)).toEqual([{ note: 'acknowledged' }, { note: 'never acknowledged' }]);
+  await metro.sql(`INSERT INTO permit (note) VALUES ('written at the metro site')`);
+  await regionalHas('written at the metro site');
+  expect(await regional.health()).toMatchObject({ state: 'streaming', timeline: 2, epoch: 2 });
+  await expect(metro.failover({ epoch: 2 })).rejects.toThrow(StaleEpochError);
+  await expect(metro.cancel(runId)).rejects.toThrow(RunTooLateError);
+});
+
+test('the regional takes over when the metro is lost too: it asks first, can be cancelled, and goes on when told', async () => {
+  await metro.shutdown();
+  await metro.driver.ensureStopped(workloadId);
+  regional.peers.lost.add(metro.home.siteId);
+  const order = { epoch: 3, otherSite: metro.asPeer };
+  const cancelled = await regional.failover(order);
+  const asks = (runId: string) =>
+    waitFor('the run to ask', async () => (await regional.runState(runId)) === 'awaiting-confirmation', {
+      timeoutMs: 10_000,
+    });
+  await asks(cancelled);
+  await regional.cancel(cancelled);
+  expect((await regional.finished(cancelled)).state).toBe('cancelled');
+  const runId = await regional.failover(order);
+  await asks(runId);
+  expect((await regional.driver.position(workloadId)).inRecovery).toBe(true);
+  await regional.confirm(runId);
+  const { state, report } = await regional.finished(runId);
+  expect(state).toBe('completed');
+  expect(report).toMatchObject({ loss: { kind: 'unknown' }, epoch: 3, otherSiteLagBytes: null });
+  await regional.sql(`INSERT INTO permit (note) VALUES ('written at the regional site')`);
+});
+
+test('the metro comes back with an older epoch: it is copied anew and follows', async () => {
+  regional.peers.lost.clear();
+  await metro.boot();
+  metro.cut = true;
+  await metro.until('the metro to follow', ({ state, epoch }) => state === 'streaming' && epoch === 3);
+  await waitFor(
+    'what was written meanwhile',
+    async () => (await notes(metro)).at(-1)?.note === 'written at the regional site',
+    { timeoutMs: 20_000 },
   );
-  expect(rows).toEqual([{ n: 1 }]);
-  await waitFor('primary', async () => (await metro.health())?.state === 'primary', { timeoutMs: 5_000 });
+  expect(await metro.health()).toMatchObject({ timeline: 3, frontDoor: { leadsTo: 'closed' } });
 });

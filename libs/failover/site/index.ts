@@ -4,3 +4,4 @@ export * from './failover.jobs.js';
 export * from './failover.module.js';
 export { PromotionOutlooks } from './outlook.service.js';
 export { RunEngine } from './run-engine.js';
+export { PeerPatience } from './steps/stop-receivers.step.js';

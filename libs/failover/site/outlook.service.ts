@@ -22,7 +22,7 @@ export class PromotionOutlooks implements OutlookSource {
   ) {}
 
   /** @throws NotFoundError when this site has no such workload */
-  async outlook(workloadId: string): Promise<PromotionOutlook> {
+  async outlook(workloadId: string, known: { readonly noDegradeGranted: boolean }): Promise<PromotionOutlook> {
     const { standby, lease, report, run } = await this.work.run(async (tx) => ({
       standby: await this.standbys.get(tx, workloadId),
       lease: await this.leases.state(tx, workloadId),
@@ -32,8 +32,7 @@ export class PromotionOutlooks implements OutlookSource {
     // A server that does not answer has no position; that is an obstacle of its own.
     const position = await this.driver.position(workloadId).catch(() => undefined);
     const ownLsn = maxLsn(position?.flushedLsn, position?.receivedLsn, position?.replayedLsn) ?? null;
-    // The control plane knows whether it has granted; here the better case is told, and the run decides.
-    const { loss } = decideLoss({ ...standby, lease, noDegradeGranted: true, report, ownLsn });
+    const { loss } = decideLoss({ ...standby, lease, ...known, report, ownLsn });
     const sourceLsn = isFresh(report) ? report.lsn : null;
     const obstacles = obstaclesOf(standby, position, run !== undefined);
     return {

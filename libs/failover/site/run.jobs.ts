@@ -1,3 +1,4 @@
+import type { OnApplicationBootstrap } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
 import { Standbys } from '#libs/replication/site';
@@ -17,12 +18,17 @@ export class AdvanceRunHandler implements JobHandler<{ runId: string }> {
 
 /** Finds the runs that nobody drives: their wake-up was lost, or their process died. */
 @Handles(sweepRunsJob)
-export class SweepRunsHandler implements JobHandler<Record<string, never>> {
+export class SweepRunsHandler implements JobHandler<Record<string, never>>, OnApplicationBootstrap {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly queue: JobQueue,
     private readonly engine: RunEngine,
   ) {}
+
+  /** A process that was killed in the middle of a run goes on with it as soon as it is back. */
+  async onApplicationBootstrap(): Promise<void> {
+    await this.handle();
+  }
 
   async handle(): Promise<void> {
     const runs = await this.work.run((tx) =>

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
-import { SiteUnitOfWork } from '#libs/platform/database';
+import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
+import { isAlive } from '#libs/platform/postgres';
 
 /** How long a claim outlives a process that died with it. A living one renews it every second. */
 const CLAIM_SECONDS = 5;
@@ -96,17 +98,29 @@ export class Claims implements OnModuleInit, OnApplicationShutdown {
   }
 
   private async write(key: string): Promise<boolean> {
-    const rows = await this.work.run((tx) =>
-      tx.query(
-        `INSERT INTO work_claim (key, holder, until)
-         VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
-         ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, until = excluded.until
+    return this.work.run(async (tx) => {
+      await this.dropDead(tx, key);
+      const rows = await tx.query(
+        `INSERT INTO work_claim (key, holder, host, pid, until)
+         VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
+         ON CONFLICT (key) DO UPDATE
+           SET holder = excluded.holder, host = excluded.host, pid = excluded.pid, until = excluded.until
            WHERE work_claim.until < clock_timestamp() OR work_claim.holder = excluded.holder
          RETURNING key`,
-        [key, this.holder, CLAIM_SECONDS],
-      ),
+        [key, this.holder, hostname(), process.pid, CLAIM_SECONDS],
+      );
+      return rows.length === 1;
+    });
+  }
+
+  /** A process of this host that is no more cannot be at work: its claim need not run out first. */
+  private async dropDead(tx: SiteTransaction, key: string): Promise<void> {
+    const [other] = await tx.query<{ holder: string; pid: number }>(
+      'SELECT holder, pid FROM work_claim WHERE key = $1 AND holder <> $2 AND host = $3',
+      [key, this.holder, hostname()],
     );
-    return rows.length === 1;
+    if (!other || other.pid === process.pid || (await isAlive(other.pid))) return;
+    await tx.execute('DELETE FROM work_claim WHERE key = $1 AND holder = $2', [key, other.holder]);
   }
 
   private forget(key: string): void {

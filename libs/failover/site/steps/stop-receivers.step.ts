@@ -7,7 +7,11 @@ import type { RunStepHandler, StepContext, StepOutcome } from './step.js';
 
 /** A frozen walreceiver would block the promotion for more than 15 s (measured). */
 const KILL_AFTER_MS = 1_000;
-const PEER_MS = 1_000;
+
+/** How long the other site is waited for, in milliseconds. */
+export class PeerPatience {
+  readonly milliseconds: number = 1_000;
+}
 
 interface OtherSite {
   readonly answered: boolean;
@@ -24,6 +28,7 @@ export class StopReceiversStep implements RunStepHandler {
   constructor(
     @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
     private readonly peers: PeerSites,
+    private readonly patience: PeerPatience,
     private readonly logger: AppLogger,
   ) {}
 
@@ -59,7 +64,7 @@ export class StopReceiversStep implements RunStepHandler {
         { peer: run.otherSite, workloadId: run.workloadId },
         peerStopReceiving,
         { workloadId: run.workloadId, epoch: run.epoch },
-        { timeoutMs: PEER_MS, signal },
+        { timeoutMs: this.patience.milliseconds, signal },
       );
       return { answered: true, lsn: answer.receivedLsn, timeline: answer.timeline, code: null };
     } catch (error) {

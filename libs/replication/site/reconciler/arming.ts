@@ -20,24 +20,24 @@ export class Arming {
     private readonly clock: Clock,
   ) {}
 
-  async arm(standby: Standby): Promise<void> {
+  async arm(standby: Standby, signal: AbortSignal): Promise<void> {
     this.lastArmed.set(standby.workloadId, this.clock.monotonic());
     await this.work.run((tx) => this.leases.rearmAfterPause(tx, standby.workloadId));
-    await this.source.arm(standby);
+    await this.source.arm(standby, signal);
   }
 
   /** The settings are not ours although they should be: somebody changed them by hand, or arming was cut off. */
-  async armAgain(standby: Standby): Promise<void> {
+  async armAgain(standby: Standby, signal: AbortSignal): Promise<void> {
     const last = this.lastArmed.get(standby.workloadId);
     if (last !== undefined && this.clock.monotonic() - last < AGAIN_MS) return;
-    await this.arm(standby);
+    await this.arm(standby, signal);
   }
 
   /**
    * Lets production go on without this site: for a pause, or for good. Recorded before the agency's settings change, so
    * that no promotion can claim what was not so.
    */
-  async disarm(standby: Standby, reason: string): Promise<void> {
+  async disarm(standby: Standby, reason: string, signal: AbortSignal): Promise<void> {
     await this.work.run(async (tx) => {
       const { workloadId } = standby;
       const { disarmedAtLsn, everArmed } = await this.leases.state(tx, workloadId);
@@ -50,6 +50,6 @@ export class Arming {
         reason,
       });
     });
-    await this.source.disarm(standby);
+    await this.source.disarm(standby, signal);
   }
 }

@@ -43,7 +43,7 @@ export class CatchUpStage implements Stage {
     if (standby.followWanted || !isStreaming(await this.driver.position(workloadId))) {
       const wait = this.waits(standby, report);
       if (wait) return wait;
-      const following = await this.following.agency(standby);
+      const following = await this.following.agency(standby, signal);
       if (!following) return this.back(standby, "slot-lost: the agency's server no longer keeps the log for this site");
       seen = following;
       await this.driver.ensureRunning(workloadId);
@@ -51,7 +51,7 @@ export class CatchUpStage implements Stage {
     }
     const position = await this.driver.position(workloadId);
     if (!this.isNear(seen, position, report)) return again(500);
-    if (seen.role === 'metro' && seen.follow === 'agency') await this.arming.arm(seen);
+    if (seen.role === 'metro' && seen.follow === 'agency') await this.arming.arm(seen, signal);
     await this.work.run((tx) =>
       this.standbys.change(tx, seen, {
         state: 'streaming',

@@ -28,9 +28,9 @@ export class Following {
    *
    * @returns the row as it is now; undefined when the agency's slot keeps no log for this standby any more
    */
-  async agency(standby: Standby): Promise<Standby | undefined> {
+  async agency(standby: Standby, signal: AbortSignal): Promise<Standby | undefined> {
     const { workloadId } = standby;
-    const prepared = await this.source.prepare(standby, { freshSlot: false });
+    const prepared = await this.source.prepare(standby, false, signal);
     if (prepared.slotRestartLsn === null) return undefined;
     for (const { location } of prepared.server.tablespaces) {
       await this.driver.ensureTablespaceDirectory(workloadId, location);

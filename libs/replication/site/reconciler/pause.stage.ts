@@ -19,14 +19,14 @@ export class PauseStage implements Stage {
     @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
   ) {}
 
-  async advance(standby: Standby): Promise<Outcome> {
-    return standby.paused ? this.pause(standby) : this.resume(standby);
+  async advance(standby: Standby, signal: AbortSignal): Promise<Outcome> {
+    return standby.paused ? this.pause(standby, signal) : this.resume(standby);
   }
 
-  private async pause(standby: Standby): Promise<Outcome> {
+  private async pause(standby: Standby, signal: AbortSignal): Promise<Outcome> {
     if (standby.state === 'paused') return REST;
     if (standby.role === 'metro' && standby.follow === 'agency')
-      await this.arming.disarm(standby, 'protection is paused');
+      await this.arming.disarm(standby, 'protection is paused', signal);
     if ((await this.driver.phase(standby.workloadId)) === 'running')
       await this.driver.pauseReceiving(standby.workloadId);
     await this.work.run((tx) =>

@@ -27,10 +27,10 @@ export class PrepareStage implements Stage {
     private readonly clock: Clock,
   ) {}
 
-  async advance(standby: Standby): Promise<Outcome> {
+  async advance(standby: Standby, signal: AbortSignal): Promise<Outcome> {
     await this.forwarders.ensure(standby.workloadId);
     if (standby.follow === 'peer') return this.fromPeer(standby);
-    const prepared = await this.source.prepare(standby, { freshSlot: standby.freshSlot });
+    const prepared = await this.source.prepare(standby, standby.freshSlot, signal);
     const { server } = prepared;
     if (standby.server && standby.server.systemIdentifier !== server.systemIdentifier) {
       throw new SourceReplacedError(`${standby.server.systemIdentifier} → ${server.systemIdentifier}`);

@@ -24,7 +24,7 @@ export class RemoveStage implements Stage {
     private readonly outbox: SiteOutbox,
   ) {}
 
-  async advance(standby: Standby): Promise<Outcome> {
+  async advance(standby: Standby, signal: AbortSignal): Promise<Outcome> {
     if (standby.state !== 'removing') {
       const wasPrimary = standby.state === 'primary';
       await this.work.run((tx) =>
@@ -36,10 +36,10 @@ export class RemoveStage implements Stage {
       return MOVED;
     }
     if (standby.follow === 'agency' && standby.promotedTimeline === null && !(await this.isRevoked(standby))) {
-      if (standby.role === 'metro') await this.arming.disarm(standby, 'protection has ended');
+      if (standby.role === 'metro') await this.arming.disarm(standby, 'protection has ended', signal);
       if ((await this.driver.phase(standby.workloadId)) === 'running')
         await this.driver.ensureStopped(standby.workloadId);
-      await this.source.release(standby);
+      await this.source.release(standby, signal);
     }
     await this.driver.remove(standby.workloadId);
     await this.work.run(async (tx) => {

@@ -20,10 +20,10 @@ export class RepairStage implements Stage {
     private readonly logger: AppLogger,
   ) {}
 
-  async advance(standby: Standby): Promise<Outcome> {
+  async advance(standby: Standby, signal: AbortSignal): Promise<Outcome> {
     const phase = await this.driver.phase(standby.workloadId);
     const whole = phase === 'running' || phase === 'stopped';
-    const seen = whole && standby.follow === 'agency' ? await this.lookAtSource(standby) : standby;
+    const seen = whole && standby.follow === 'agency' ? await this.lookAtSource(standby, signal) : standby;
     if (whole) {
       await this.driver.ensureRunning(seen.workloadId);
       await this.resumeReplay(seen.workloadId);
@@ -34,10 +34,11 @@ export class RepairStage implements Stage {
   }
 
   /** A limit or a tablespace's directory may be what stopped it. Without the agent, the start is tried all the same. */
-  private async lookAtSource(standby: Standby): Promise<Standby> {
+  private async lookAtSource(standby: Standby, signal: AbortSignal): Promise<Standby> {
     try {
-      return await this.server.look(standby);
+      return await this.server.look(standby, signal);
     } catch (error) {
+      signal.throwIfAborted();
       this.logger.log.info({ workloadId: standby.workloadId, reason: errorText(error) }, 'repairing without the agent');
       return this.work.run((tx) => this.standbys.get(tx, standby.workloadId));
     }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Clock } from '#libs/platform/clock';
-import { DomainError } from '#libs/platform/errors';
+import { DomainError, errorText } from '#libs/platform/errors';
 import { lsnDifference } from '#libs/platform/postgres';
 import type { BackupTransport } from '#libs/platform/postgres/backup';
 import { PeerUnreachableError } from '#libs/sites/site';
@@ -25,6 +25,18 @@ class CopyTooOldError extends DomainError {
       'seed.copy-too-old',
       "The other site's copy begins before this site's slot. It is asked again after its next checkpoint.",
       { detail: startLsn },
+    );
+  }
+}
+
+/** No fault yet: the metro's standby is being made, or its site is restarting. */
+class WaitsForPeerError extends DomainError {
+  constructor(cause: unknown) {
+    super(
+      'unavailable',
+      'seed.waits-for-metro',
+      "This site copies from the metro site's standby, and waits until that serves.",
+      { cause, detail: errorText(cause) },
     );
   }
 }
@@ -73,9 +85,10 @@ export class SeedSources {
       return true;
     } catch (error) {
       signal.throwIfAborted();
-      if (waited > this.patience.milliseconds && isPeersFault(error)) return false;
-      if (error instanceof CopyTooOldError) await this.source.checkpoint(standby);
-      throw error;
+      if (!isPeersFault(error)) throw error;
+      if (waited > this.patience.milliseconds) return false;
+      if (error instanceof CopyTooOldError) await this.source.checkpoint(standby, signal);
+      throw new WaitsForPeerError(error);
     }
   }
 }

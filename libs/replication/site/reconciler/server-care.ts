@@ -28,8 +28,8 @@ export class ServerCare {
   }
 
   /** Asks the agent now and acts on it. Answers the row as it is now. */
-  async look(standby: Standby): Promise<Standby> {
-    const report = await this.source.preflight(standby, await this.driver.supportedMajors());
+  async look(standby: Standby, signal: AbortSignal): Promise<Standby> {
+    const report = await this.source.preflight(standby, await this.driver.supportedMajors(), signal);
     if (report.server) {
       for (const { location } of report.server.tablespaces) {
         await this.driver.ensureTablespaceDirectory(standby.workloadId, location);

@@ -27,26 +27,36 @@ export class StreamCare {
     report: SourceReport | undefined,
     position: StandbyPosition,
     armMissing: boolean,
+    signal: AbortSignal,
   ): Promise<void> {
     let seen = standby;
-    await this.trying('slot for the other site', seen, () => this.slots.keep(seen, report, position.replayedLsn));
+    await this.trying('slot for the other site', seen, signal, () =>
+      this.slots.keep(seen, report, position.replayedLsn),
+    );
     if (seen.follow === 'peer') return;
-    await this.trying('arming', seen, async () => {
+    await this.trying('arming', seen, signal, async () => {
       if (seen.role !== 'metro') return;
       if (seen.armWanted) {
-        await this.arming.arm(seen);
+        await this.arming.arm(seen, signal);
         seen = await this.work.run((tx) => this.standbys.change(tx, seen, { changes: { armWanted: false } }));
-      } else if (armMissing) await this.arming.armAgain(seen);
+      } else if (armMissing) await this.arming.armAgain(seen, signal);
     });
-    await this.trying('preflight', seen, async () => {
-      if (this.server.isDue(seen)) seen = await this.server.look(seen);
+    await this.trying('preflight', seen, signal, async () => {
+      if (this.server.isDue(seen)) seen = await this.server.look(seen, signal);
     });
   }
 
-  private async trying(what: string, { workloadId }: Standby, work: () => Promise<void>): Promise<void> {
+  private async trying(
+    what: string,
+    { workloadId }: Standby,
+    signal: AbortSignal,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    if (signal.aborted) return;
     try {
       await work();
     } catch (error) {
+      if (signal.aborted) return;
       this.logger.log.warn({ workloadId, what, reason: errorText(error) }, 'care of a standby failed');
     }
   }

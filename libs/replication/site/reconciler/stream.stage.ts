@@ -24,7 +24,7 @@ export class StreamStage implements Stage {
     private readonly logger: AppLogger,
   ) {}
 
-  async advance(standby: Standby): Promise<Outcome> {
+  async advance(standby: Standby, signal: AbortSignal): Promise<Outcome> {
     const { report, lease } = await this.work.run(async (tx) => ({
       report: await this.reports.of(tx, standby.workloadId),
       lease: await this.leases.state(tx, standby.workloadId),
@@ -47,7 +47,7 @@ export class StreamStage implements Stage {
     }
     const armMissing =
       isFresh(report) && report.report.reachable && !report.report.armed && !report.report.degraded && !lease.refused;
-    await this.care.keep(standby, report, position, armMissing && lease.disarmedAtLsn === null);
+    await this.care.keep(standby, report, position, armMissing && lease.disarmedAtLsn === null, signal);
     return REST;
   }
 
