@@ -53,7 +53,11 @@ function run(): ChildProcess {
   return child;
 }
 
-const pidIn = async (file: string) => Number(await readFile(path.join(home, file), 'utf8'));
+async function pidIn(file: string): Promise<number> {
+  const pid = Number.parseInt(await readFile(path.join(home, file), 'utf8'), 10);
+  if (!Number.isInteger(pid)) throw new Error(`${file} is being written`);
+  return pid;
+}
 const linked = () =>
   waitFor('both lanes', () => gateway.links().length === 2 && gateway.links(), { timeoutMs: 20_000 });
 
@@ -219,7 +223,7 @@ test('a tunnel that is killed, or hangs, is replaced', async () => {
     },
     { timeoutMs: 20_000 },
   );
-  await linked();
+  await waitFor('it to work', async () => (await agent('status')).code === 0, { timeoutMs: 20_000 });
   signalProcess(second, 'SIGSTOP');
   await waitFor('another one', async () => ![first, second].includes(await pidIn('tunnel.pid')), { timeoutMs: 40_000 });
   await waitFor('a pulse', () => pulse(1), { timeoutMs: 20_000 });
