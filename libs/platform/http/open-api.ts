@@ -43,11 +43,10 @@ function simplify(value: unknown, answer: boolean): unknown {
 function convert(schema: unknown, { schemaType }: { schemaType: 'input' | 'output' }) {
   const make = (schema as StandardJsonSchema)['~standard'].jsonSchema?.[schemaType];
   if (!make) return undefined;
-  const {
-    $schema: _dialect,
-    $defs,
-    ...converted
-  } = simplify(make({ target: 'draft-2020-12' }), schemaType === 'output') as JsonSchema;
+  const { $defs, ...converted } = simplify(
+    withoutDialect(make({ target: 'draft-2020-12' })),
+    schemaType === 'output',
+  ) as JsonSchema;
   return { schema: converted, components: ($defs ?? {}) as Record<string, JsonSchema> };
 }
 

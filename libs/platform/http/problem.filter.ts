@@ -14,6 +14,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   if (typeof retryAfter === 'number') void reply.header('Retry-After', String(Math.max(1, Math.ceil(retryAfter))));
   void reply
     .status(problem.status)
+    .header('X-Request-Id', request.id)
     .header('Cache-Control', 'no-store')
     .type('application/problem+json; charset=utf-8')
     .send(JSON.stringify({ ...problem, requestId: request.id }));

@@ -1,0 +1,114 @@
+import { createOTP } from '@better-auth/utils/otp';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TEST_PASSWORD, type TestAgency, TestApi } from '#test/api';
+
+/** The secret of an otpauth:// address, out of RFC 4648 base32. */
+function secretOf(uri: string): string {
+  const letters = (new URL(uri).searchParams.get('secret') ?? '').replace(/=+$/, '');
+  const bits = [...letters]
+    .map((one) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(one).toString(2).padStart(5, '0'))
+    .join('');
+  return String.fromCharCode(...(bits.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)));
+}
+
+describe('sessions', () => {
+  let api: TestApi;
+  let agency: TestAgency;
+  beforeAll(async () => {
+    api = await TestApi.start();
+    agency = await api.agency();
+  });
+  afterAll(() => api.close());
+
+  it('201 for the right password; 401 alike for a wrong one and an unknown address', async () => {
+    expect(await api.post('/v1/sessions', { email: agency.email, password: TEST_PASSWORD })).toMatchObject({
+      status: 201,
+      body: { token: expect.any(String), caller: { agencyId: agency.id, kind: 'member', role: 'owner' } },
+    });
+    const wrong = await api.post('/v1/sessions', { email: agency.email, password: 'something else entirely' });
+    const unknown = await api.post('/v1/sessions', { email: 'nobody@elm.example', password: TEST_PASSWORD });
+    expect([wrong.status, wrong.body.code, wrong.body.detail]).toEqual([401, 'session.refused', unknown.body.detail]);
+    expect(unknown.body.code).toBe(wrong.body.code);
+  });
+
+  it('204 on signing out, and 401 from then on', async () => {
+    const token = await api.signIn(agency.email);
+    expect((await api.call('DELETE', '/v1/sessions/current', { token })).status).toBe(204);
+    expect((await api.get('/v1/agency', token)).status).toBe(401);
+  });
+
+  it('401 for an expired session and for a token that another server signed', async () => {
+    const token = await api.signIn(agency.email);
+    await api.rows(`UPDATE auth.session SET "expiresAt" = now() WHERE token = $1`, [token.split('.')[0]]);
+    expect((await api.get('/v1/agency', token)).status).toBe(401);
+    const [row] = await api.rows<{ token: string }>(`SELECT token FROM auth.session LIMIT 1`);
+    expect((await api.get('/v1/agency', row?.token)).status).toBe(401);
+    expect((await api.get('/v1/agency', `${row?.token}.${'A'.repeat(43)}=`)).status).toBe(401);
+  });
+
+  it('a cookie session: no token for scripts, and 403 for what another site sends with it', async () => {
+    const opened = await api.post('/v1/sessions', {
+      email: agency.email,
+      password: TEST_PASSWORD,
+      transport: 'cookie',
+    });
+    expect(opened.body.token).toBeNull();
+    const setCookie = opened.headers.get('set-cookie') ?? '';
+    expect(setCookie).toMatch(/^mainstay_session=.+; Path=\/; HttpOnly; SameSite=Lax; Max-Age=\d+$/);
+    const cookie = setCookie.split(';')[0] ?? '';
+    const patch = (headers: Record<string, string>) =>
+      api.call('PATCH', '/v1/agency', { body: { contactName: 'Ada C.' }, headers: { cookie, ...headers } });
+    expect((await api.call('GET', '/v1/agency', { headers: { cookie } })).status).toBe(200);
+    expect((await patch({ origin: 'http://mainstay.test' })).status).toBe(200);
+    expect((await patch({ origin: 'https://evil.example' })).body.code).toBe('origin.foreign');
+    expect((await patch({})).status).toBe(403);
+  });
+
+  it('429 after ten refusals, with Retry-After', async () => {
+    const member = await api.member(agency, 'auditor');
+    const wrong = { email: member.email, password: 'wrong wrong wrong' };
+    for (let i = 0; i < 10; i++) await api.post('/v1/sessions', wrong);
+    const locked = await api.post('/v1/sessions', { ...wrong, password: TEST_PASSWORD });
+    expect([locked.status, locked.body.code]).toEqual([429, 'session.locked']);
+    expect(Number(locked.headers.get('retry-after'))).toBeGreaterThan(60);
+  });
+
+  it('a second factor: 201 to begin, 200 to confirm with a renewed token, then 401 without a code', async () => {
+    const { email, token } = await api.member(agency, 'operator');
+    const begun = await api.post('/v1/sessions/current/two-factor', { password: TEST_PASSWORD }, token);
+    expect(begun.status).toBe(201);
+    expect(begun.body.backupCodes.length).toBeGreaterThan(5);
+    const code = (): Promise<string> => createOTP(secretOf(begun.body.uri)).totp();
+    const wrong = await api.post('/v1/sessions/current/two-factor/confirm', { code: '000000' }, token);
+    expect([wrong.status, wrong.body.code]).toEqual([401, 'session.code-wrong']);
+    const confirmed = await api.post('/v1/sessions/current/two-factor/confirm', { code: await code() }, token);
+    expect(confirmed.status).toBe(200);
+    expect([
+      (await api.get('/v1/agency', token)).status,
+      (await api.get('/v1/agency', confirmed.body.token)).status,
+    ]).toEqual([401, 200]);
+    const credentials = { email, password: TEST_PASSWORD };
+    expect((await api.post('/v1/sessions', credentials)).body.code).toBe('session.code-required');
+    expect((await api.post('/v1/sessions', { ...credentials, code: await code() })).status).toBe(201);
+    const removed = await api.call('DELETE', '/v1/sessions/current/two-factor', {
+      token: confirmed.body.token,
+      body: { password: TEST_PASSWORD },
+    });
+    expect(removed.status).toBe(200);
+    expect((await api.post('/v1/sessions', credentials)).status).toBe(201);
+    expect((await api.post('/v1/sessions/current/two-factor', { password: 'x' }, agency.apiKey)).status).toBe(403);
+  });
+
+  it('the same answer again for a repeated sign-in under one key, which the database does not hold in clear', async () => {
+    const key = 'one-sign-in-only';
+    const credentials = { email: agency.email, password: TEST_PASSWORD };
+    const [first, second] = [
+      await api.post('/v1/sessions', credentials, undefined, key),
+      await api.post('/v1/sessions', credentials, undefined, key),
+    ];
+    expect(second.body).toEqual(first.body);
+    expect(second.headers.get('idempotency-replayed')).toBe('true');
+    const rows = JSON.stringify(await api.rows(`SELECT encode(answer, 'escape'), caller FROM idempotency_key`));
+    expect(rows).not.toContain(first.body.token.split('.')[0]);
+  });
+});
