@@ -4,6 +4,7 @@ import { withClient } from '#libs/platform/postgres';
 import { Traffic } from '../../apps/stack/demo/traffic.js';
 import { AcknowledgedWriter, findLost } from '../../apps/stack/sample/acknowledged-writer.js';
 import { type AgencyMachine, CLERK, DATABASE } from '../../apps/stack/sample/agency-machine.js';
+import type { Acceptance } from '../../apps/stack/sample/continuity-client.js';
 import { buildMachine, type ProtectedAgency, protectAgency } from '../../apps/stack/sample/protected-agency.js';
 import { RestError } from '../../apps/stack/rest-client.js';
 import { drawFault, type World } from './faults.js';
@@ -24,6 +25,8 @@ export interface RoundOptions {
   readonly random: SeededRandom;
   readonly tell: (line: string) => void;
 }
+
+const DESTROYED: Acceptance = { acceptLoss: { kind: 'unknown' }, oldServer: 'destroyed' };
 
 /** How long the returning old primary is begged for an acknowledgement. */
 const TEMPTATION_MS = 2_000;
@@ -81,7 +84,7 @@ async function letThingsGoWrong(world: World, random: SeededRandom, tell: (line:
 /** Declares and sees it through, saying what a person would when asked. Answers what the record says of the loss. */
 async function failOver(agency: ProtectedAgency, tell: (line: string) => void): Promise<string> {
   const { client, workloadId } = agency;
-  const declare = async (more: Record<string, string>): Promise<{ id: string }> => {
+  const declare = async (more: Partial<Acceptance>): Promise<{ id: string }> => {
     const answer = await waitFor(
       'the declaration to be answered',
       () => answerOf(() => client.declare(workloadId, { reason: 'chaos', ...more })),
@@ -96,14 +99,14 @@ async function failOver(agency: ProtectedAgency, tell: (line: string) => void): 
   } catch (error) {
     if (!(error instanceof RestError) || error.code !== 'failover.loss-not-accepted') throw error;
     tell('the loss is not known to be none: the person accepts that');
-    run = await declare({ acceptLoss: 'unknown', oldServer: 'destroyed' });
+    run = await declare(DESTROYED);
   }
   const finished = await waitFor(
     'the failover to finish',
     async () => {
-      const view = await client.run(workloadId, run.id);
+      const view = await client.run(run.id);
       if (view.state === 'awaiting-confirmation') {
-        await client.confirm(workloadId, run.id, { acceptLoss: 'unknown', oldServer: 'destroyed' });
+        await client.confirm(run.id, DESTROYED);
       }
       return ['completed', 'failed', 'cancelled'].includes(view.state) ? view : undefined;
     },

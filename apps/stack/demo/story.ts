@@ -92,7 +92,7 @@ export class Story {
     const declared = performance.now();
     const { id } = await agency.client.declare(agency.workloadId, { reason: 'The town hall is flooded.' });
     this.tell('the failover is declared');
-    const run = await agency.client.finished(agency.workloadId, id);
+    const run = await agency.client.finished(id);
     this.check(run.state === 'completed', `the run ended ${run.state}`);
     this.check(run.report?.loss.kind === 'none', `the run says loss ${run.report?.loss.kind}: ${run.report?.loss.why}`);
     const first = await waitFor(

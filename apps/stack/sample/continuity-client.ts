@@ -15,7 +15,14 @@ export interface LegView {
 export interface ProtectionView {
   readonly condition: string;
   readonly mode: string;
-  readonly legs: readonly LegView[];
+  readonly metro: LegView | null;
+  readonly regional: LegView | null;
+}
+
+/** What a person accepts to lose, and how they say the old server was stopped. */
+export interface Acceptance {
+  readonly acceptLoss: { readonly kind: 'none' | 'unknown' };
+  readonly oldServer: 'destroyed' | 'switched-off' | 'cut-off' | 'unknown';
 }
 
 export interface RunView {
@@ -118,9 +125,10 @@ export class ContinuityClient {
       'protection to be armed at both sites',
       async () => {
         const view = await this.protection(workloadId);
-        const now = `${view.condition} (${view.legs.map((leg) => `${leg.role} ${leg.state}`).join(', ')})`;
+        const [metro, regional] = [view.metro?.state ?? 'none', view.regional?.state ?? 'none'];
+        const now = `${view.condition} (metro ${metro}, regional ${regional})`;
         if (now !== last) tell((last = now));
-        return view.condition === 'armed' && view.legs.every((leg) => leg.state === 'streaming') ? view : undefined;
+        return view.condition === 'armed' && metro === 'streaming' && regional === 'streaming' ? view : undefined;
       },
       { timeoutMs, everyMs: 200 },
     );
@@ -130,26 +138,23 @@ export class ContinuityClient {
     return this.rest.post(`/v1/workloads/${workloadId}/failovers/preview`);
   }
 
-  declare(
-    workloadId: string,
-    declaration: { reason: string; acceptLoss?: string; oldServer?: string },
-  ): Promise<{ id: string }> {
+  declare(workloadId: string, declaration: { reason: string } & Partial<Acceptance>): Promise<{ id: string }> {
     return this.rest.post(`/v1/workloads/${workloadId}/failovers`, declaration);
   }
 
-  run(workloadId: string, runId: string): Promise<RunView> {
-    return this.rest.get<RunView>(`/v1/workloads/${workloadId}/failovers/${runId}`);
+  run(runId: string): Promise<RunView> {
+    return this.rest.get<RunView>(`/v1/failovers/${runId}`);
   }
 
-  confirm(workloadId: string, runId: string, answer: { acceptLoss: string; oldServer: string }): Promise<unknown> {
-    return this.rest.post(`/v1/workloads/${workloadId}/failovers/${runId}/confirm`, answer);
+  confirm(runId: string, answer: Acceptance): Promise<unknown> {
+    return this.rest.post(`/v1/failovers/${runId}/confirm`, answer);
   }
 
-  finished(workloadId: string, runId: string, timeoutMs = 60_000): Promise<RunView> {
+  finished(runId: string, timeoutMs = 60_000): Promise<RunView> {
     return waitFor(
       'the failover to finish',
       async () => {
-        const run = await this.run(workloadId, runId);
+        const run = await this.run(runId);
         return ['completed', 'failed', 'cancelled'].includes(run.state) ? run : undefined;
       },
       { timeoutMs, everyMs: 50 },

@@ -43,7 +43,7 @@ async function confirmationMail(mailbox: string, email: string): Promise<CaughtM
 }
 
 function tokenIn(mail: CaughtMail): string {
-  const token = /Token: (\S+)/.exec(mail.text)?.[1];
+  const token = /#token=(\S+)/.exec(mail.text)?.[1];
   if (token === undefined) throw new Error(`there is no token in the mail ${mail.file}`);
   return token;
 }

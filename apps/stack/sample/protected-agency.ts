@@ -63,7 +63,7 @@ export async function protectAgency(
 }
 
 export function metroFrontDoor(protection: ProtectionView): { host: string; port: number } {
-  const door = protection.legs.find(({ role }) => role === 'metro')?.frontDoor;
+  const door = protection.metro?.frontDoor;
   if (!door) throw new Error('the metro site has no front door for this workload yet');
   return door;
 }
