@@ -47,6 +47,8 @@ export class PulseLoop {
         await this.once();
         this.fault = undefined;
       } catch (error) {
+        // The link ended, and that has been told.
+        if (!this.agent.connected) return;
         const fault = errorText(error);
         // One line for each kind of trouble, not one a second.
         if (fault !== this.fault) this.log.warn({ err: error, agentId: this.agent.agentId }, 'no pulse');

@@ -28,6 +28,7 @@ import { FORWARD_HOST } from './forwarders.js';
 import { GATEWAY_SETTINGS, type GatewaySettings } from './gateway-settings.js';
 import { LinkRows } from './link-rows.js';
 import { PeerDialers } from './peer-dialers.js';
+import { quietLog } from './quiet-log.js';
 
 /** The asking process sets the limit by going away; this only ends what nobody waits for. */
 const ASK_TIMEOUT_MS = 24 * 3_600_000;
@@ -38,6 +39,7 @@ const PEER_COMMAND = /^\/w\/([0-9a-f-]{36})(\/v1\/peer\/[a-z0-9/-]+)$/;
 @Injectable()
 export class SiteGateway implements FarEnds {
   readonly tunnel: TunnelGateway;
+  readonly log: LinkLog;
   private readonly peers: PeerDialers;
   private readonly seenPeers = new Set<string>();
 
@@ -48,6 +50,7 @@ export class SiteGateway implements FarEnds {
     private readonly rows: LinkRows,
     private readonly logger: AppLogger,
   ) {
+    this.log = quietLog(logger.log);
     this.peers = new PeerDialers(site.siteId, settings.sitePrivateKey, settings.version);
     this.tunnel = new TunnelGateway({
       tls: { key: settings.key, certificate: settings.certificate },
@@ -61,8 +64,6 @@ export class SiteGateway implements FarEnds {
       log: this.log,
     });
   }
-
-  readonly log: LinkLog = (level, message, facts) => this.logger.log[level](facts, message);
 
   /** Cuts whoever may not be connected any more. */
   async enforce(): Promise<void> {

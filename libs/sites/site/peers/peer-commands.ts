@@ -49,7 +49,10 @@ export class PeerCommandServer implements OnModuleInit, OnApplicationBootstrap, 
     this.server = new SocketServer(
       settings.siteSocket,
       (request, response) => this.answer(request, response),
-      (error, request) => logger.log.warn({ err: error, path: request.url }, 'a peer command failed'),
+      (error, request) => {
+        if (error instanceof DomainError) logger.log.info({ code: error.code, path: request.url }, 'a peer is refused');
+        else logger.log.warn({ err: error, path: request.url }, 'a peer command failed');
+      },
     );
   }
 
