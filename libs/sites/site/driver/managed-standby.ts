@@ -27,8 +27,8 @@ import { keepWalScript } from './wal-keeping.js';
 export interface StandbyPolicy {
   readonly listenAddress: string;
   readonly durable: boolean;
-  /** WAL is kept only while the disk has this much left. */
-  readonly walReserveBytes: number;
+  /** WAL is kept only while the disk has this much left; a share of the disk when left out. */
+  readonly walReserveBytes?: number;
   readonly startTimeoutMs: number;
 }
 
@@ -93,7 +93,8 @@ export class ManagedStandby {
     const server = await this.server();
     const wal = path.join(this.paths.wal, this.state.systemIdentifier ?? 'unknown');
     for (const directory of [this.paths.wal, wal, this.paths.logDirectory]) await ownedDirectory(directory);
-    await renderFile(this.paths.archiveScript, keepWalScript(wal, this.policy.walReserveBytes), 0o700);
+    const reserve = this.policy.walReserveBytes ?? (await walReserve(wal));
+    await renderFile(this.paths.archiveScript, keepWalScript(wal, reserve), 0o700);
     const limited = { ...this.state, limits: limitsOf(await server.controlData()) };
     const slotBytesMax = await slotBudget(this.paths.data);
     const refused = await refusedSettings(server, limited, (state) => this.render(state, slotBytesMax));
@@ -244,6 +245,12 @@ export class ManagedStandby {
 async function slotBudget(directory: string): Promise<number> {
   const { bavail, bsize } = await statfs(directory);
   return Math.max(1024 ** 3, (bavail * bsize) / 5);
+}
+
+/** Kept WAL must leave room for other standbys, and for a seeding. */
+async function walReserve(directory: string): Promise<number> {
+  const { blocks, bsize } = await statfs(directory);
+  return Math.max(2e9, (blocks * bsize) / 10);
 }
 
 function isPortTaken(error: unknown): boolean {

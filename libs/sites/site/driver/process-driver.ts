@@ -38,7 +38,7 @@ export interface ProcessDriverOptions {
   readonly volume?: Volume;
   /** False for data that may be lost, in tests. */
   readonly durable?: boolean;
-  /** WAL is kept only while the disk has this much left; 2 GB when left out. */
+  /** WAL is kept only while the disk has this much left; a tenth of it, and 2 GB at least, when left out. */
   readonly walReserveBytes?: number;
   /** How long a start may take before the caller is told to try again; it goes on meanwhile. 60 s when left out. */
   readonly startTimeoutMs?: number;
@@ -60,7 +60,7 @@ export class ProcessDriver implements SiteDriver {
     this.policy = {
       listenAddress: '127.0.0.1',
       durable: options.durable ?? true,
-      walReserveBytes: options.walReserveBytes ?? 2_000_000_000,
+      ...(options.walReserveBytes === undefined ? {} : { walReserveBytes: options.walReserveBytes }),
       startTimeoutMs: options.startTimeoutMs ?? 60_000,
     };
   }
