@@ -5,8 +5,9 @@ import { Traffic } from '../../apps/stack/demo/traffic.js';
 import { AcknowledgedWriter, findLost } from '../../apps/stack/sample/acknowledged-writer.js';
 import { type AgencyMachine, CLERK, DATABASE } from '../../apps/stack/sample/agency-machine.js';
 import type { Acceptance } from '../../apps/stack/sample/continuity-client.js';
-import { buildMachine, type ProtectedAgency, protectAgency } from '../../apps/stack/sample/protected-agency.js';
+import type { ProtectedAgency } from '../../apps/stack/sample/protected-agency.js';
 import { RestError } from '../../apps/stack/rest-client.js';
+import type { StackWorld } from '../support/stack-world.js';
 import { drawFault, type World } from './faults.js';
 import type { SeededRandom } from './random.js';
 
@@ -36,32 +37,25 @@ const TEMPTATION_MS = 2_000;
  * failed over, and its old primary back again. The oracle is the invariants: no acknowledged write is lost, and the old
  * primary acknowledges none after the promotion.
  */
-export async function playRound(world: Omit<World, 'machine'>, options: RoundOptions): Promise<RoundResult> {
+export async function playRound(world: StackWorld, options: RoundOptions): Promise<RoundResult> {
   const { random, tell, number } = options;
-  const folder = `chaos-${number}`;
-  const machine = await buildMachine(world.stack, folder, 1);
+  const agency = await world.agency(`chaos-${number}`);
+  const { machine, frontDoor } = agency;
+  const traffic = new Traffic(machine, [{ host: '127.0.0.1', port: machine.port }, frontDoor], 3);
+  traffic.start();
   try {
-    const town = { name: `Chaos Township ${number}`, contactName: 'Pat Lee', email: `it${number}@chaos.example` };
-    const agency = await protectAgency(world.stack, machine, { town, folder, tell });
-    const traffic = new Traffic(machine, [{ host: '127.0.0.1', port: machine.port }, agency.frontDoor], 3);
-    traffic.start();
-    try {
-      await traffic.more(20);
-      const faults = await letThingsGoWrong({ ...world, machine }, random, tell);
-      tell('the agency is destroyed');
-      await machine.destroy();
-      const loss = await failOver(agency, tell);
-      await traffic.more(20, 120_000);
-      await traffic.stop();
-      const lost = await withClient(machine.clerk(agency.frontDoor.port), (client) =>
-        findLost(client, traffic.writers),
-      );
-      const acknowledgedByOld = await returnOfTheOld(machine);
-      return { seed: random.seed, faults, loss, acknowledged: traffic.acknowledged, lost, acknowledgedByOld };
-    } finally {
-      await traffic.stop();
-    }
+    await traffic.more(20);
+    const faults = await letThingsGoWrong({ stack: world.stack, lines: world.lines, machine }, random, tell);
+    tell('the agency is destroyed');
+    await machine.destroy();
+    const loss = await failOver(agency, tell);
+    await traffic.more(20, 120_000);
+    await traffic.stop();
+    const lost = await withClient(machine.clerk(frontDoor.port), (client) => findLost(client, traffic.writers));
+    const acknowledgedByOld = await returnOfTheOld(machine);
+    return { seed: random.seed, faults, loss, acknowledged: traffic.acknowledged, lost, acknowledgedByOld };
   } finally {
+    await traffic.stop();
     await machine.stop();
   }
 }
