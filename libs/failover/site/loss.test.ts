@@ -1,0 +1,89 @@
+import { expect, test } from 'vitest';
+import type { PulseWorkload } from '#contracts/replication';
+import type { LeaseState, SourceReport } from '#libs/replication/site';
+import { decideLoss, isWorse, lossAfterFence, type LossEvidence } from './loss.js';
+
+const until = new Date('2026-03-01T03:00:10Z');
+const lease = (over: Partial<LeaseState> = {}): LeaseState => ({
+  armed: true,
+  secondsLeft: 8,
+  since: new Date('2026-03-01T00:00:00Z'),
+  armedUntil: until,
+  endedBecause: null,
+  everArmed: true,
+  disarmedAtLsn: null,
+  disarmedAt: null,
+  degradeSecondsLeft: 0,
+  refused: true,
+  epoch: 1,
+  ...over,
+});
+const heard = (lsn: string, ageSeconds = 1): SourceReport => ({
+  receivedAt: until,
+  ageSeconds,
+  lsn,
+  report: {} as PulseWorkload,
+});
+const evidence = (over: Partial<LossEvidence> = {}): LossEvidence => ({
+  role: 'metro',
+  mode: 'strict',
+  lease: lease(),
+  noDegradeGranted: true,
+  report: undefined,
+  ownLsn: '0/3000000',
+  ...over,
+});
+const ranOut = lease({ armed: false, secondsLeft: 0, endedBecause: 'ran-out' });
+
+test('a lease that runs proves that nothing is lost: for its time where others could let production go on', () => {
+  expect(decideLoss(evidence())).toMatchObject({ loss: { kind: 'none', bytes: 0 }, until: null });
+  expect(decideLoss(evidence({ mode: 'available' }))).toMatchObject({ loss: { kind: 'none' }, until });
+  expect(decideLoss(evidence({ noDegradeGranted: false }))).toMatchObject({ loss: { kind: 'none' }, until });
+});
+
+test('a lease that ran out proves nothing, except in strict mode where nobody could let production go on', () => {
+  expect(decideLoss(evidence({ lease: ranOut }))).toMatchObject({ loss: { kind: 'none' }, until: null });
+  for (const over of [
+    { mode: 'available' as const },
+    { noDegradeGranted: false },
+    { lease: { ...ranOut, endedBecause: 'answered-not-armed' as const } },
+    { lease: { ...ranOut, everArmed: false } },
+  ]) {
+    expect(decideLoss(evidence({ lease: ranOut, ...over })).loss.kind).toBe('unknown');
+  }
+});
+
+test('what was recorded as asynchronous is never called lossless, armed or not', () => {
+  const disarmed = lease({ disarmedAtLsn: '0/2000000' });
+  expect(decideLoss(evidence({ lease: disarmed })).loss.kind).toBe('unknown');
+  expect(decideLoss(evidence({ role: 'regional' })).loss.kind).toBe('unknown');
+});
+
+test('a bound is what the source last said, as long as it has just said it; having all of that is no proof', () => {
+  const regional = { role: 'regional' as const };
+  expect(decideLoss(evidence({ ...regional, report: heard('0/3000400') })).loss).toMatchObject({
+    kind: 'bounded',
+    bytes: 1024,
+  });
+  expect(decideLoss(evidence({ ...regional, report: heard('0/3000000') })).loss).toMatchObject({
+    kind: 'unknown',
+    bytes: null,
+  });
+  expect(decideLoss(evidence({ ...regional, report: heard('0/3000400', 60) })).loss.kind).toBe('unknown');
+});
+
+test('a server that was stopped cleanly proves what there is', () => {
+  expect(lossAfterFence('0/3000028', '0/30000A0').kind).toBe('none');
+  expect(lossAfterFence('0/3000400', '0/3000000')).toMatchObject({ kind: 'bounded', bytes: 1024 });
+});
+
+test('a person is asked exactly when it is more than was accepted', () => {
+  const bounded = (bytes: number) => ({ kind: 'bounded' as const, bytes, why: '' });
+  const unknown = { kind: 'unknown' as const, bytes: null, why: '' };
+  expect(isWorse({ kind: 'none', bytes: 0, why: '' }, { kind: 'none' })).toBe(false);
+  expect(isWorse(bounded(1), { kind: 'none' })).toBe(true);
+  expect(isWorse(bounded(10), { kind: 'bounded', bytes: 10 })).toBe(false);
+  expect(isWorse(bounded(11), { kind: 'bounded', bytes: 10 })).toBe(true);
+  expect(isWorse(unknown, { kind: 'bounded', bytes: 10 ** 9 })).toBe(true);
+  expect(isWorse(unknown, { kind: 'unknown' })).toBe(false);
+});
