@@ -243,6 +243,7 @@ export class ControlPlane {
       [this.regional, 'regional', 25_000] as const,
     ]) {
       site.workloads = [...site.workloads.filter((one) => one.workloadId !== workloadId), health(role, port)];
+      site.show();
     }
   }
 }

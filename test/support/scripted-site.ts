@@ -109,6 +109,11 @@ export class ScriptedSite {
       payload: contract.payload.parse(payload) as SiteResult['payload'],
       at: new Date().toISOString(),
     });
+    this.show();
+  }
+
+  /** Ends the looks in progress, so that the newest measurements are seen at once. */
+  show(): void {
     for (const wake of this.wakes) wake();
   }
 

@@ -11,6 +11,8 @@ export const RUN_FEED_URL = Symbol('address of the database that tells of runs')
 /** A notification may be missed: so each stream looks by itself as well. */
 const LOOK_EVERY_MS = 1_000;
 const HEARTBEAT_MS = 10_000;
+/** A run's report may come before its last events do; a run that was given up has none. */
+const LAST_EVENTS_MS = 2_000;
 
 /** What a stream of a run says next; `heartbeat` only shows that it lives. */
 export type FeedItem = { readonly kind: 'event'; readonly event: RunEvent } | { readonly kind: 'heartbeat' };
@@ -54,6 +56,7 @@ export class RunFeed implements OnApplicationBootstrap, BeforeApplicationShutdow
     const stop = AbortSignal.any([signal, this.stopping.signal]);
     let told = after;
     let spokeAt = performance.now();
+    let toldEnd = false;
     while (!stop.aborted) {
       const news = this.next(runId, stop);
       // The state is read first: events that came before a final one are then all there.
@@ -61,13 +64,16 @@ export class RunFeed implements OnApplicationBootstrap, BeforeApplicationShutdow
         state: await this.runs.state(tx, runId),
         events: await this.runs.events(tx, runId, told),
       }));
-      for (const event of events) yield { kind: 'event', event };
+      for (const event of events) {
+        toldEnd ||= isFinal(event.state);
+        yield { kind: 'event', event };
+      }
       if (events.length > 0) {
         told = events.at(-1)?.number ?? told;
         spokeAt = performance.now();
         continue;
       }
-      if (isFinal(state)) return;
+      if (isFinal(state) && (toldEnd || performance.now() - spokeAt > LAST_EVENTS_MS)) return;
       if (performance.now() - spokeAt > HEARTBEAT_MS) {
         yield { kind: 'heartbeat' };
         spokeAt = performance.now();

@@ -1,4 +1,10 @@
-import { failoverOrder, runEventResult, runFinishedResult } from '#contracts/failover';
+import {
+  cancelFailoverOrder,
+  confirmFailoverOrder,
+  failoverOrder,
+  runEventResult,
+  runFinishedResult,
+} from '#contracts/failover';
 import { orderFailed, type ResultContract } from '#contracts/sites';
 import { Injectable } from '@nestjs/common';
 import { noticeRaised } from '#libs/notifications/control';
@@ -115,16 +121,26 @@ export class RunFinishedHandler implements ResultHandler<Finished> {
   }
 }
 
-/** The site will not carry the run out at all. */
+const STEERING: readonly string[] = [cancelFailoverOrder.kind, confirmFailoverOrder.kind];
+
+/** The site will not carry the run out at all, or not what was asked of it later: then the run says why. */
 @AppliesResult(orderFailed)
 export class RunRefusedHandler implements ResultHandler<Payload<typeof orderFailed>> {
   constructor(private readonly ending: RunEnding) {}
 
   async apply(tx: ProviderTransaction, result: AppliedResult<Payload<typeof orderFailed>>): Promise<void> {
     const { kind, code, message } = result.payload;
+    const reason = `${message} (${code})`;
+    if (STEERING.includes(kind)) {
+      await tx.execute(
+        `UPDATE failover_run run SET state_reason = $3 FROM outgoing_order o
+          WHERE o.id = $1 AND o.site_id = $2 AND run.site_id = $2 AND run.id = (o.payload->>'runId')::uuid
+            AND run.state <> ALL($4)`,
+        [result.orderId, result.siteId, reason, FINAL_STATES],
+      );
+    }
     if (kind !== failoverOrder.kind) return;
     const run = await hold(tx, result.siteId, 'order_id', result.orderId);
-    if (run)
-      await this.ending.end(tx, result.siteId, run, { state: 'failed', reason: `${message} (${code})`, report: null });
+    if (run) await this.ending.end(tx, result.siteId, run, { state: 'failed', reason, report: null });
   }
 }
