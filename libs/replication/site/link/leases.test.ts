@@ -8,6 +8,7 @@ import { ClockModule, TelemetryModule } from '#libs/platform/nest';
 import { SiteOutbox, SiteSettings } from '#libs/sites/site/gateway';
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import { ArmedLeases, type LeaseState } from './armed-leases.js';
+import { LeaseClock } from './lease-clock.js';
 import { PulseAnswers } from './pulse-answers.js';
 import { GRANT_SECONDS, type PreparedPulse, PulseRequests } from './pulse-requests.js';
 
@@ -39,7 +40,14 @@ describe('the armed lease', () => {
         ClockModule,
         DatabaseModule.forSite({ url: database.url, applicationName: 'test' }),
       ],
-      providers: [{ provide: SiteSettings, useValue: {} }, SiteOutbox, ArmedLeases, PulseRequests, PulseAnswers],
+      providers: [
+        { provide: SiteSettings, useValue: {} },
+        SiteOutbox,
+        ArmedLeases,
+        PulseRequests,
+        PulseAnswers,
+        LeaseClock,
+      ],
     })
     class TestModule {}
     app = await NestFactory.createApplicationContext(TestModule, { logger: false });
@@ -240,6 +248,21 @@ describe('the armed lease', () => {
     await sql(`UPDATE standby SET state = 'primary' WHERE workload_id = $1`, [workloadId]);
     await answer(await pulse());
     expect((await state()).armed).toBe(false);
+  });
+
+  it("ends when the database's clock is set, and lets a degrade receiver live no shorter for it", async () => {
+    const clock = app.get(LeaseClock);
+    await answer(await pulse());
+    await clock.compare({ database: 1_000, monotonic: 1, uncertain: 0 });
+    expect(await clock.compare({ database: 1_003, monotonic: 3, uncertain: 0.3 })).toBe(0);
+    expect((await state()).armed).toBe(true);
+    expect(await clock.compare({ database: 403, monotonic: 4, uncertain: 0 })).toBe(-601);
+    expect((await state()).armed).toBe(false);
+    await sql(`UPDATE armed_lease SET degrade_until = clock_timestamp() - interval '5 s' WHERE workload_id = $1`, [
+      workloadId,
+    ]);
+    await clock.compare({ database: 410, monotonic: 5, uncertain: 0 });
+    expect((await state()).degradeSecondsLeft).toBeGreaterThan(GRANT_SECONDS);
   });
 
   it('tells once of a fenced old primary, and of each finding about what only it has', async () => {

@@ -88,6 +88,8 @@ export class LinkSocket {
         response.end(JSON.stringify(value));
       }
     } catch (error) {
+      // Whoever asked has gone, as a reader does that has all it wants: there is nobody to tell.
+      if (gone.signal.aborted) return;
       if (!(error instanceof UnreachedError)) throw error;
       answerFault(response, error, true);
     }
