@@ -85,7 +85,8 @@ function dump(server: PostgresServer, timeline: number, from: string, each: (lin
   return new Promise((resolve, reject) => {
     const child = spawn(path.join(installation.binDirectory, 'pg_waldump'), args, {
       cwd: '/',
-      env: toolEnvironment(identity),
+      // Commit times are printed in local time otherwise.
+      env: toolEnvironment(identity, { TZ: 'UTC' }),
       stdio: ['ignore', 'pipe', 'pipe'],
       ...runAs(identity),
     });

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { appendFile, readdir, readFile, rm } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SystemClock, waitFor } from '#libs/platform/clock';
@@ -71,6 +71,28 @@ test('a confirmed epoch lets the server be; an older order cannot fence it', asy
   ).rejects.toMatchObject({ code: 'fence.epoch-outdated' });
   await guard.observe(entry(3));
   expect(await agency.server.isRunning()).toBe(true);
+});
+
+test('a disk on which nothing can be written does not keep a server from being fenced', async () => {
+  const blocked = path.join(agency.home, 'full');
+  const guard = new ServerFencing({
+    workload: { ...agency.workload, dataDirectory: path.join(agency.home, 'nowhere') },
+    server: () => Promise.reject(new Error('no such server')),
+    record: new DurableValue(path.join(blocked, 'fencing.json'), fencingRecord),
+    logDirectory: path.join(agency.home, 'none'),
+    clock: new SystemClock(),
+    beforeFence: async () => void (ended += 100),
+  });
+  await guard.begin();
+  await writeFile(blocked, 'a file where the directory should be');
+  await guard.observe(entry(1));
+  await guard.observe(entry(2));
+  expect(ended).toBe(100);
+  expect(guard.report().alarms.map(({ code }) => code)).toEqual(['agent.state-unwritable', 'fence.not-stopped']);
+  await rm(blocked);
+  await guard.observe(entry(2));
+  expect(guard.report().alarms.map(({ code }) => code)).toEqual(['fence.not-stopped']);
+  ended = 0;
 });
 
 test('an unbeknown server beside a promoted site is the old one', async () => {

@@ -59,6 +59,7 @@ export class ServerFencing implements Fencing {
   private carryingOut: Promise<FenceAnswer> | undefined;
   private comparing: Promise<void> | undefined;
   private confirmed = -Infinity;
+  private unsaved: string | null = null;
 
   constructor(private readonly parts: ServerFencingParts) {}
 
@@ -77,13 +78,16 @@ export class ServerFencing implements Fencing {
 
   report(): { fenced: PulseWorkload['fenced']; divergence: PulseWorkload['divergence']; alarms: readonly Alarm[] } {
     const { fenced, divergence } = this.record;
-    if (!fenced) return { fenced: null, divergence: null, alarms: [] };
+    const alarms = this.unsaved === null ? [] : [stateUnwritable(this.unsaved)];
+    if (!fenced) return { fenced: null, divergence: null, alarms };
     const { epoch, at, evidence } = fenced;
-    return { fenced: { epoch, at, evidence }, divergence, alarms: fenced.done ? [] : [notStopped(evidence)] };
+    if (!fenced.done) alarms.push(notStopped(evidence));
+    return { fenced: { epoch, at, evidence }, divergence, alarms };
   }
 
   async observe(entry: PulseEntry): Promise<void> {
     const { confirmedEpoch, fenced, highestSeen } = this.record;
+    if (this.unsaved !== null) await this.save({});
     if (entry.epoch > (highestSeen ?? 0)) await this.save({ highestSeen: entry.epoch });
     if (fenced) {
       if (entry.epoch >= fenced.epoch) await this.uphold(entry);
@@ -200,9 +204,16 @@ export class ServerFencing implements Fencing {
       .finally(() => (this.comparing = undefined));
   }
 
+  /**
+   * A disk that is full must not keep a server from being fenced: what cannot be written down is done all the same, and
+   * written as soon as there is room.
+   */
   private async save(change: Partial<FencingRecord>): Promise<void> {
     this.record = { ...this.record, ...change };
-    await this.parts.record.write(this.record);
+    this.unsaved = await this.parts.record.write(this.record).then(
+      () => null,
+      (error: unknown) => errorText(error),
+    );
   }
 }
 
@@ -211,5 +222,14 @@ function notStopped(evidence: string): Alarm {
     code: 'fence.not-stopped',
     what: `A warm site has taken over, and the agency's old server may still be running: ${evidence}.`,
     remedy: 'Stop it by hand, or switch the machine off. Do not let anybody write to it: those writes would be lost.',
+  };
+}
+
+function stateUnwritable(why: string): Alarm {
+  return {
+    code: 'agent.state-unwritable',
+    what: `The agent cannot write down what it must not forget: ${why}.`,
+    remedy:
+      'Make room on the disk of its --config directory. Until then a restart of the agent may forget a fencing epoch.',
   };
 }

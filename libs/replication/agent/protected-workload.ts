@@ -70,6 +70,7 @@ export class ProtectedWorkload {
   private protection: ProtectionRecord | undefined;
   private receiver: DegradeReceiver | undefined;
   private terminatedAt = -Infinity;
+  private saved = true;
   private lastVerdict: Verdict | undefined;
   private observed: readonly Alarm[] = [];
 
@@ -163,13 +164,17 @@ export class ProtectedWorkload {
     // While a change of the mode is on its way to both sites, the metro's word counts.
     if (entry.role === 'regional' && this.protection?.workloadId === entry.workloadId) return;
     const next = { workloadId: entry.workloadId, mode: entry.mode, names: entry.names };
-    if (JSON.stringify(next) === JSON.stringify(this.protection)) return;
+    if (this.saved && JSON.stringify(next) === JSON.stringify(this.protection)) return;
     if (this.protection?.names.lease !== entry.names.lease) {
       await this.receiver?.stop();
       this.receiver = this.parts.receiver(entry.names.lease);
     }
     this.protection = next;
-    await this.parts.record.write(next);
+    // A full disk must not cost the pulse its answer: it is tried again with the next one.
+    this.saved = await this.parts.record.write(next).then(
+      () => true,
+      () => false,
+    );
   }
 
   private async look(entry: PulseEntry | undefined): Promise<{ sample: Sample; verdict: Verdict } | undefined> {

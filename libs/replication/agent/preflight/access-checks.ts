@@ -1,6 +1,9 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import type { Finding, ReplicationNames } from '#contracts/replication';
+import { errorText } from '#libs/platform/errors';
+import { withClient } from '#libs/platform/postgres';
 import type { PostgresWorkload } from '#libs/sites/agent';
+import { signIn } from '../connection.js';
 import { withPrefix } from '../server-facts.js';
 import { blocker, warning } from './finding.js';
 import { valueOf, type HbaLine, type ServerLook } from './server-look.js';
@@ -49,6 +52,30 @@ export function checkAccess(look: ServerLook, workload: PostgresWorkload, names:
     );
   }
   return findings;
+}
+
+/**
+ * May the agent itself stream, as its degrade receiver has to? Tried out: pg_hba.conf has a line of its own for that, and
+ * to find out when the metro is away would be too late.
+ */
+export async function tryReceiver(workload: PostgresWorkload): Promise<Finding[]> {
+  try {
+    const options = { ...(await signIn(workload)), replication: 'true' } as const;
+    await withClient(options, (client) => client.query('IDENTIFY_SYSTEM'));
+    return [];
+  } catch (error) {
+    const socket = workload.socketDirectory !== undefined;
+    const line = socket
+      ? `local replication ${workload.user} peer`
+      : `host replication ${workload.user} ${loopback(workload.host)}/${isIPv6(workload.host) ? 128 : 32} scram-sha-256`;
+    return [
+      blocker(
+        'hba.no-receiver',
+        `The server does not let the agent stream from it (${errorText(error)}): production could not go on while the metro site is away.`,
+        `Add this line to pg_hba.conf, above any that refuses it, and reload: ${line}`,
+      ),
+    ];
+  }
 }
 
 function loopback(host: string): string {

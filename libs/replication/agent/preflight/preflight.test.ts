@@ -1,7 +1,8 @@
-import { access } from 'node:fs/promises';
+import { access, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preflightReport, type Finding } from '#contracts/replication';
+import { waitFor } from '#libs/platform/clock';
 import type { ConfigurationValue } from '#libs/platform/postgres';
 import type { PostgresWorkload } from '#libs/sites/agent';
 import { TEST_NAMES, TestAgency } from '#test/agency';
@@ -169,6 +170,18 @@ test('pg_hba.conf is read as the server reads it: the first line that fits decid
     'hba.no-replication',
   ]);
   expect(withPrefix('fd00::', 'ffff::')).toBe('fd00::/16');
+});
+
+test('the agent itself must be let in to stream, for the day on which the metro is away', async () => {
+  const hba = path.join(agency.server.directory, 'pg_hba.conf');
+  const whole = await readFile(hba, 'utf8');
+  await writeFile(hba, `local replication all reject\n${whole}`);
+  await agency.query('SELECT pg_reload_conf()');
+  await waitFor('the refusal', async () => codes((await preflight()).findings).includes('hba.no-receiver'), {
+    timeoutMs: 10_000,
+  });
+  await writeFile(hba, whole);
+  await agency.query('SELECT pg_reload_conf()');
 });
 
 test('a disk that fills is a warning first and a blocker then', async () => {

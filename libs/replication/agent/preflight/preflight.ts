@@ -3,7 +3,7 @@ import type { PostgresClient } from '#libs/platform/postgres';
 import { errorText } from '#libs/platform/errors';
 import type { PostgresWorkload } from '#libs/sites/agent';
 import { readServerFacts } from '../server-facts.js';
-import { checkAccess } from './access-checks.js';
+import { checkAccess, tryReceiver } from './access-checks.js';
 import { checkDisk, checkMachine, describeData } from './data-checks.js';
 import { blocker } from './finding.js';
 import { checkKind, checkRights } from './server-checks.js';
@@ -46,6 +46,9 @@ export async function runPreflight(
     ...(await checkMachine(look, workload)),
     ...(await describeData(look, workload, client, slots)),
   ];
+  // Where nobody can stream at all, the reason stands there already.
+  const nobody = findings.some(({ code }) => code === 'wal-level.minimal' || code === 'wal-senders.exhausted');
+  if (!nobody) findings.push(...(await tryReceiver(workload)));
   return report(findings, await readServerFacts(workload, client));
 }
 
