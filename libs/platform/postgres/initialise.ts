@@ -1,4 +1,5 @@
 import { mkdtemp, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { platform } from 'node:os';
 import path from 'node:path';
 import type { PostgresInstallation } from './binaries.js';
 import { PostgresServerError } from './errors.js';
@@ -69,7 +70,7 @@ async function runInitdb(
   identity: ServerIdentity,
   options: InitialiseOptions,
 ): Promise<void> {
-  const args = ['-D', fresh, '-E', 'UTF8', '--locale', options.locale ?? 'C.UTF-8'];
+  const args = ['-D', fresh, '-E', 'UTF8', '--locale', options.locale ?? defaultLocale()];
   args.push('-U', options.superuser ?? 'postgres');
   args.push(`--auth-host=${options.hostAuthentication ?? 'scram-sha-256'}`);
   args.push(`--auth-local=${options.localAuthentication ?? 'peer'}`);
@@ -84,4 +85,9 @@ async function runInitdb(
     args.push('--pwfile', file);
   }
   await runTool(path.join(installation.binDirectory, 'initdb'), args, { identity, timeoutMs: 120_000 });
+}
+
+/** Sorts by code point and knows Unicode's letters; macOS has no such locale. */
+function defaultLocale(): string {
+  return platform() === 'darwin' ? 'en_US.UTF-8' : 'C.UTF-8';
 }
