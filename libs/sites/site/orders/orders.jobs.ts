@@ -1,10 +1,13 @@
 import { z } from 'zod';
 import { defineJob, defineSweep } from '#libs/platform/queue';
 
-/** Carries out one stored order. One try: the row knows when the next is due, and the sweep wakes it. */
+/**
+ * Carries out one stored order. One try: the row knows when the next is due, and the sweep wakes it. Not on the queue of
+ * the failover runs: orders that wait for agents out of reach must not take their places.
+ */
 export const carryOutOrderJob = defineJob({
   name: 'orders.carry-out',
-  queue: 'runs',
+  queue: 'orders',
   payload: z.strictObject({ orderId: z.uuid() }),
   retry: { attempts: 1, backoffMs: 1_000 },
 });
