@@ -20,13 +20,13 @@ const FIRST_WRITE_TIMEOUT_MS = 60_000;
 export class Mainstay implements FailoverSide {
   readonly name = 'Mainstay';
   private home = '';
-  private stack: Stack | undefined;
+  private stack: Promise<Stack> | undefined;
   private machine: AgencyMachine | undefined;
   private rounds = 0;
 
   async prepare(): Promise<void> {
     this.home = await mkdtemp(path.join(tmpdir(), 'mainstay-bench-'));
-    this.stack = await Stack.start({ home: this.home, logLevel: 'warn' });
+    await (this.stack = Stack.start({ home: this.home, logLevel: 'warn' }));
   }
 
   async round(): Promise<number> {
@@ -34,7 +34,7 @@ export class Mainstay implements FailoverSide {
       await this.close();
       await this.prepare();
     }
-    const { stack } = this;
+    const stack = await this.stack;
     if (!stack) throw new Error('prepare() comes before round()');
     const folder = `town-${++this.rounds}`;
     const machine = (this.machine = await buildMachine(stack, folder, PGBENCH_SCALE));
@@ -50,7 +50,11 @@ export class Mainstay implements FailoverSide {
 
   async close(): Promise<void> {
     await this.machine?.destroy();
-    await this.stack?.stop();
+    // One that is still starting is awaited, or its processes would be left; one that did not start has stopped them.
+    await this.stack?.then(
+      (stack) => stack.stop(),
+      () => undefined,
+    );
     this.machine = this.stack = undefined;
     if (this.home !== '') await rm(this.home, { recursive: true, force: true });
     this.home = '';
