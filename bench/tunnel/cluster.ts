@@ -34,6 +34,7 @@ export class Cluster {
   /** What one base backup writes. */
   backupBytes = 0;
   private standbyPort = 0;
+  private rows = 0;
 
   private constructor(
     private readonly folder: string,
@@ -121,10 +122,10 @@ export class Cluster {
 
   private async fill(copyMegabytes: number): Promise<void> {
     // 234 bytes of text each, as COPY writes them.
-    const rows = Math.round((copyMegabytes * 1_000_000) / 234);
+    this.rows = Math.round((copyMegabytes * 1_000_000) / 234);
     await this.sql(
       this.port,
-      `CREATE TABLE bench_rows AS SELECT g AS id, md5(g::text) AS a, repeat(md5((g * 7)::text), 6) AS b FROM generate_series(1, ${rows}) g`,
+      `CREATE TABLE bench_rows AS SELECT g AS id, md5(g::text) AS a, repeat(md5((g * 7)::text), 6) AS b FROM generate_series(1, ${this.rows}) g`,
       'VACUUM (FREEZE, ANALYZE) bench_rows',
       'CHECKPOINT',
     );
@@ -143,9 +144,10 @@ export class Cluster {
     return ['-D', '-', '-F', 't', '-X', 'none', '-c', 'fast', '--no-manifest', '-d', this.connection(route)];
   }
 
-  /** psql, to write the rows to its standard output. */
-  copyArguments(route: Route): string[] {
-    return ['-qX', this.connection(route), '-c', 'COPY bench_rows TO STDOUT'];
+  /** psql, to write the rows, or the given share of them, to its standard output. */
+  copyArguments(route: Route, share = 1): string[] {
+    const rows = share === 1 ? 'bench_rows' : `(SELECT * FROM bench_rows LIMIT ${Math.round(this.rows * share)})`;
+    return ['-qX', this.connection(route), '-c', `COPY ${rows} TO STDOUT`];
   }
 
   connection({ host, port, sslmode }: Route): string {
