@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAuthority, createKeyPair, issueCertificate, signDocument } from '#libs/link';
 import { waitFor } from '#libs/platform/clock';
 import { loadSiteEnvironment } from './site-environment.js';
-import { SiteUnderTest } from './testing/site-under-test.js';
+import { SiteUnderTest, stuck } from './testing/site-under-test.js';
 
 describe('orders at the site’s door', () => {
   let site: SiteUnderTest;
@@ -119,6 +119,25 @@ describe('orders at the site’s door', () => {
     await waitFor('the second try', async () => (await site.notes(stumble.id)).includes('stumbled'), {
       timeoutMs: 20_000,
     });
+  });
+
+  it('keeps the sequence of one workload and domain, and lets nothing else wait for it', async () => {
+    const release = Promise.withResolvers<void>();
+    stuck.until = release.promise;
+    const [one, two] = [randomUUID(), randomUUID()];
+    const behind = site.order('test.note', { workloadId: one, text: 'behind' }, { number: site.nextNumber() + 100 });
+    const before = site.order('test.stuck', { workloadId: one });
+    const beside = site.order('test.note', { workloadId: two, text: 'beside' });
+    const elsewhere = site.order('other.stumble', { workloadId: one });
+    for (const order of [before, behind, beside, elsewhere]) await site.ask('POST', '/v1/orders', order);
+    await waitFor(
+      'the others',
+      async () => (await site.notes(beside.id)).length === 2 && (await site.notes(elsewhere.id)).length === 1,
+      { timeoutMs: 20_000 },
+    );
+    expect(await site.notes(behind.id)).toEqual(['received']);
+    release.resolve();
+    await waitFor('its turn', async () => (await site.notes(behind.id)).length === 2, { timeoutMs: 20_000 });
   });
 
   it('carries out after a restart what was stored before it', async () => {

@@ -21,6 +21,7 @@ import { type SiteDomains, SiteProcessModule } from '../site-process.module.js';
 export const noteOrder = defineOrder('test.note', z.strictObject({ workloadId: uuid, text: z.string() }));
 export const refuseOrder = defineOrder('test.refuse', z.strictObject({ workloadId: uuid }));
 export const stumbleOrder = defineOrder('other.stumble', z.strictObject({ workloadId: uuid }));
+export const stuckOrder = defineOrder('test.stuck', z.strictObject({ workloadId: uuid }));
 export const noted = defineResult('test.noted', z.strictObject({ text: z.string() }));
 
 class NeverError extends DomainError {
@@ -71,12 +72,22 @@ class StumbleHandler implements OrderHandler<z.infer<typeof stumbleOrder.payload
   }
 }
 
-@Module({ providers: [NoteHandler, RefuseHandler, StumbleHandler] })
+/** Set by a test: what a stuck order waits for. */
+export const stuck = { until: Promise.resolve() };
+
+@CarriesOut(stuckOrder)
+class StuckHandler implements OrderHandler<z.infer<typeof stuckOrder.payload>> {
+  carryOut(): Promise<void> {
+    return stuck.until;
+  }
+}
+
+@Module({ providers: [StuckHandler, NoteHandler, RefuseHandler, StumbleHandler] })
 class TestDomainModule {}
 
 const TEST_DOMAINS: SiteDomains = {
   modules: [TestDomainModule],
-  orders: [noteOrder, refuseOrder, stumbleOrder] as never[],
+  orders: [noteOrder, refuseOrder, stumbleOrder, stuckOrder] as never[],
   jobs: [],
 };
 
