@@ -7,12 +7,12 @@ import { ClockModule, TelemetryModule } from '#libs/platform/nest';
 import { OutboxModule } from '#libs/platform/outbox';
 import { QueueModule } from '#libs/platform/queue';
 import { TenancyModule } from '#libs/tenancy/control';
-import type { ApiEnvironment } from './api.environment.js';
+import type { CoreEnvironment } from './api.environment.js';
 
 /** What every domain of the API builds on: the database, the queue, and who calls. */
 @Module({})
 export class CoreModule {
-  static forProcess(name: string, environment: ApiEnvironment): DynamicModule {
+  static forProcess(name: string, environment: CoreEnvironment): DynamicModule {
     const pool = { applicationName: `mainstay ${name}` };
     return {
       module: CoreModule,

@@ -8,7 +8,7 @@ import { type NewStaff, Staff, staffRole } from '#libs/identity/control';
 import { ConfigurationError, loadConfig } from '#libs/platform/config';
 import { UnitOfWork } from '#libs/platform/database';
 import { DomainError } from '#libs/platform/errors';
-import { apiEnvironment } from './api.environment.js';
+import { coreEnvironment } from './api.environment.js';
 import { CoreModule } from './core.module.js';
 
 /**
@@ -16,7 +16,7 @@ import { CoreModule } from './core.module.js';
  * this address who exists already gets the password anew, so a repeated installation does no harm.
  */
 async function createStaff(staff: NewStaff): Promise<string> {
-  const environment = { ...loadConfig(apiEnvironment), LOG_LEVEL: 'error' };
+  const environment = { ...loadConfig(coreEnvironment), LOG_LEVEL: 'error' };
   const app = await NestFactory.createApplicationContext(CoreModule.forProcess('create-staff', environment), {
     logger: false,
     abortOnError: false,

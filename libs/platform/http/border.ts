@@ -71,7 +71,14 @@ export function guardBorder(
       done();
     });
   });
+  let closing = false;
+  fastify.addHook('preClose', (done) => {
+    closing = true;
+    done();
+  });
   fastify.addHook('onSend', (request, reply, payload, done) => {
+    // A connection kept alive by its client would hold the stop up until it times out.
+    if (closing) void reply.header('Connection', 'close');
     // Answers are an agency's own: no cache on the way may keep them.
     if (request.url.startsWith('/v1/') && !reply.hasHeader('Cache-Control'))
       void reply.header('Cache-Control', 'no-store');

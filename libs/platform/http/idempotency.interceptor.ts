@@ -14,7 +14,7 @@ import {
   SEVERAL_TRANSACTIONS,
   type StoredAnswer,
 } from './idempotency.js';
-import { IdempotencyStore, type KeyedRequest } from './idempotency.store.js';
+import { IdempotencyStore, type KeyedRequest, RENEW_CLAIM_MS } from './idempotency.store.js';
 import { callerKey } from './principal.js';
 
 /** Header fields that belong to an answer and are sent again with it. */
@@ -69,20 +69,26 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const work = (): Promise<unknown> => lastValueFrom(next.handle(), { defaultValue: undefined });
     const several = this.reflector.get<boolean | undefined>(SEVERAL_TRANSACTIONS, context.getHandler());
     let value: unknown;
+    const renewal = setInterval(() => this.renew(keyed, claim.id), RENEW_CLAIM_MS);
     try {
       value = await (several ? work() : withCommitHook(atCommit, work));
     } catch (error) {
       await this.store.release(keyed, claim.id).catch((failure: unknown) => {
-        this.logger.log.warn(
-          { err: failure },
-          'an idempotency key could not be released; it is free again in a minute',
-        );
+        this.logger.log.warn({ err: failure }, 'an idempotency key could not be released; it is free again in seconds');
       });
       throw error;
+    } finally {
+      clearInterval(renewal);
     }
     const answer = this.toAnswer(reply, value);
     if (JSON.stringify(answer) !== stored) await this.store.finishAfterwards(keyed, claim.id, answer);
     return value;
+  }
+
+  private renew(keyed: KeyedRequest, claimId: string): void {
+    this.store.renew(keyed, claimId).catch((failure: unknown) => {
+      this.logger.log.warn({ err: failure }, 'an idempotency key could not be kept; another request may take it');
+    });
   }
 
   /** The answer that the transaction's value makes, or undefined when the handler still makes something else of it. */

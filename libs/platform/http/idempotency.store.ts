@@ -9,8 +9,12 @@ import {
 } from './idempotency.js';
 import type { Principal } from './principal.js';
 
-/** A claim that nobody finished is free again after this long: its process was killed. */
-const CLAIM_SECONDS = 60;
+/**
+ * A claim that nobody renews is free again after this long: its process was killed, and whoever declares a failover
+ * must not wait for it. Two that hold one claim in turn cannot both commit: see {@link IdempotencyStore.finish}.
+ */
+const CLAIM_SECONDS = 5;
+export const RENEW_CLAIM_MS = 1_500;
 /** For so long a repetition gets the stored answer. */
 const KEEP_HOURS = 24;
 
@@ -73,6 +77,17 @@ export class IdempotencyStore {
     if (!found.request_hash.equals(request.requestHash)) throw new IdempotencyKeyReusedError();
     if (found.answer === null) throw new RequestInFlightError();
     return { answer: request.seal.open(found.answer) };
+  }
+
+  /** Keeps a claim while its request is being carried out. */
+  async renew(request: KeyedRequest, claimId: string): Promise<void> {
+    await this.transaction(request.principal, (tx) =>
+      tx.execute(
+        `UPDATE idempotency_key SET claimed_until = now() + make_interval(secs => $4)
+          WHERE caller = $1 AND key_hash = $2 AND claim_id = $3 AND answer IS NULL`,
+        [request.caller, request.seal.keyHash, claimId, CLAIM_SECONDS],
+      ),
+    );
   }
 
   /**

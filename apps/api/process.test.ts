@@ -1,0 +1,167 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { waitFor } from '#libs/platform/clock';
+import { freePort } from '#libs/platform/postgres';
+import { type ControlDatabase, createControlDatabase } from '#test/databases';
+
+const PASSWORD = 'four wet herons stood';
+
+/** The programs as they are installed: what `npm test` has just built. */
+describe('the api process', () => {
+  let database: ControlDatabase;
+  let admin: pg.Client;
+  let home: string;
+  let environment: Record<string, string>;
+  const running = new Set<ChildProcess>();
+
+  beforeAll(async () => {
+    database = await createControlDatabase();
+    admin = new pg.Client({ connectionString: database.adminUrl });
+    await admin.connect();
+    home = await mkdtemp(path.join(tmpdir(), 'mainstay-api-'));
+    const file = async (name: string, content: string): Promise<string> => {
+      const place = path.join(home, name);
+      await writeFile(place, content, { mode: 0o600 });
+      return place;
+    };
+    const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+    const port = await freePort();
+    environment = {
+      PATH: process.env['PATH'] ?? '',
+      NODE_COMPILE_CACHE: path.join(home, 'cache'),
+      API_PORT: String(port),
+      PUBLIC_URL: `http://127.0.0.1:${port}`,
+      ENVIRONMENT_NAME: 'test',
+      TENANT_DATABASE_URL: database.tenantUrl,
+      PROVIDER_DATABASE_URL: database.providerUrl,
+      QUEUE_URL: database.queueUrl,
+      SESSION_SECRET_FILE: await file('secret', 'a secret for tests, which is long enough for them'),
+      ORDER_SIGNING_KEY_FILE: await file('orders.pem', pem),
+      CONTROL_TLS_CERT_FILE: await file('control.crt', 'unused here'),
+      CONTROL_TLS_KEY_FILE: await file('control.key', 'unused here'),
+      CONTROL_TLS_CA_FILE: await file('authority.crt', 'unused here'),
+      LOG_LEVEL: 'warn',
+    };
+    expect(await makeStaff('ops@mainstay.example')).toEqual({ code: 0, said: '' });
+  });
+  afterEach(() => {
+    for (const child of running) child.kill('SIGKILL');
+    running.clear();
+  });
+  afterAll(async () => {
+    await admin.end();
+    await database.drop();
+    await rm(home, { recursive: true, force: true });
+  });
+
+  const launch = (program: string, more: string[] = [], changed: Record<string, string> = {}): ChildProcess => {
+    const child = spawn(process.execPath, [`dist/apps/api/${program}.js`, ...more], {
+      env: { ...environment, ...changed },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    running.add(child);
+    return child;
+  };
+  const ended = async (child: ChildProcess): Promise<{ code: unknown; said: string }> => {
+    const said = text(child.stderr!);
+    const [code, signal] = (await once(child, 'exit')) as unknown[];
+    return { code: code ?? signal, said: await said };
+  };
+  const start = async (): Promise<ChildProcess> => {
+    const child = launch('main');
+    const ready = async () => (await fetch(`${environment['PUBLIC_URL']}/health/ready`)).ok;
+    await waitFor('the api to be ready', ready, { timeoutMs: 60_000 });
+    return child;
+  };
+  const post = async (route: string, body: unknown, headers: Record<string, string> = {}) => {
+    const response = await fetch(`${environment['PUBLIC_URL']}${route}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    });
+    return { status: response.status, body: (await response.json()) as Record<string, string> };
+  };
+  const makeStaff = async (email: string) => {
+    const child = launch('create-staff', ['--email', email, '--name', 'Ops']);
+    child.stdin!.end(`${PASSWORD}\n`);
+    return ended(child);
+  };
+  const signIn = async (email: string): Promise<string> =>
+    (await post('/v1/staff/sessions', { email, password: PASSWORD })).body['token']!;
+
+  it('stops with one line for each faulty setting, and never its value', async () => {
+    const { code, said } = await ended(launch('main', [], { API_PORT: 'none', PUBLIC_URL: 'secret-looking' }));
+    expect(code).toBe(1);
+    expect(said).toMatch(/API_PORT: .+\n.*PUBLIC_URL: |PUBLIC_URL: .+\n.*API_PORT: /);
+    expect(said).not.toContain('secret-looking');
+  });
+
+  it('create-staff makes the first administrator, however often it is asked, and takes no weak password', async () => {
+    expect(await makeStaff('ops@mainstay.example')).toEqual({ code: 0, said: '' });
+    const weak = launch('create-staff', ['--email', 'weak@mainstay.example', '--name', 'Weak']);
+    weak.stdin!.end('password\n');
+    expect(await ended(weak)).toMatchObject({ code: 1, said: expect.stringContaining('password.unfit') });
+    const { rows } = await admin.query(`SELECT email, role FROM auth.staff`);
+    expect(rows).toEqual([{ email: 'ops@mainstay.example', role: 'administrator' }]);
+  });
+
+  /** Holds whatever writes staff, so that a request stays in flight until it is let go. */
+  const held = async () => {
+    const holder = new pg.Client({ connectionString: database.adminUrl });
+    await holder.connect();
+    await holder.query('BEGIN; LOCK TABLE auth.staff IN SHARE MODE');
+    const waiting = () => admin.query(`SELECT FROM pg_locks WHERE relation = 'auth.staff'::regclass AND NOT granted`);
+    return {
+      reached: () =>
+        waitFor('the request to wait', async () => (await waiting()).rowCount === 1, { timeoutMs: 20_000 }),
+      letGo: () => holder.end(),
+    };
+  };
+  const newcomer = (email: string) => ({ email, name: 'New', role: 'support', password: PASSWORD });
+
+  it('ends requests in flight before it stops', async () => {
+    const child = await start();
+    const authorization = `Bearer ${await signIn('ops@mainstay.example')}`;
+    const hold = await held();
+    const answer = post('/v1/staff/members', newcomer('calm@mainstay.example'), { authorization });
+    await hold.reached();
+    const stopped = ended(child);
+    child.kill('SIGTERM');
+    await hold.letGo();
+    expect((await answer).status).toBe(201);
+    expect((await stopped).said).toBe('');
+  });
+
+  it('killed with -9 in a change: the same key makes the change once, within seconds', async () => {
+    const first = await start();
+    const authorization = `Bearer ${await signIn('ops@mainstay.example')}`;
+    const headers = { authorization, 'idempotency-key': randomUUID() };
+    const hold = await held();
+    const lost = post('/v1/staff/members', newcomer('once@mainstay.example'), headers).catch((error: unknown) => error);
+    await hold.reached();
+    first.kill('SIGKILL');
+    expect(await lost).toBeInstanceOf(Error);
+    await hold.letGo();
+    await start();
+    const again = await waitFor(
+      'the key to be free',
+      async () => {
+        const answer = await post('/v1/staff/members', newcomer('once@mainstay.example'), headers);
+        return answer.status === 409 && answer.body['code'] === 'idempotency.in-flight' ? undefined : answer;
+      },
+      { timeoutMs: 20_000, everyMs: 250 },
+    );
+    expect(again.status).toBe(201);
+    const { rows } = await admin.query(
+      `SELECT count(*)::int AS n FROM auth.staff WHERE email = 'once@mainstay.example'`,
+    );
+    expect(rows).toEqual([{ n: 1 }]);
+  });
+});
