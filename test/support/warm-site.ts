@@ -1,37 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect as dial, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { INestApplicationContext } from '@nestjs/common';
-import { Test } from '@nestjs/testing';
+import { Test, type TestingModule } from '@nestjs/testing';
 import type { FailoverPayload } from '#contracts/failover';
 import { type ProtectPayload, type StandbyHealth, unprotectOrder } from '#contracts/replication';
 import type { PeerSite, SiteRole } from '#contracts/sites';
 import { waitFor } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { ownedDirectory } from '#libs/platform/postgres';
-import { PeerPatience, StepBoundaries } from '#libs/failover/site';
+import { PeerPatience } from '#libs/failover/site';
 import { FailoverOrderHandler } from '../../libs/failover/site/orders/failover.order.js';
 import { CancelFailoverHandler, ConfirmFailoverHandler } from '../../libs/failover/site/orders/steer.orders.js';
 import { PulseAnswers, PulseRequests, StandbyHealths } from '#libs/replication/site';
 import { ProtectOrderHandler, UnprotectOrderHandler } from '../../libs/replication/site/orders/protect.order.js';
-import {
-  AgentCommands,
-  askSocket,
-  type CallOptions,
-  PEER_CALLER_HEADER,
-  type PeerAddress,
-  PeerRefusedError,
-  PeerSites,
-  PeerUnreachableError,
-  ProcessDriver,
-  readJson,
-  type SiteCommand,
-} from '#libs/sites/site';
-import type { Readable } from 'node:stream';
+import { AgentCommands, PeerSites, ProcessDriver } from '#libs/sites/site';
 import { TEST_NAMES } from './agency.js';
 import type { AgencyDesk } from './agency-desk.js';
+import { DirectLine, DirectPeers, type ForwardTarget, KNOWN_SITES } from './direct-line.js';
 import { siteModule } from './site-module.js';
 import { createSiteDatabase, type SiteDatabase } from './databases.js';
 
@@ -41,65 +28,20 @@ export interface SiteHome {
   readonly database: SiteDatabase;
 }
 
-/** Other sites by their id, reached over their sockets as the link would. */
-const SITES = new Map<string, WarmSite>();
-
-class DirectPeers extends PeerSites {
-  /** Sites that do not answer this one. */
-  readonly lost = new Set<string>();
-
-  constructor(private readonly siteId: string) {
-    super();
-  }
-
-  async call<I, O>(address: PeerAddress, command: SiteCommand<I, O>, input: I, options: CallOptions): Promise<O> {
-    const timeout = AbortSignal.timeout(options.timeoutMs);
-    const answer = await this.ask(address, command.path, command.input.parse(input), timeout);
-    return command.output.parse(await readJson(answer));
-  }
-
-  async stream(address: PeerAddress, path_: string, json: unknown): Promise<Readable> {
-    return this.ask(address, path_, json, new AbortController().signal);
-  }
-
-  private async ask({ peer, workloadId }: PeerAddress, path_: string, json: unknown, signal: AbortSignal) {
-    const other = SITES.get(peer.siteId);
-    if (!other || this.lost.has(peer.siteId)) throw new PeerUnreachableError();
-    const answer = await askSocket({
-      socketPath: path.join(other.home.directory, 'site.sock'),
-      method: 'POST',
-      path: path_,
-      headers: { [PEER_CALLER_HEADER]: JSON.stringify({ siteId: this.siteId, workloadId }) },
-      body: JSON.stringify(json),
-      signal,
-    }).catch((error: unknown) => {
-      throw new PeerUnreachableError({ cause: error });
-    });
-    if (answer.status < 400) return answer.body;
-    const { code, message } = (await readJson(answer.body)) as { code: string; message: string };
-    throw new PeerRefusedError(code, message);
-  }
-}
-
 export interface WarmSiteOptions {
   readonly role: SiteRole;
   readonly desk: AgencyDesk;
   readonly workloadId: string;
   readonly tenantId: string;
-  readonly boundaries?: StepBoundaries;
-  readonly level?: string;
 }
 
 /** One warm site of a test: its process's modules in this process, its PostgreSQL servers, and plain TCP for the tunnel. */
 export class WarmSite {
-  private forwarder: Server | undefined;
-  private readonly sockets = new Set<Socket>();
+  private readonly line = new DirectLine(() => this.target());
   private pulsing: NodeJS.Timeout | undefined;
   private orders = 0;
   app!: INestApplicationContext;
   readonly peers: DirectPeers;
-  /** Packets between the agency and this site are lost: nothing answers, nothing is refused. */
-  cut = false;
 
   private constructor(
     readonly home: SiteHome,
@@ -113,7 +55,11 @@ export class WarmSite {
     await ownedDirectory(directory);
     const home = { siteId: randomUUID(), directory, database: await createSiteDatabase() };
     const site = new WarmSite(home, options);
-    SITES.set(home.siteId, site);
+    KNOWN_SITES.set(home.siteId, {
+      siteId: home.siteId,
+      directory,
+      standbyPort: async () => (await site.driver.endpoint(options.workloadId)).port,
+    });
     await site.boot();
     await site.work.run((tx) =>
       tx.execute(`INSERT INTO agent_identity (agent_id, tenant_id, name, public_key) VALUES ($1, $2, 'agent', 'key')`, [
@@ -126,18 +72,7 @@ export class WarmSite {
 
   /** Starts the process's modules, as after a kill. */
   async boot(): Promise<void> {
-    const building = Test.createTestingModule({
-      imports: [siteModule({ ...this.home, url: this.home.database.url }, this.options.level)],
-    })
-      .overrideProvider(AgentCommands)
-      .useValue(this.options.desk.commands)
-      .overrideProvider(PeerSites)
-      .useValue(this.peers)
-      // A busy test machine is no lost site.
-      .overrideProvider(PeerPatience)
-      .useValue({ milliseconds: 15_000 });
-    if (this.options.boundaries) building.overrideProvider(StepBoundaries).useValue(this.options.boundaries);
-    const module = await building.compile();
+    const module = await this.compile(true);
     await module.init();
     this.app = module;
     this.pulsing = setInterval(() => void this.pulse(), 300);
@@ -151,16 +86,24 @@ export class WarmSite {
   /** Leaves the database and the orders of this process usable, and lets other processes do the jobs. */
   async stopWorking(): Promise<void> {
     await this.shutdown();
-    const module = await Test.createTestingModule({
-      imports: [siteModule({ ...this.home, url: this.home.database.url }, this.options.level, false)],
-    })
-      .overrideProvider(AgentCommands)
-      .useValue(this.options.desk.commands)
-      .overrideProvider(PeerSites)
-      .useValue(this.peers)
-      .compile();
     // Not initialised: handlers and rows only.
-    this.app = module;
+    this.app = await this.compile(false);
+  }
+
+  private compile(works: boolean): Promise<TestingModule> {
+    return (
+      Test.createTestingModule({
+        imports: [siteModule({ ...this.home, url: this.home.database.url }, 'silent', works)],
+      })
+        .overrideProvider(AgentCommands)
+        .useValue(this.options.desk.commands)
+        .overrideProvider(PeerSites)
+        .useValue(this.peers)
+        // A busy test machine is no lost site.
+        .overrideProvider(PeerPatience)
+        .useValue({ milliseconds: 15_000 })
+        .compile()
+    );
   }
 
   get work(): SiteUnitOfWork {
@@ -312,36 +255,32 @@ export class WarmSite {
     );
   }
 
-  /** Forgets the line: connections stay open and silent. */
+  /** The agency's line falls silent: connections stay open, nothing comes. */
   freeze(): void {
-    this.cut = true;
-    for (const socket of this.sockets) socket.pause().unpipe();
+    this.line.freeze();
   }
 
-  /** The line is back: what was open is broken, and is made anew. */
   thaw(): void {
-    this.cut = false;
-    for (const socket of this.sockets) socket.destroy();
+    this.line.thaw();
   }
 
   async close(): Promise<void> {
-    SITES.delete(this.home.siteId);
+    KNOWN_SITES.delete(this.home.siteId);
     await this.shutdown();
-    for (const socket of this.sockets) socket.destroy();
-    this.forwarder?.close();
+    this.line.close();
     await this.driver.remove(this.options.workloadId);
     await this.home.database.drop();
     await rm(this.home.directory, { recursive: true, force: true });
   }
 
   private async pulse(): Promise<void> {
-    if (this.cut) return;
+    if (this.line.cut) return;
     const { desk } = this.options;
     try {
       const pulse = await this.app.get(PulseRequests).prepare(desk.agentId);
       if (!pulse) return;
       const workloads = await desk.pulse(pulse.request);
-      if (!this.cut) await this.app.get(PulseAnswers).record(pulse, { instanceId: 'test', workloads });
+      if (!this.line.cut) await this.app.get(PulseAnswers).record(pulse, { instanceId: 'test', workloads });
     } catch {
       // A dead agent gives no answer, and a site that is closing takes none.
       return;
@@ -349,46 +288,23 @@ export class WarmSite {
   }
 
   private async forward(): Promise<void> {
-    if (this.forwarder) return;
-    const row = () =>
+    if (this.line.listening) return;
+    const wanted = () =>
       this.work.run((tx) =>
-        tx.query<{ forward_port: number | null; follow: string; peer: PeerSite | null }>(
-          'SELECT forward_port, follow, peer FROM standby',
-        ),
+        tx.query<{ port: number | null }>('SELECT forward_port AS port FROM standby WHERE forward_port IS NOT NULL'),
       );
-    const port = await waitFor('a forwarder to be wanted', async () => (await row())[0]?.forward_port, {
+    const port = await waitFor('a forwarder to be wanted', async () => (await wanted())[0]?.port, {
       timeoutMs: 30_000,
     });
-    const forwarder = createServer((near) => {
-      near.on('error', () => near.destroy());
-      const reached = this.target(row).catch(() => undefined);
-      void reached.then((target) => {
-        if (target === undefined) return near.destroy();
-        const far = dial(target.port, '127.0.0.1');
-        for (const socket of [near, far]) {
-          this.sockets.add(socket);
-          socket.setNoDelay(true).on('error', () => socket.destroy());
-          socket.on('close', () => {
-            this.sockets.delete(socket);
-            near.destroy();
-            far.destroy();
-          });
-        }
-        if (!this.cut || target.peer) near.pipe(far).pipe(near);
-        return undefined;
-      });
-    });
-    await new Promise<void>((resolve) => forwarder.listen(port, '127.0.0.1', resolve));
-    this.forwarder = forwarder;
+    await this.line.listen(port);
   }
 
-  private async target(
-    row: () => Promise<{ follow: string; peer: PeerSite | null }[]>,
-  ): Promise<{ port: number; peer: boolean } | undefined> {
-    const [standby] = await row();
+  private async target(): Promise<ForwardTarget | undefined> {
+    const [standby] = await this.work.run((tx) =>
+      tx.query<{ follow: string; peer: PeerSite | null }>('SELECT follow, peer FROM standby'),
+    );
     if (standby?.follow !== 'peer') return { port: this.options.desk.agency.port, peer: false };
-    const other = standby.peer && SITES.get(standby.peer.siteId);
-    if (!other || this.peers.lost.has(other.home.siteId)) return undefined;
-    return { port: (await other.driver.endpoint(this.options.workloadId)).port, peer: true };
+    const other = standby.peer && this.peers.known(standby.peer.siteId);
+    return other ? { port: await other.standbyPort(), peer: true } : undefined;
   }
 }

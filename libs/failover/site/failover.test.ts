@@ -115,7 +115,7 @@ test('the regional takes over when the metro is lost too: it asks first, can be 
 test('the metro comes back with an older epoch: it is copied anew and follows', async () => {
   regional.peers.lost.clear();
   await metro.boot();
-  metro.cut = true;
+  metro.freeze();
   await metro.until('the metro to follow', ({ state, epoch }) => state === 'streaming' && epoch === 3);
   await waitFor(
     'what was written meanwhile',

@@ -43,12 +43,18 @@ export class Faults {
 
   private step(standby: Standby, error: unknown) {
     const retries = standby.retries + 1;
-    const pause = Math.min(2 ** Math.min(retries, 6), LONGEST_PAUSE_SECONDS);
+    const pause = wantedPause(error) ?? Math.min(2 ** Math.min(retries, 6), LONGEST_PAUSE_SECONDS);
     const changes = { retries, retryAt: new Date(this.clock.now().getTime() + pause * 1_000) };
     const standing = error instanceof DomainError && STANDING.has(error.kind);
     const broken = standing && mayBecome(standby.state, 'broken') ? ({ state: 'broken' } as const) : {};
     return { ...broken, reason: reasonOf(error), changes };
   }
+}
+
+/** What waits for something that is on its way says itself when to look again. */
+function wantedPause(error: unknown): number | undefined {
+  const wanted = error instanceof DomainError ? error.facts['retryAfterSeconds'] : undefined;
+  return typeof wanted === 'number' ? wanted : undefined;
 }
 
 /** `code: text`, both public. What is no error of ours may name hosts and paths, and stays in the log. */

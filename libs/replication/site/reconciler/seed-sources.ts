@@ -36,7 +36,7 @@ class WaitsForPeerError extends DomainError {
       'unavailable',
       'seed.waits-for-metro',
       "This site copies from the metro site's standby, and waits until that serves.",
-      { cause, detail: errorText(cause) },
+      { cause, detail: errorText(cause), facts: { retryAfterSeconds: 3 } },
     );
   }
 }
