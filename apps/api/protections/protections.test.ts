@@ -9,7 +9,7 @@ import {
   unprotectedResult,
   unprotectOrder,
 } from '#contracts/replication';
-import { AGENT_AUTHORIZATION_SCHEME, agentProof, orderFailed } from '#contracts/sites';
+import { AGENT_AUTHORIZATION_SCHEME, agentLinkResult, agentProof, orderFailed } from '#contracts/sites';
 import { signDocument } from '#libs/link';
 import { ControlPlane } from '#test/control-plane';
 
@@ -196,6 +196,22 @@ describe('workloads and their protection', () => {
     ).toEqual([]);
     const notices = await plane.until('/v1/notices', agency.apiKey, (body) => body.items?.length >= 3);
     expect(notices.items.map(({ kind }: { kind: string }) => kind)).toContain('replication.disarmed');
+  });
+
+  it('tells the other site when a gateway moves, and people when an agent’s identity is shown twice', async () => {
+    const { agency, agent, id } = await plane.protectedWorkload();
+    const gateway = { host: '127.0.0.1', port: 7_444, certificateFingerprint: plane.metro.fingerprint };
+    await plane.api.call('PATCH', `/v1/staff/sites/${plane.metro.id}`, { token: plane.staff, body: { gateway } });
+    await plane.regional.ordered(protectOrder, (p) => p.workloadId === id && p.peer?.port === 7_444);
+    const link = { agentId: agent.id, version: null, roundTripMilliseconds: null };
+    plane.metro.say(agentLinkResult, { ...link, state: 'duplicate' }, { tenantId: agency.id });
+    const notices = await plane.until('/v1/notices', agency.apiKey, (body) =>
+      body.items?.some(({ kind }: { kind: string }) => kind === 'agents.duplicate'),
+    );
+    expect(notices.items[0].severity).toBe('alarm');
+    const seen = await plane.api.get(`/v1/agents/${agent.id}`, agency.apiKey);
+    const there = seen.body.sites.find(({ siteId }: { siteId: string }) => siteId === plane.metro.id);
+    expect(there.duplicateSeenAt).not.toBeNull();
   });
 
   it('sets a result aside that can never be applied, and goes on with the next', async () => {

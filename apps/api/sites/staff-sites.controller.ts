@@ -49,7 +49,11 @@ export class StaffSitesController {
     @Param('id', { schema: idParam }) id: string,
     @Body({ schema: siteChange }) body: SiteChange,
   ) {
-    return this.work.provider((tx) => this.sites.change(tx, id, body, staff.actor));
+    return this.work.provider(async (tx) => {
+      const site = await this.sites.change(tx, id, body, staff.actor);
+      if (body.gateway !== undefined || body.publicKey !== undefined) await this.protections.siteMoved(tx, id);
+      return site;
+    });
   }
 
   @Post(':id/retire')

@@ -199,6 +199,22 @@ export class Protections {
     return row?.count ?? 0;
   }
 
+  /** Orders the protections at this site anew, because its gateway or key is another now: its peers dial there. */
+  async siteMoved(tx: ProviderTransaction, siteId: string): Promise<void> {
+    const concerned = await tx.query<{ tenantId: string; workloadId: string }>(
+      `SELECT w.tenant_id AS "tenantId", w.id AS "workloadId"
+         FROM workload w JOIN protection p ON p.tenant_id = w.tenant_id AND p.workload_id = w.id
+        WHERE p.state = 'protecting' AND p.metro_site_id IS NOT NULL AND p.regional_site_id IS NOT NULL
+          AND $1 IN (p.metro_site_id, p.regional_site_id)
+        ORDER BY w.id FOR UPDATE OF w`,
+      [siteId],
+    );
+    for (const { tenantId, workloadId } of concerned) {
+      const protection = await this.store.find(tx, tenantId, workloadId);
+      if (protection?.state === 'protecting') await this.protectionOrders.protect(tx, protection);
+    }
+  }
+
   private record(tx: TenantTransaction, actor: Actor, action: string, id: string, detail: Record<string, unknown>) {
     return this.audit.record(tx, {
       tenantId: tx.tenantId,

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { ProtectionModule } from '#libs/protection/control';
 import { DegradeGrants } from './degrade.service.js';
+import { DuplicateAgentNotice } from './duplicate-agent.js';
 import { ProtectionDuringFailover } from './failover-hooks.js';
 import { HealthStore } from './health-store.js';
 import { PreflightFailedHandler, PreflightHandler } from './preflight-results.js';
@@ -40,6 +41,7 @@ import { Protections } from './protection.service.js';
     OldPrimaryFencedHandler,
     UnprotectedHandler,
     ProtectFailedHandler,
+    DuplicateAgentNotice,
   ],
   exports: [ProtectionModule, Preflights, Protections, ProtectionHealth, ProtectionDuringFailover, DegradeGrants],
 })
