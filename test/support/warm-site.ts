@@ -20,6 +20,7 @@ import { TEST_NAMES } from './agency.js';
 import type { AgencyDesk } from './agency-desk.js';
 import { DirectLine, DirectPeers, type ForwardTarget, KNOWN_SITES } from './direct-line.js';
 import { siteModule } from './site-module.js';
+import { SiteRecords } from './site-records.js';
 import { createSiteDatabase, type SiteDatabase } from './databases.js';
 
 export interface SiteHome {
@@ -36,7 +37,7 @@ export interface WarmSiteOptions {
 }
 
 /** One warm site of a test: its process's modules in this process, its PostgreSQL servers, and plain TCP for the tunnel. */
-export class WarmSite {
+export class WarmSite extends SiteRecords {
   private readonly line = new DirectLine(() => this.target());
   private pulsing: NodeJS.Timeout | undefined;
   private orders = 0;
@@ -47,6 +48,7 @@ export class WarmSite {
     readonly home: SiteHome,
     readonly options: WarmSiteOptions,
   ) {
+    super();
     this.peers = new DirectPeers(home.siteId);
   }
 
@@ -216,43 +218,6 @@ export class WarmSite {
     } catch (error) {
       throw new Error(`${what}: ${JSON.stringify(last)}`, { cause: error });
     }
-  }
-
-  /** Results of one kind, oldest first. */
-  async results<P>(kind: string): Promise<P[]> {
-    const rows = await this.work.run((tx) =>
-      tx.query<{ payload: P }>('SELECT payload FROM site_result WHERE kind = $1 ORDER BY written', [kind]),
-    );
-    return rows.map(({ payload }) => payload);
-  }
-
-  /** What steps said when they ended, by step. */
-  async steps(runId: string): Promise<Record<string, { state: string; evidence: Record<string, unknown> }>> {
-    const rows = await this.work.run((tx) =>
-      tx.query<{ step: string; state: string; evidence: Record<string, unknown> }>(
-        'SELECT step, state, evidence FROM failover_step WHERE run_id = $1',
-        [runId],
-      ),
-    );
-    return Object.fromEntries(rows.map(({ step, ...rest }) => [step, rest]));
-  }
-
-  async runState(runId: string): Promise<string | undefined> {
-    const rows = await this.work.run((tx) =>
-      tx.query<{ state: string }>('SELECT state FROM failover_run WHERE id = $1', [runId]),
-    );
-    return rows[0]?.state;
-  }
-
-  async finished(runId: string, timeoutMs = 60_000): Promise<{ state: string; report: Record<string, never> }> {
-    return waitFor(
-      'the run to end',
-      async () =>
-        (await this.results<{ state: string; report: Record<string, never> }>('failover.finished')).find(
-          ({ report }) => (report['runId'] as unknown) === runId,
-        ),
-      { timeoutMs },
-    );
   }
 
   /** The agency's line falls silent: connections stay open, nothing comes. */
