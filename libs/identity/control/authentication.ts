@@ -1,5 +1,4 @@
-import { betterAuth } from 'better-auth';
-import { twoFactor } from 'better-auth/plugins/two-factor';
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { OpenTransactionDialect } from './auth-database.js';
 import { hashPassword, verifyPassword } from './password.js';
 
@@ -12,8 +11,14 @@ export const MAX_PASSWORD = 200;
 /**
  * better-auth as a library: passwords, two factors and the issuing of sessions. Its routes are not mounted, so its
  * Origin check and limits do not apply: those are ours (libs/platform/http).
+ *
+ * It is loaded when it is first wanted: it is a fifth of the api's start, and the worker never wants it.
  */
-export function createAuthentication(secret: string, publicUrl: string) {
+async function createAuthentication(secret: string, publicUrl: string) {
+  const [{ betterAuth }, { twoFactor }] = await Promise.all([
+    import('better-auth'),
+    import('better-auth/plugins/two-factor'),
+  ]);
   return betterAuth({
     appName: 'Mainstay',
     secret,
@@ -41,4 +46,31 @@ export function createAuthentication(secret: string, publicUrl: string) {
   });
 }
 
-export type Authentication = ReturnType<typeof createAuthentication>;
+export type Authentication = Awaited<ReturnType<typeof createAuthentication>>;
+
+/** better-auth, once: made in the background as soon as the process serves, or by the first who asks. */
+@Injectable()
+export class AuthenticationLibrary implements OnApplicationBootstrap {
+  private made: Promise<Authentication> | undefined;
+
+  constructor(
+    private readonly secret: string,
+    private readonly publicUrl: string,
+  ) {}
+
+  get(): Promise<Authentication> {
+    return (this.made ??= createAuthentication(this.secret, this.publicUrl));
+  }
+
+  onApplicationBootstrap(): void {
+    // Whoever asks gets the failure, if there is one; here it only must not end the process.
+    setImmediate(() => this.get().catch(() => undefined));
+  }
+}
+
+/** A refusal by better-auth, as opposed to a fault of ours or of the database. */
+export function refusalCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || error.name !== 'APIError' || !('body' in error)) return undefined;
+  const { body } = error;
+  return typeof body === 'object' && body !== null && 'code' in body ? String(body.code) : 'UNKNOWN';
+}

@@ -1,13 +1,11 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
-import { type Authentication, createAuthentication } from './authentication.js';
+import { AuthenticationLibrary } from './authentication.js';
 import { Identity } from './identity.service.js';
 import { Refusals } from './refusals.js';
 import { SessionTokens } from './session-token.js';
 import { StaffGuard } from './staff.guard.js';
 import { Staff } from './staff.service.js';
-
-const AUTHENTICATION = Symbol('authentication');
 
 export interface IdentityOptions {
   /** Signs sessions and seals second factors; at least 32 characters, the same in all processes. */
@@ -25,13 +23,11 @@ export class IdentityModule {
         Refusals,
         Staff,
         { provide: SessionTokens, useFactory: () => new SessionTokens(options.secret) },
-        { provide: AUTHENTICATION, useFactory: () => createAuthentication(options.secret, options.publicUrl) },
         {
-          provide: Identity,
-          inject: [AUTHENTICATION, SessionTokens, Refusals],
-          useFactory: (auth: Authentication, tokens: SessionTokens, refusals: Refusals) =>
-            new Identity(auth, tokens, refusals),
+          provide: AuthenticationLibrary,
+          useFactory: () => new AuthenticationLibrary(options.secret, options.publicUrl),
         },
+        Identity,
         { provide: APP_GUARD, useClass: StaffGuard },
       ],
       exports: [Identity, SessionTokens, Staff],

@@ -1,8 +1,13 @@
 import { Injectable } from '@nestjs/common';
-import { APIError } from 'better-auth';
 import type { ProviderTransaction } from '#libs/platform/database';
 import { insideTransaction } from './auth-database.js';
-import { type Authentication, MAX_PASSWORD, MIN_PASSWORD } from './authentication.js';
+import {
+  type Authentication,
+  AuthenticationLibrary,
+  MAX_PASSWORD,
+  MIN_PASSWORD,
+  refusalCode,
+} from './authentication.js';
 import {
   CodeRequiredError,
   CodeWrongError,
@@ -75,7 +80,7 @@ const cookiesOf = (headers: Headers): string =>
 @Injectable()
 export class Identity {
   constructor(
-    private readonly auth: Authentication,
+    private readonly library: AuthenticationLibrary,
     private readonly tokens: SessionTokens,
     private readonly refusals: Refusals,
   ) {}
@@ -95,7 +100,7 @@ export class Identity {
   /** Makes a person whose address has been proved by a mailed token. `passwordHash` comes from {@link hash}. */
   create(tx: ProviderTransaction, person: { email: string; name: string; passwordHash: string }): Promise<string> {
     return insideTransaction(tx, async () => {
-      const { internalAdapter } = await this.auth.$context;
+      const { internalAdapter } = await (await this.library.get()).$context;
       const user = await internalAdapter.createUser(
         { email: person.email, name: person.name, emailVerified: true },
         { method: 'email-password' },
@@ -113,7 +118,7 @@ export class Identity {
   /** Replaces a password and ends all sessions of that person. */
   async setPassword(tx: ProviderTransaction, userId: string, passwordHash: string): Promise<void> {
     await insideTransaction(tx, async () => {
-      const { internalAdapter } = await this.auth.$context;
+      const { internalAdapter } = await (await this.library.get()).$context;
       await internalAdapter.updatePassword(userId, passwordHash);
       await internalAdapter.deleteUserSessions(userId);
     });
@@ -132,7 +137,8 @@ export class Identity {
 
   private async authenticate(email: string, given: Credentials): Promise<SignInOutcome> {
     try {
-      const { response, headers } = await this.auth.api.signInEmail({
+      const { api } = await this.library.get();
+      const { response, headers } = await api.signInEmail({
         body: { email, password: given.password },
         headers: new Headers(),
         returnHeaders: true,
@@ -143,20 +149,21 @@ export class Identity {
       if (given.code === undefined) return { kind: 'code-required' };
       return await this.secondFactor(given.code, new Headers({ cookie: cookiesOf(headers) }));
     } catch (error) {
-      if (error instanceof APIError) return { kind: 'refused' };
+      if (refusalCode(error) !== undefined) return { kind: 'refused' };
       throw error;
     }
   }
 
   private async secondFactor(code: string, headers: Headers): Promise<SignInOutcome> {
     try {
+      const { api } = await this.library.get();
       const answer = /^\d{6}$/.test(code)
-        ? await this.auth.api.verifyTOTP({ body: { code }, headers })
-        : await this.auth.api.verifyBackupCode({ body: { code }, headers });
+        ? await api.verifyTOTP({ body: { code }, headers })
+        : await api.verifyBackupCode({ body: { code }, headers });
       if (!answer.token) return { kind: 'code-wrong' };
       return { kind: 'signed-in', userId: answer.user.id, token: answer.token };
     } catch (error) {
-      if (error instanceof APIError) return { kind: 'code-wrong' };
+      if (refusalCode(error) !== undefined) return { kind: 'code-wrong' };
       throw error;
     }
   }
@@ -191,7 +198,8 @@ export class Identity {
   ): Promise<{ uri: string; backupCodes: string[] }> {
     return insideTransaction(tx, async () => {
       try {
-        const answer = await this.auth.api.enableTwoFactor({
+        const { api } = await this.library.get();
+        const answer = await api.enableTwoFactor({
           body: { password, method: 'totp' },
           headers: this.asCookie(token),
         });
@@ -209,8 +217,8 @@ export class Identity {
     token: string,
     code: string,
   ): Promise<{ token: string; expiresAt: Date }> {
-    return this.replaceSession(tx, token, () =>
-      this.auth.api.verifyTOTP({ body: { code }, headers: this.asCookie(token), returnHeaders: true }),
+    return this.replaceSession(tx, token, ({ api }) =>
+      api.verifyTOTP({ body: { code }, headers: this.asCookie(token), returnHeaders: true }),
     );
   }
 
@@ -220,15 +228,15 @@ export class Identity {
     token: string,
     password: string,
   ): Promise<{ token: string; expiresAt: Date }> {
-    return this.replaceSession(tx, token, () =>
-      this.auth.api.disableTwoFactor({ body: { password }, headers: this.asCookie(token), returnHeaders: true }),
+    return this.replaceSession(tx, token, ({ api }) =>
+      api.disableTwoFactor({ body: { password }, headers: this.asCookie(token), returnHeaders: true }),
     );
   }
 
   private async replaceSession(
     tx: ProviderTransaction,
     token: string,
-    change: () => Promise<{ headers: Headers }>,
+    change: (library: Authentication) => Promise<{ headers: Headers }>,
   ): Promise<{ token: string; expiresAt: Date }> {
     const [old] = await tx.query<{ audience: 'member' | 'staff'; tenantId: string | null }>(
       `SELECT "audience", "tenantId" FROM auth.session WHERE token = $1`,
@@ -237,7 +245,7 @@ export class Identity {
     if (!old) throw new SignInRefusedError();
     const fresh = await insideTransaction(tx, async () => {
       try {
-        const { headers } = await change();
+        const { headers } = await change(await this.library.get());
         const cookie = new RegExp(`${SESSION_COOKIE_OF_LIBRARY}=([^;]+)`).exec(cookiesOf(headers))?.[1];
         return cookie === undefined ? undefined : this.tokens.verify(decodeURIComponent(cookie));
       } catch (error) {
@@ -257,8 +265,8 @@ export class Identity {
   }
 
   private twoFactorError(error: unknown): unknown {
-    if (!(error instanceof APIError)) return error;
-    const code = error.body?.code;
+    const code = refusalCode(error);
+    if (code === undefined) return error;
     if (code === 'INVALID_PASSWORD') return new SignInRefusedError();
     if (code === 'INVALID_CODE') return new CodeWrongError();
     if (code === 'TOTP_ALREADY_ENABLED') return new TwoFactorStateError('An authenticator app is set up already.');
