@@ -1,0 +1,93 @@
+import { z } from 'zod';
+import { defineResult, lsn, siteRole, uuid } from '#contracts/sites';
+import { epoch, timeline } from './terms.js';
+
+// Site → control plane: states, measured health, and the durable news of a protection.
+
+export const STANDBY_STATES = [
+  'preparing',
+  'seeding',
+  'catching-up',
+  'streaming',
+  'broken',
+  'paused',
+  'promoting',
+  'primary',
+  'removing',
+  'removed',
+] as const;
+export const standbyState = z.enum(STANDBY_STATES);
+export type StandbyState = z.infer<typeof standbyState>;
+
+export const alarm = z.strictObject({ code: z.string(), what: z.string(), remedy: z.string() });
+export type Alarm = z.infer<typeof alarm>;
+
+export const seedingProgress = z.strictObject({
+  bytesTotal: z.number(),
+  bytesDone: z.number(),
+  bytesTransferred: z.number(),
+  bytesPerSecond: z.number(),
+  secondsLeft: z.number().nullable(),
+  attempt: z.number().int(),
+});
+
+/** One site's measured state of one workload. Unknown is null, never 0: a silent source is not a healthy one. */
+export const standbyHealth = z.strictObject({
+  workloadId: uuid,
+  tenantId: uuid,
+  role: siteRole,
+  state: standbyState,
+  epoch,
+  /** When the site last heard the agent about this workload; null when never. */
+  sourceSeenAt: z.iso.datetime().nullable(),
+  sourceLsn: lsn.nullable(),
+  receivedLsn: lsn.nullable(),
+  replayedLsn: lsn.nullable(),
+  timeline: timeline.nullable(),
+  bytesBehind: z.number().nullable(),
+  secondsBehind: z.number().nullable(),
+  armed: z.boolean().nullable(),
+  armedSince: z.iso.datetime().nullable(),
+  /** Until when this site may believe that production is armed. */
+  armedUntil: z.iso.datetime().nullable(),
+  /** Set while production runs without the metro's acknowledgement. */
+  asynchronousSinceLsn: lsn.nullable(),
+  seeding: seedingProgress.nullable(),
+  alarms: z.array(alarm),
+  frontDoor: z
+    .strictObject({ host: z.string(), port: z.number().int(), leadsTo: z.enum(['production', 'standby', 'closed']) })
+    .nullable(),
+});
+export type StandbyHealth = z.infer<typeof standbyHealth>;
+
+/** A change of a standby's state, durable, for the history and for notices. */
+export const standbyChanged = defineResult(
+  'replication.standby-changed',
+  z.strictObject({ workloadId: uuid, role: siteRole, state: standbyState, reason: z.string().nullable() }),
+);
+/** Armed, disarmed, degraded: each change of what an acknowledgement means. */
+export const armingChanged = defineResult(
+  'replication.arming-changed',
+  z.strictObject({ workloadId: uuid, armed: z.boolean(), sinceLsn: lsn.nullable(), reason: z.string() }),
+);
+export const unprotectedResult = defineResult(
+  'replication.unprotected',
+  z.strictObject({ workloadId: uuid, role: siteRole }),
+);
+/** Transactions that only the old primary has, found when it came back. */
+export const divergenceFound = defineResult(
+  'replication.divergence',
+  z.strictObject({
+    workloadId: uuid,
+    epoch,
+    forkedAtLsn: lsn,
+    endLsn: lsn,
+    transactions: z.array(z.strictObject({ xid: z.string(), committedAt: z.string().nullable(), lsn })),
+    truncated: z.boolean(),
+  }),
+);
+/** The returning old primary was stopped and made unable to write. */
+export const oldPrimaryFenced = defineResult(
+  'replication.old-primary-fenced',
+  z.strictObject({ workloadId: uuid, epoch, at: z.iso.datetime(), evidence: z.string() }),
+);

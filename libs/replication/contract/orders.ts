@@ -1,0 +1,43 @@
+import { z } from 'zod';
+import { defineOrder, defineResult, peerSite, siteRole, uuid } from '#contracts/sites';
+import { epoch, preflightReport, protectionMode, replicationNames, workloadName } from './terms.js';
+
+// Control plane → site.
+
+export const preflightOrder = defineOrder(
+  'replication.preflight',
+  z.strictObject({ preflightId: uuid, agentId: uuid, workloadName }),
+);
+export const preflightResult = defineResult(
+  'replication.preflight',
+  z.strictObject({ preflightId: uuid, report: preflightReport }),
+);
+
+/** Protect a workload at this site. Repeating it with other values changes the protection (mode, bandwidth, pause). */
+export const protectOrder = defineOrder(
+  'replication.protect',
+  z.strictObject({
+    workloadId: uuid,
+    agentId: uuid,
+    workloadName,
+    role: siteRole,
+    mode: protectionMode,
+    epoch,
+    names: replicationNames,
+    /** The other site of the pair: where a regional copies from, and what a failover compares with. */
+    peer: peerSite.nullable(),
+    /** Whether the other standby exists yet; a regional seeds from the metro standby when it does. */
+    bandwidthBytesPerSecond: z.number().int().positive().nullable(),
+    paused: z.boolean(),
+    /** A pause of this many seconds for a planned reboot of the agency's server: no alarms, nothing is torn down. */
+    rebootUntil: z.iso.datetime().nullable(),
+  }),
+);
+export type ProtectPayload = z.infer<typeof protectOrder.payload>;
+export const unprotectOrder = defineOrder('replication.unprotect', z.strictObject({ workloadId: uuid }));
+/** A person lets production go on without the metro's acknowledgement, for so long. */
+export const degradeOrder = defineOrder(
+  'replication.degrade',
+  z.strictObject({ workloadId: uuid, requestId: uuid, seconds: z.number().int().positive(), reason: z.string() }),
+);
+export const rearmOrder = defineOrder('replication.rearm', z.strictObject({ workloadId: uuid, requestId: uuid }));

@@ -1,0 +1,69 @@
+import { z } from 'zod';
+import { lsn, siteRole, uuid } from '#contracts/sites';
+import { alarm, divergenceFound } from './health.js';
+import { epoch, protectionMode, replicationNames, timeline, workloadName } from './terms.js';
+
+// The question that a site's link asks of the agent every second, and its answer.
+
+export const LEASE_SECONDS = 10;
+/** Added by the agent to what it promises, for clocks whose rates differ. */
+export const LEASE_MARGIN_SECONDS = 2;
+
+export const pulseRequest = z.strictObject({
+  workloads: z.array(
+    z.strictObject({
+      workloadId: uuid,
+      name: workloadName,
+      role: siteRole,
+      mode: protectionMode,
+      /** The newest epoch that the site knows. An agent whose server is of an older one fences it. */
+      epoch,
+      names: replicationNames,
+      /** Where the new timeline began, once this site has promoted: what the old server has after it is orphaned. */
+      promotedAtLsn: lsn.nullable(),
+      promotedTimeline: timeline.nullable(),
+      refuseLease: z.boolean(),
+      /**
+       * This site has durably recorded "asynchronous since"; the agent may start its receiver for so long, counted from
+       * its last answer to this site before this pulse: a frozen agent may read a pulse late, and the site counts from
+       * when it sent it. Absent again: the grant is over.
+       */
+      disarmed: z.strictObject({ requestId: uuid, leaseSeconds: z.number().int() }).nullable(),
+      rearm: z.boolean(),
+      rebootUntil: z.iso.datetime().nullable(),
+    }),
+  ),
+});
+export type PulseRequest = z.infer<typeof pulseRequest>;
+
+export const pulseWorkload = z.object({
+  workloadId: uuid,
+  reachable: z.boolean(),
+  lsn: lsn.nullable(),
+  timeline: timeline.nullable(),
+  systemIdentifier: z.string().nullable(),
+  wallClock: z.iso.datetime(),
+  inRecovery: z.boolean().nullable(),
+  armed: z.boolean(),
+  armedSince: z.iso.datetime().nullable(),
+  /** Why it is not armed, or null. */
+  notArmedBecause: z.string().nullable(),
+  /** The agent asks to go on without the metro (available mode, or a person's request at the agency). */
+  disarmRequest: z.strictObject({ requestId: uuid, lsn, reason: z.string() }).nullable(),
+  degraded: z.strictObject({ since: z.iso.datetime(), secondsLeft: z.number() }).nullable(),
+  fenced: z.strictObject({ epoch, at: z.iso.datetime(), evidence: z.string() }).nullable(),
+  divergence: divergenceFound.payload.nullable(),
+  slots: z.array(
+    z.strictObject({
+      name: z.string(),
+      active: z.boolean(),
+      walStatus: z.string().nullable(),
+      safeWalBytes: z.number().nullable(),
+      retainedBytes: z.number().nullable(),
+    }),
+  ),
+  alarms: z.array(alarm),
+});
+export type PulseWorkload = z.infer<typeof pulseWorkload>;
+export const pulseAnswer = z.object({ instanceId: z.string(), workloads: z.array(pulseWorkload) });
+export type PulseAnswer = z.infer<typeof pulseAnswer>;
