@@ -18,6 +18,7 @@ import { InvitationsController } from './members/invitations.controller.js';
 import { MembersController } from './members/members.controller.js';
 import { NoticesController } from './notices/notices.controller.js';
 import { ProtectionsController } from './protections/protections.controller.js';
+import { PasswordResetsController } from './session/password-resets.controller.js';
 import { SessionController } from './session/session.controller.js';
 import { TwoFactorController } from './session/two-factor.controller.js';
 import { ConfirmPageController } from './sign-up/confirm-page.controller.js';
@@ -55,6 +56,7 @@ export class ApiModule {
         ConfirmPageController,
         SessionController,
         TwoFactorController,
+        PasswordResetsController,
         AgencyController,
         MembersController,
         InvitationsController,

@@ -5,6 +5,7 @@ import { Idempotency1790000000003 } from './0003-idempotency.js';
 import { Identity1790000000004 } from './0004-identity.js';
 import { Tenancy1790000000005 } from './0005-tenancy.js';
 import { Notifications1790000000006 } from './0006-notifications.js';
+import { PasswordResets1790000000007 } from './0007-password-resets.js';
 import { Sites1790000000010 } from './0010-sites.js';
 import { Protection1790000000011 } from './0011-protection.js';
 import { Replication1790000000012 } from './0012-replication.js';
@@ -18,6 +19,7 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   Identity1790000000004,
   Tenancy1790000000005,
   Notifications1790000000006,
+  PasswordResets1790000000007,
   Sites1790000000010,
   Protection1790000000011,
   Replication1790000000012,

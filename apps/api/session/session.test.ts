@@ -111,4 +111,24 @@ describe('sessions', () => {
     const rows = JSON.stringify(await api.rows(`SELECT encode(answer, 'escape'), caller FROM idempotency_key`));
     expect(rows).not.toContain(first.body.token.split('.')[0]);
   });
+
+  it('202 alike for a password reset of a known and an unknown address; the token changes it once, and ends all sessions', async () => {
+    const member = await api.member(agency, 'operator');
+    const [known, unknown] = [
+      await api.post('/v1/password-resets', { email: member.email }),
+      await api.post('/v1/password-resets', { email: 'nobody@elm.example' }),
+    ];
+    expect([known.status, known.body]).toEqual([202, unknown.body]);
+    const token = await api.mailedToken(member.email);
+    const weak = await api.post('/v1/password-resets/confirm', { token, password: 'short' });
+    expect(weak.body.code).toBe('password.unfit');
+    const password = 'nine kites over mud';
+    expect((await api.post('/v1/password-resets/confirm', { token, password })).status).toBe(204);
+    expect((await api.post('/v1/password-resets/confirm', { token, password })).body.code).toBe('token.invalid');
+    expect((await api.get('/v1/agency', member.token)).status).toBe(401);
+    expect((await api.post('/v1/sessions', { email: member.email, password: TEST_PASSWORD })).status).toBe(401);
+    expect((await api.get('/v1/agency', await api.signIn(member.email, password))).status).toBe(200);
+    const { body } = await api.get(`/v1/audit?subjectId=${member.id}`, agency.owner);
+    expect(body.items.map(({ action }: { action: string }) => action)).toContain('password.reset');
+  });
 });

@@ -32,7 +32,7 @@ const page = (title: string, action: string, done: string, fields: string, butto
 <p role="status"></p>
 <script>${SCRIPT}</script></html>`;
 
-/** Where the links of our mails lead: two pages that send a form to the API. Everything else is the portal's. */
+/** Where the links of our mails lead: pages that send a form to the API. Everything else is the portal's. */
 @ApiExcludeController()
 @Public()
 @Controller()
@@ -64,6 +64,21 @@ export class ConfirmPageController {
       'You are a member now. You can sign in.',
       fields,
       'Accept',
+    );
+  }
+
+  @Get('reset')
+  @Header('Content-Type', 'text/html; charset=utf-8')
+  @Header('Content-Security-Policy', POLICY)
+  reset(): string {
+    const field =
+      '<label>New password, at least 12 characters <input name="password" type="password" autocomplete="new-password" required></label>';
+    return page(
+      'Choose a new password',
+      '/v1/password-resets/confirm',
+      'The password is changed, and all your sessions are ended. You can sign in now.',
+      field,
+      'Change the password',
     );
   }
 }

@@ -2,6 +2,7 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { AuthenticationLibrary } from './authentication.js';
 import { Identity } from './identity.service.js';
+import { PasswordResets } from './password-resets.js';
 import { Refusals } from './refusals.js';
 import { SessionTokens } from './session-token.js';
 import { StaffGuard } from './staff.guard.js';
@@ -28,9 +29,10 @@ export class IdentityModule {
           useFactory: () => new AuthenticationLibrary(options.secret, options.publicUrl),
         },
         Identity,
+        PasswordResets,
         { provide: APP_GUARD, useClass: StaffGuard },
       ],
-      exports: [Identity, SessionTokens, Staff],
+      exports: [Identity, PasswordResets, SessionTokens, Staff],
     };
   }
 }

@@ -9,6 +9,7 @@ const EXPIRED = [
   `DELETE FROM sign_up WHERE id IN (SELECT id FROM sign_up WHERE expires_at < now() AND agency_id IS NULL LIMIT 1000)`,
   `DELETE FROM auth.session WHERE id IN (SELECT id FROM auth.session WHERE "expiresAt" < now() LIMIT 1000)`,
   `DELETE FROM auth.verification WHERE id IN (SELECT id FROM auth.verification WHERE "expiresAt" < now() LIMIT 1000)`,
+  `DELETE FROM auth.password_reset WHERE expires_at < now()`,
   `DELETE FROM auth.refusal WHERE key IN (SELECT key FROM auth.refusal WHERE until < now() LIMIT 1000)`,
   `DELETE FROM idempotency_key WHERE (caller, key_hash) IN
      (SELECT caller, key_hash FROM idempotency_key WHERE expires_at < now() LIMIT 5000)`,

@@ -78,6 +78,19 @@ export class MemberSessions {
     return { token: session.token, expiresAt: session.expiresAt.toISOString(), caller };
   }
 
+  /** Records what a person did to their own account in the log of each agency that they work for, in a fixed order. */
+  async recordForPerson(tx: ProviderTransaction, userId: string, action: string): Promise<void> {
+    const rows = await tx.query<MemberRow>(
+      `SELECT m.*, a.name AS agency_name FROM member m JOIN agency a ON a.id = m.tenant_id
+        WHERE m.user_id = $1 ORDER BY m.tenant_id`,
+      [userId],
+    );
+    for (const row of rows) {
+      const { actor, tenantId } = toCaller(row);
+      await this.audit.record(tx, { tenantId, actor, action, subjectKind: 'member', subjectId: row.id });
+    }
+  }
+
   /**
    * The member whose session this is: an HMAC check and one SELECT, over identity's session table on purpose (a
    * session's look-up is on the way of every request).

@@ -1,0 +1,37 @@
+import { Injectable } from '@nestjs/common';
+import type { ProviderTransaction } from '#libs/platform/database';
+import { hashToken, makeToken } from './one-time-token.js';
+
+const HOURS = 1;
+/** At most one mail in this time, so that nobody fills somebody else's mailbox. */
+const MAIL_EVERY_SECONDS = 60;
+
+/** Tokens to choose a new password with: one a person, good for an hour, used once. */
+@Injectable()
+export class PasswordResets {
+  /** A fresh token for the person with this address, which voids the one before; undefined when there is none to mail. */
+  async issue(tx: ProviderTransaction, email: string): Promise<string | undefined> {
+    const { token, hash } = makeToken();
+    const issued = await tx.query(
+      `INSERT INTO auth.password_reset AS r (user_id, token_hash, expires_at)
+       SELECT id, $2, now() + make_interval(hours => $3) FROM auth."user" WHERE email = $1
+       ON CONFLICT (user_id) DO UPDATE
+         SET token_hash = excluded.token_hash, expires_at = excluded.expires_at, mailed_at = now()
+         WHERE r.mailed_at < now() - make_interval(secs => $4)
+       RETURNING user_id`,
+      [email.toLowerCase(), hash, HOURS, MAIL_EVERY_SECONDS],
+    );
+    return issued.length > 0 ? token : undefined;
+  }
+
+  /** Uses a token up and says whose it was; undefined for a wrong, used or expired one. */
+  async use(tx: ProviderTransaction, token: string): Promise<{ userId: string; email: string } | undefined> {
+    const [row] = await tx.query<{ userId: string; email: string }>(
+      `DELETE FROM auth.password_reset r USING auth."user" u
+        WHERE u.id = r.user_id AND r.token_hash = $1 AND r.expires_at > now()
+        RETURNING r.user_id AS "userId", u.email`,
+      [hashToken(token)],
+    );
+    return row;
+  }
+}
