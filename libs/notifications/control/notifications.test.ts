@@ -43,7 +43,11 @@ describe('notices', () => {
           tenant: { url: database.tenantUrl, applicationName: 'test', max: 4 },
           provider: { url: database.providerUrl, applicationName: 'test', max: 8 },
         }),
-        QueueModule.forProcess({ url: database.queueUrl, prefix: 'control', runs: [...OUTBOX_JOBS, ...TENANCY_JOBS] as never }),
+        QueueModule.forProcess({
+          url: database.queueUrl,
+          prefix: 'control',
+          runs: [...OUTBOX_JOBS, ...TENANCY_JOBS] as never,
+        }),
         OutboxModule.delivering(),
         MailModule,
         TenancyModule.forWorker(),
