@@ -48,7 +48,9 @@ function agent(...args: string[]): Promise<Ended> {
 }
 
 function run(): ChildProcess {
-  const child = spawn(process.execPath, [MAIN, 'run', '--config', home], { stdio: 'ignore' });
+  const child = spawn(process.execPath, [MAIN, 'run', '--config', home], {
+    stdio: 'ignore',
+  });
   children.push(child);
   return child;
 }
@@ -245,6 +247,12 @@ test("the gate opens on a site's word, and never after a fence; the fence answer
   await waitFor('the alarm', async () => (await agent('status')).out.includes('no site could say'), {
     timeoutMs: 20_000,
   });
+
+  await waitFor(
+    'a confirmation to end it',
+    async () => (await pulse(1)).alarms.every(({ code }) => code !== 'gate.unconfirmed-start'),
+    { timeoutMs: 20_000 },
+  );
 
   const fenced = fenceCommand.output.parse(
     await gateway.request(

@@ -11,6 +11,8 @@ import { tunnelFingerprint } from './tunnel.js';
 import { workloadFiles } from './workload-files.js';
 
 const SURVEILLANCE_MS = 30_000;
+/** The tunnel was not up to take what was found. */
+const SURVEILLANCE_AGAIN_MS = 2_000;
 const REFRESH_MS = 300_000;
 /** After a control plane that did not answer. */
 const REFRESH_AGAIN_MS = 30_000;
@@ -51,7 +53,7 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
     await writeFile(directory.runPid, `${process.pid}\n`, { mode: 0o600 });
     await Promise.all([
       keeper.keep(until),
-      every(SURVEILLANCE_MS, until, () => surveilAll(desks, directory, log)),
+      again(until, () => surveilAll(desks, directory, log)),
       refresh(directory, log, until),
     ]);
   } finally {
@@ -62,11 +64,12 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
   }
 }
 
+/** @returns when it is due again. */
 async function surveilAll(
   desks: ReadonlyMap<string, WorkloadDesk>,
   directory: StateDirectory,
   log: Logger,
-): Promise<void> {
+): Promise<number> {
   const found: Record<string, Alarm[]> = {};
   for (const [name, desk] of desks) {
     try {
@@ -76,9 +79,10 @@ async function surveilAll(
       log.warn({ workload: name, err: error }, 'the workload could not be looked at');
     }
   }
-  await knock(directory.tunnelSocket, '/alarms', { method: 'POST', body: found }).catch((error: unknown) => {
-    log.info({ reason: errorText(error) }, 'the tunnel takes no alarms just now');
-  });
+  return knock(directory.tunnelSocket, '/alarms', { method: 'POST', body: found }).then(
+    () => SURVEILLANCE_MS,
+    () => SURVEILLANCE_AGAIN_MS,
+  );
 }
 
 async function refresh(directory: StateDirectory, log: Logger, until: AbortSignal): Promise<void> {
@@ -88,7 +92,8 @@ async function refresh(directory: StateDirectory, log: Logger, until: AbortSigna
       const changed = await refreshAssignment(directory);
       if (changed) {
         log.info({ sites: changed.sites.map(({ name }) => name) }, 'the assignment has changed');
-        await knock(directory.tunnelSocket, '/sites', { method: 'POST', body: changed.sites });
+        // A tunnel that is not up reads the saved assignment when it starts.
+        await knock(directory.tunnelSocket, '/sites', { method: 'POST', body: changed.sites }).catch(() => undefined);
       }
     } catch (error) {
       next = REFRESH_AGAIN_MS;
@@ -99,11 +104,9 @@ async function refresh(directory: StateDirectory, log: Logger, until: AbortSigna
   }
 }
 
-async function every(milliseconds: number, until: AbortSignal, work: () => Promise<void>): Promise<void> {
-  while (!until.aborted) {
-    await work();
-    await pause(milliseconds, until);
-  }
+/** @param work answers in how many milliseconds it is due again. */
+async function again(until: AbortSignal, work: () => Promise<number>): Promise<void> {
+  while (!until.aborted) await pause(await work(), until);
 }
 
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

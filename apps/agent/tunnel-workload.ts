@@ -29,6 +29,7 @@ export class TunnelWorkload {
   readonly fencing: ServerFencing;
   private readonly files: WorkloadFiles;
   private unconfirmed: string | null = null;
+  private noticedAt = -Infinity;
   private lookedAt = -Infinity;
 
   constructor(
@@ -98,14 +99,15 @@ export class TunnelWorkload {
     };
   }
 
-  /** Once a site has confirmed the epoch, the start turned out well. */
+  /** Once a site has confirmed the epoch since, the start turned out well. */
   private async lookAtGate(): Promise<void> {
     const now = this.clock.monotonic();
     if (now - this.lookedAt < GATE_LOOK_MS) return;
     this.lookedAt = now;
     const found = await this.files.unconfirmedStart.read();
+    if (found?.at !== this.unconfirmed) this.noticedAt = now;
     this.unconfirmed = found?.at ?? null;
-    if (found && now - this.fencing.confirmedAt < GATE_LOOK_MS) {
+    if (found && this.fencing.confirmedAt > this.noticedAt) {
       await this.files.unconfirmedStart.clear();
       this.unconfirmed = null;
     }

@@ -32,7 +32,7 @@ const COMMAND_MS = 120_000;
 export class WorkloadDesk {
   readonly name: string;
   readonly backup: BackupSource;
-  private kept: PostgresClient | undefined;
+  private kept: Promise<PostgresClient> | undefined;
   private turn: Promise<unknown> = Promise.resolve();
   private readonly commands: ReplicationCommands;
 
@@ -82,19 +82,22 @@ export class WorkloadDesk {
 
   async close(): Promise<void> {
     await this.backup.close();
-    await this.kept?.end().catch(() => undefined);
+    await end(this.kept);
   }
 
-  private async client(): Promise<PostgresClient> {
+  /** Two that ask at once get the same one. */
+  private client(): Promise<PostgresClient> {
     if (this.kept) return this.kept;
-    const client = await openConnection(this.parts.workload, { statementTimeoutMs: COMMAND_MS });
-    this.kept = client;
+    const opening = openConnection(this.parts.workload, { statementTimeoutMs: COMMAND_MS });
+    this.kept = opening;
     const forget = () => {
-      if (this.kept === client) this.kept = undefined;
+      if (this.kept === opening) this.kept = undefined;
     };
-    client.once('end', forget);
-    client.once('error', forget);
-    return client;
+    opening.then((client) => {
+      client.once('end', forget);
+      client.once('error', forget);
+    }, forget);
+    return opening;
   }
 
   private async bounded<T>(work: () => Promise<T>): Promise<T> {
@@ -103,7 +106,7 @@ export class WorkloadDesk {
       timer = setTimeout(() => {
         const { kept } = this;
         this.kept = undefined;
-        void kept?.end().catch(() => undefined);
+        void end(kept);
         reject(new WorkloadUnreachableError(this.name, new Error(`no answer within ${COMMAND_MS} ms`)));
       }, COMMAND_MS);
     });
@@ -113,4 +116,9 @@ export class WorkloadDesk {
       clearTimeout(timer);
     }
   }
+}
+
+async function end(kept: Promise<PostgresClient> | undefined): Promise<void> {
+  // What could not be opened, or is broken already, needs no goodbye.
+  await kept?.then((client) => client.end()).catch(() => undefined);
 }
