@@ -55,10 +55,15 @@ export function machineName(): string {
 export function asTable(report: BenchReport): string {
   const head = ['case', 'unit', 'better', 'ours', 'reference', 'ratio', 'runs', 'against'];
   const rows = report.results.map((line) =>
-    [line.case, line.unit, line.better, line.ours, line.reference, line.ratio, line.runs, line.referenceName].map(String),
+    [line.case, line.unit, line.better, line.ours, line.reference, line.ratio, line.runs, line.referenceName].map(
+      String,
+    ),
   );
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
   const print = (cells: readonly string[]): string =>
-    cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd();
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
   return [print(head), print(widths.map((width) => '-'.repeat(width))), ...rows.map(print)].join('\n');
 }

@@ -6,7 +6,9 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 const LONGEST = 300;
 const faults = [];
 
-const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.ts', '*.mjs', '*.tsx'], { encoding: 'utf8' });
+const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.ts', '*.mjs', '*.tsx'], {
+  encoding: 'utf8',
+});
 for (const file of files.split('\n').filter((name) => name && existsSync(name))) {
   const lines = readFileSync(file, 'utf8').split('\n').length - 1;
   if (lines > LONGEST) faults.push(`${file}: ${lines} lines, ${LONGEST} at most: split it by what it does`);

@@ -52,7 +52,12 @@ const appRules = Object.entries(APP_SIDES).flatMap(([app, side]) => [
     { path: `^apps/${app}/`, pathNot: notTests },
     { path: `^libs/${any(domain)}/${any(SIDES.filter((other) => other !== side))}/` },
   ),
-  rule(`app-${app}-apart`, 'Apps never import apps.', { path: `^apps/${app}/` }, { path: '^apps/', pathNot: `^apps/${app}/` }),
+  rule(
+    `app-${app}-apart`,
+    'Apps never import apps.',
+    { path: `^apps/${app}/` },
+    { path: '^apps/', pathNot: `^apps/${app}/` },
+  ),
 ]);
 
 export default {
@@ -61,18 +66,51 @@ export default {
     ...sideRules,
     ...appRules,
     rule('no-cycles', 'A cycle is a design fault: cut it.', {}, { circular: true }),
-    rule('contracts-are-plain', 'contract.ts holds zod schemas and types: no Nest, no database.', { path: '^libs/[^/]+/contract' }, { path: '(@nestjs|typeorm|node_modules/pg/)' }),
-    rule('agent-is-lean', 'The agent has neither a database of its own nor Nest.', { path: '^(apps/agent|libs/[^/]+/agent)/', pathNot: notTests }, { path: 'node_modules/(@nestjs|typeorm|bullmq)', reachable: true }),
-    rule('entities-stay-home', 'Entities are private to their library and side.', { path: '^(apps|libs/([^/]+))/', pathNot: notTests }, { path: '^libs/[^/]+/.*\\.entity\\.ts$', pathNot: '^libs/$2/' }),
-    rule('through-the-index', 'Another library is reached through an index.ts or its contract.', { path: '^libs/([^/]+)/', pathNot: notTests }, { path: '^libs/', pathNot: '(^libs/$1/|/index\\.ts$|/contract\\.ts$)' }),
-    rule('typeorm-fence', 'typeorm only in libs and migrations.', { path: '^(apps|bench)/', pathNot: notTests }, { path: 'node_modules/typeorm' }),
-    rule('bullmq-fence', 'bullmq only in platform/queue.', { pathNot: '^libs/platform/queue/' }, { path: 'node_modules/bullmq' }),
+    rule(
+      'contracts-are-plain',
+      'contract.ts holds zod schemas and types: no Nest, no database.',
+      { path: '^libs/[^/]+/contract' },
+      { path: '(@nestjs|typeorm|node_modules/pg/)' },
+    ),
+    rule(
+      'agent-is-lean',
+      'The agent has neither a database of its own nor Nest.',
+      { path: '^(apps/agent|libs/[^/]+/agent)/', pathNot: notTests },
+      { path: 'node_modules/(@nestjs|typeorm|bullmq)', reachable: true },
+    ),
+    rule(
+      'entities-stay-home',
+      'Entities are private to their library and side.',
+      { path: '^(apps|libs/([^/]+))/', pathNot: notTests },
+      { path: '^libs/[^/]+/.*\\.entity\\.ts$', pathNot: '^libs/$2/' },
+    ),
+    rule(
+      'through-the-index',
+      'Another library is reached through an index.ts or its contract.',
+      { path: '^libs/([^/]+)/', pathNot: notTests },
+      { path: '^libs/', pathNot: '(^libs/$1/|/index\\.ts$|/contract\\.ts$)' },
+    ),
+    rule(
+      'typeorm-fence',
+      'typeorm only in libs and migrations.',
+      { path: '^(apps|bench)/', pathNot: notTests },
+      { path: 'node_modules/typeorm' },
+    ),
+    rule(
+      'bullmq-fence',
+      'bullmq only in platform/queue.',
+      { pathNot: '^libs/platform/queue/' },
+      { path: 'node_modules/bullmq' },
+    ),
     rule('stripe-fence', 'stripe only in billing.', { pathNot: '^libs/billing/' }, { path: 'node_modules/stripe' }),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { conditionNames: ['source', 'import', 'node', 'default', 'types'], exportsFields: ['exports'] },
+    enhancedResolveOptions: {
+      conditionNames: ['source', 'import', 'node', 'default', 'types'],
+      exportsFields: ['exports'],
+    },
   },
 };

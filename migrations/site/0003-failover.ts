@@ -54,6 +54,8 @@ export class Failover1790000000003 implements MigrationInterface {
         no_degrade_granted boolean NOT NULL,
         accepted_loss jsonb NOT NULL,
         old_server text NOT NULL,
+        -- Whom the standby followed before, to be restored when the run is cancelled.
+        followed text NOT NULL,
         state text NOT NULL CHECK (state IN
           ('accepted', 'running', 'awaiting-confirmation', 'cancelling', 'cancelled', 'completed', 'failed')),
         reason text,

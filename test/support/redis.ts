@@ -19,9 +19,13 @@ const answers = (port: number): Promise<boolean> =>
 /** A Redis server of the test's own on loopback, without a file on disk. */
 export async function redisForTests(): Promise<TestRedis> {
   const port = await freePort();
-  const child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], {
-    stdio: 'ignore',
-  });
+  const child = spawn(
+    'redis-server',
+    ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
+    {
+      stdio: 'ignore',
+    },
+  );
   const failed = once(child, 'error').then(([error]: unknown[]) => {
     throw new Error('redis-server is not installed: run node tools/preflight.mjs --with redis', { cause: error });
   });

@@ -84,7 +84,7 @@ test('with the metro cut off the regional runs ahead; the metro fetches that, ta
   expect(await notes(metro)).toEqual([{ note: 'acknowledged' }, { note: 'never acknowledged' }]);
   await metro.sql(`INSERT INTO permit (note) VALUES ('written at the metro site')`);
   await regionalHas('written at the metro site');
-  expect(await regional.health()).toMatchObject({ state: 'streaming', timeline: 2, epoch: 2 });
+  await regional.until('its health to say so', (health) => health.state === 'streaming' && health.epoch === 2);
   await expect(metro.failover({ epoch: 2 })).rejects.toThrow(StaleEpochError);
   await expect(metro.cancel(runId)).rejects.toThrow(RunTooLateError);
 });
@@ -122,5 +122,8 @@ test('the metro comes back with an older epoch: it is copied anew and follows', 
     async () => (await notes(metro)).at(-1)?.note === 'written at the regional site',
     { timeoutMs: 20_000 },
   );
-  expect(await metro.health()).toMatchObject({ timeline: 3, frontDoor: { leadsTo: 'closed' } });
+  await metro.until(
+    'its health to say so',
+    (health) => health.timeline === 3 && health.frontDoor?.leadsTo === 'closed',
+  );
 });

@@ -4,7 +4,7 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { JobQueue } from '#libs/platform/queue';
-import { ArmedLeases, reconcileStandbyJob, type Standby, Standbys } from '#libs/replication/site';
+import { ArmedLeases, Forwarders, reconcileStandbyJob, type Standby, Standbys } from '#libs/replication/site';
 import { PeerSites, SiteOutbox } from '#libs/sites/site';
 import { reportOf } from './run-report.js';
 import type { FailoverRun } from './run.row.js';
@@ -17,6 +17,7 @@ const PEER_MS = 1_000;
 export class CancellingReach {
   constructor(
     readonly leases: ArmedLeases,
+    readonly forwarders: Forwarders,
     readonly peers: PeerSites,
     readonly queue: JobQueue,
     readonly outbox: SiteOutbox,
@@ -36,6 +37,7 @@ export class RunCancelling {
 
   async undo(run: FailoverRun, signal: AbortSignal): Promise<void> {
     await this.reach.leases.allow(run.workloadId);
+    await this.reach.forwarders.follow(run.workloadId, run.followed);
     await this.resumeOther(run, signal);
     await this.work.run(async (tx) => {
       const standby = await this.standbys.lock(tx, run.workloadId);

@@ -16,6 +16,7 @@ export interface FailoverRun {
   readonly noDegradeGranted: boolean;
   readonly acceptedLoss: AcceptedLoss;
   readonly oldServer: OldServerFate;
+  readonly followed: 'agency' | 'peer';
   readonly state: RunState;
   readonly reason: string | null;
   readonly receivedAt: Date;
@@ -38,7 +39,7 @@ export interface FailoverRun {
 export const RUN_COLUMNS = `
   id, workload_id AS "workloadId", tenant_id AS "tenantId", order_id AS "orderId", declaration, epoch, names,
   other_site AS "otherSite", no_degrade_granted AS "noDegradeGranted", accepted_loss AS "acceptedLoss",
-  old_server AS "oldServer", state, reason, received_at AS "receivedAt", loss, loss_until AS "lossUntil",
+  old_server AS "oldServer", followed, state, reason, received_at AS "receivedAt", loss, loss_until AS "lossUntil",
   own_lsn::text AS "ownLsn", other_lsn::text AS "otherLsn", other_answered AS "otherAnswered", fenced,
   fenced_lsn::text AS "fencedLsn", promote_began_at AS "promoteBeganAt", promoted_at_lsn::text AS "promotedAtLsn",
   promoted_timeline AS "promotedTimeline", first_write_at AS "firstWriteAt", front_door AS "frontDoor", repoint`;

@@ -21,7 +21,12 @@ function options(name: string, pool: PoolOptions): DataSourceOptions & { name: s
     // Every entity class that the process has loaded: a library's entities stay private to it.
     entities: getMetadataArgsStorage().tables.map((table) => table.target as () => unknown),
     synchronize: false,
-    extra: { pipeline: true, keepAlive: true, connectionTimeoutMillis: 10_000, idle_in_transaction_session_timeout: 60_000 },
+    extra: {
+      pipeline: true,
+      keepAlive: true,
+      connectionTimeoutMillis: 10_000,
+      idle_in_transaction_session_timeout: 60_000,
+    },
   } as DataSourceOptions & { name: string };
 }
 

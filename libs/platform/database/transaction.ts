@@ -35,7 +35,10 @@ export class Transaction {
   }
 
   /** Runs SQL and returns its rows and how many it touched: for a query builder that wants both. */
-  async run<R>(sql: string, parameters: readonly unknown[] = []): Promise<{ readonly rows: R[]; readonly count: number }> {
+  async run<R>(
+    sql: string,
+    parameters: readonly unknown[] = [],
+  ): Promise<{ readonly rows: R[]; readonly count: number }> {
     const result = (await this.runner.query(sql, [...parameters], true)) as { records?: R[]; affected?: number };
     return { rows: result.records ?? [], count: result.affected ?? 0 };
   }

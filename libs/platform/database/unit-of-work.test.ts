@@ -43,7 +43,9 @@ test('an id that is no UUID never reaches a statement', () => {
 test('a failure rolls everything back, and actions after commit do not run', async () => {
   let ran = false;
   const write = work.provider(async (tx) => {
-    await tx.execute(`INSERT INTO mail_message (id, recipient, subject, body) VALUES (gen_random_uuid(), 'a', 'b', 'c')`);
+    await tx.execute(
+      `INSERT INTO mail_message (id, recipient, subject, body) VALUES (gen_random_uuid(), 'a', 'b', 'c')`,
+    );
     tx.afterCommit(() => (ran = true));
     throw new Error('no');
   });
@@ -55,7 +57,9 @@ test('a failure rolls everything back, and actions after commit do not run', asy
 
 test('a swallowed statement error is noticed at COMMIT instead of losing the change silently', async () => {
   const write = work.provider(async (tx) => {
-    await tx.execute(`INSERT INTO mail_message (id, recipient, subject, body) VALUES (gen_random_uuid(), 'a', 'b', 'c')`);
+    await tx.execute(
+      `INSERT INTO mail_message (id, recipient, subject, body) VALUES (gen_random_uuid(), 'a', 'b', 'c')`,
+    );
     await tx.query('SELECT 1 / 0').catch(() => undefined);
   });
   await expect(write).rejects.toThrow(LostTransactionError);
@@ -64,7 +68,9 @@ test('a swallowed statement error is noticed at COMMIT instead of losing the cha
 test('a savepoint that fails leaves the rest usable', async () => {
   const changed = await work.provider(async (tx) => {
     await tx.savepoint(() => tx.query('SELECT 1 / 0')).catch(() => undefined);
-    return tx.execute(`INSERT INTO mail_message (id, recipient, subject, body) VALUES (gen_random_uuid(), 's', 'b', 'c')`);
+    return tx.execute(
+      `INSERT INTO mail_message (id, recipient, subject, body) VALUES (gen_random_uuid(), 's', 'b', 'c')`,
+    );
   });
   expect(changed).toBe(1);
   const rows = await work.provider((tx) => tx.query(`SELECT FROM mail_message WHERE recipient = 's'`));

@@ -52,7 +52,11 @@ export abstract class DomainError extends Error {
 /** Another tenant's row and a row that does not exist are the same answer: 404 (design.md, decision 3). */
 export class NotFoundError extends DomainError {
   constructor(what: string) {
-    super('not-found', `${what.replaceAll(' ', '-')}.not-found`, `There is no such ${what}, or it is not yours to see.`);
+    super(
+      'not-found',
+      `${what.replaceAll(' ', '-')}.not-found`,
+      `There is no such ${what}, or it is not yours to see.`,
+    );
   }
 }
 

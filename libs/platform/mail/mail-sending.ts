@@ -57,7 +57,9 @@ export class SendMailHandler implements JobHandler<{ mailId: string }> {
         ]);
         return error;
       }
-      await tx.execute(`UPDATE mail_message SET sent_at = now(), attempts = attempts + 1, body = '' WHERE id = $1`, [mailId]);
+      await tx.execute(`UPDATE mail_message SET sent_at = now(), attempts = attempts + 1, body = '' WHERE id = $1`, [
+        mailId,
+      ]);
       return undefined;
     });
     if (failure !== undefined) throw failure;

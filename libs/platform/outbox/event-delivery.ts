@@ -27,7 +27,10 @@ export class EventSubscribers implements OnModuleInit {
       const contract = Reflect.getMetadata(SUBSCRIBES, metatype) as EventContract | undefined;
       if (!contract) continue;
       const known = this.byTopic.get(contract.topic) ?? [];
-      this.byTopic.set(contract.topic, [...known, { contract, subscriber: wrapper.instance as EventSubscriber<unknown> }]);
+      this.byTopic.set(contract.topic, [
+        ...known,
+        { contract, subscriber: wrapper.instance as EventSubscriber<unknown> },
+      ]);
     }
   }
 

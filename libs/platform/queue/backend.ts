@@ -1,4 +1,13 @@
-import { createPostgresBackend, DEFAULT_SCHEMA, type JobsOptions, type Processor, Queue, runMigrations, withBackend, Worker } from 'bullmq';
+import {
+  createPostgresBackend,
+  DEFAULT_SCHEMA,
+  type JobsOptions,
+  type Processor,
+  Queue,
+  runMigrations,
+  withBackend,
+  Worker,
+} from 'bullmq';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 

@@ -78,3 +78,25 @@ export class NotStreamingError extends DomainError {
     );
   }
 }
+
+/** After a failover the data here is the agency's only current one. */
+export class RunsHereError extends DomainError {
+  constructor() {
+    super(
+      'conflict',
+      'workload.runs-here',
+      'The workload runs at this site since its failover: what is here is production. Move it home before you end its protection.',
+    );
+  }
+}
+
+export class HeldByRunError extends DomainError {
+  constructor(detail: string) {
+    super(
+      'conflict',
+      'workload.failover-open',
+      'A failover of this workload is under way. Let it finish, or cancel it first.',
+      { detail },
+    );
+  }
+}

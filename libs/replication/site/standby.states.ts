@@ -17,7 +17,7 @@ export const TRANSITIONS: Readonly<Record<StandbyState, readonly StandbyState[]>
   paused: ['preparing', 'catching-up', 'promoting', 'removing'],
   promoting: ['primary', 'catching-up', 'broken'],
   // Another site has been promoted after this one: it becomes that one's standby, copied anew.
-  primary: ['preparing', 'removing'],
+  primary: ['preparing'],
   removing: ['removed'],
   removed: [],
 };

@@ -27,8 +27,8 @@ export class FailoverOrderHandler implements OrderHandler<FailoverPayload> {
     if (!standby || !mayBePromoted(standby.state) || standby.removing || payload.epoch <= standby.epoch) return;
     const begun = await tx.execute(
       `INSERT INTO failover_run (id, workload_id, tenant_id, order_id, declaration, epoch, names, other_site,
-                                 no_degrade_granted, accepted_loss, old_server, state)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'accepted') ON CONFLICT DO NOTHING`,
+                                 no_degrade_granted, accepted_loss, old_server, followed, state)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'accepted') ON CONFLICT DO NOTHING`,
       [
         payload.runId,
         payload.workloadId,
@@ -41,6 +41,7 @@ export class FailoverOrderHandler implements OrderHandler<FailoverPayload> {
         payload.noDegradeGranted,
         JSON.stringify(payload.acceptedLoss),
         payload.oldServer,
+        standby.follow,
       ],
     );
     if (begun === 0) return;

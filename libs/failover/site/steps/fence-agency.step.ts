@@ -21,7 +21,8 @@ export class FenceAgencyStep implements RunStepHandler {
         agentId,
         fenceCommand,
         { workloadId, workloadName, epoch: run.epoch },
-        { timeoutMs: FENCE_MS, signal },
+        // Not behind a copy that is under way.
+        { timeoutMs: FENCE_MS, lane: 'sync', signal },
       );
       const findings = { fenced: answer.stopped, fencedLsn: answer.stopped ? answer.lsn : null };
       const message = answer.stopped

@@ -6,8 +6,6 @@ import { isReceiving } from '../standby.states.js';
 
 /** Behind without moving for so long is a stall; the whole detection stays below 10 s. */
 export const STALL_SECONDS = 6;
-/** What the agency's server still keeps for a slot before it is given up; below this it is said aloud. */
-const SAFE_WAL_BYTES = 256 * 1024 * 1024;
 
 export interface Observed {
   readonly standby: Standby;
@@ -56,13 +54,5 @@ function sourceAlarms(standby: Standby, report: SourceReport | undefined): Alarm
     const what = 'The agent is silent: how far the standby is behind is not known.';
     return [alarm('source-silent', what, 'Check that the agent runs and that its machine reaches this site.')];
   }
-  const alarms = [...report.report.alarms];
-  const slot = report.report.slots.find(
-    ({ name }) => name === standby.names[standby.role === 'metro' ? 'metroSlot' : 'regionalSlot'],
-  );
-  if (slot && slot.safeWalBytes !== null && slot.safeWalBytes < SAFE_WAL_BYTES) {
-    const what = "The agency's server will soon give up the log that this site still needs, and the copy begins anew.";
-    alarms.push(alarm('slot-nearly-lost', what, 'Mend the line to the site, or raise max_slot_wal_keep_size.'));
-  }
-  return alarms;
+  return [...report.report.alarms];
 }

@@ -1,4 +1,4 @@
-import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, type BeforeApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import type { StandbyHealth } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
@@ -48,7 +48,7 @@ export class HealthSources {
 
 /** Each standby's measured state. Unknown is null: a silent source is not a healthy one, and an idle one is not behind. */
 @Injectable()
-export class StandbyHealths implements SnapshotSource, OnModuleInit, OnApplicationShutdown {
+export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeApplicationShutdown {
   private readonly memories = new Map<string, Memory>();
   private latest: { readonly at: number; readonly healths: Promise<StandbyHealth[]> } | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -69,7 +69,7 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, OnApplicati
     this.timer.unref();
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  async beforeApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
     await this.latest?.healths.catch(() => undefined);
   }

@@ -11,7 +11,7 @@ import { CarriesOut, type OrderHandler, type ReceivedOrder, SiteOutbox } from '#
 import { FrontDoors } from '../link/index.js';
 import { Seedings } from '../reconciler/seedings.js';
 import { reconcileStandbyJob } from '../replication.jobs.js';
-import { WorkloadElsewhereError } from '../replication.errors.js';
+import { HeldByRunError, RunsHereError, WorkloadElsewhereError } from '../replication.errors.js';
 import { Standbys } from '../standbys.service.js';
 
 /**
@@ -96,13 +96,18 @@ const wanted = (payload: ProtectPayload): unknown[] => [
 export class UnprotectOrderHandler implements OrderHandler<{ workloadId: string }> {
   constructor(
     private readonly work: SiteUnitOfWork,
+    private readonly standbys: Standbys,
     private readonly outbox: SiteOutbox,
     private readonly seedings: Seedings,
     private readonly queue: JobQueue,
   ) {}
 
+  /** @throws RunsHereError, HeldByRunError: what is production is never removed as a copy */
   async carryOut({ tenantId, payload: { workloadId } }: ReceivedOrder<{ workloadId: string }>): Promise<void> {
     await this.work.run(async (tx) => {
+      const standby = await this.standbys.find(tx, workloadId);
+      if (standby?.state === 'primary') throw new RunsHereError();
+      if (standby && standby.hold !== null && standby.holdUntil === null) throw new HeldByRunError(standby.hold);
       const marked = await tx.execute(
         `UPDATE standby SET removing = true, retry_at = NULL, version = version + 1 WHERE workload_id = $1`,
         [workloadId],

@@ -1,4 +1,4 @@
-import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import type { BackupTransport } from '#libs/platform/postgres/backup';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
@@ -12,7 +12,7 @@ const IDLE_MS = 10 * 60_000;
 
 /** This site's standbys as sources for the other site of their pair. */
 @Injectable()
-export class PeerBackups implements OnApplicationShutdown {
+export class PeerBackups implements BeforeApplicationShutdown {
   private readonly open = new Map<string, { source: Promise<Served>; idle: NodeJS.Timeout }>();
 
   constructor(
@@ -51,7 +51,7 @@ export class PeerBackups implements OnApplicationShutdown {
     );
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  async beforeApplicationShutdown(): Promise<void> {
     await Promise.all([...this.open.keys()].map((workloadId) => this.close(workloadId)));
   }
 }

@@ -16,6 +16,7 @@ const NEAR_BYTES = 4n * 1024n * 1024n;
 /** A walreceiver that lost its line tries again by itself, twice a second (wal_retrieve_retry_interval). */
 const OWN_RETRY_MS = 5_000;
 const STREAM_MS = 15_000;
+const FORK_RETRIES = 3;
 
 export const isStreaming = (position: StandbyPosition): boolean => position.receiverStatus === 'streaming';
 
@@ -69,7 +70,7 @@ export class CatchUpStage implements Stage {
   private waits(standby: Standby, report: SourceReport | undefined): Outcome | undefined {
     if (standby.follow === 'peer') return again(5_000);
     if (standby.followWanted) return undefined;
-    if (!isFresh(report)) return again(1_000);
+    if (!isFresh(report)) return again(2_000);
     const since = this.clock.now().getTime() - standby.stateSince.getTime();
     return since < OWN_RETRY_MS ? again(1_000) : undefined;
   }
@@ -95,7 +96,10 @@ export class CatchUpStage implements Stage {
     const has = position.flushedLsn ?? position.replayedLsn;
     const ahead = isFresh(report) && report.lsn !== null && has !== null && lsnDifference(has, report.lsn) > 0n;
     const older = isFresh(report) && report.report.timeline !== null && position.timeline > report.report.timeline;
-    if (ahead || older) return this.back(standby, "diverged: the agency's server went on from an earlier point");
+    // A newer timeline that began after this standby's end is followed at once; one that did not never will be.
+    const newer = isFresh(report) && report.report.timeline !== null && position.timeline < report.report.timeline;
+    if (ahead || older || (newer && standby.retries >= FORK_RETRIES))
+      return this.back(standby, "diverged: the agency's server went on from an earlier point");
     throw new NotStreamingError(`at ${has ?? 'unknown'} on timeline ${position.timeline}`);
   }
 

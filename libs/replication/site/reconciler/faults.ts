@@ -17,7 +17,8 @@ const STANDING: ReadonlySet<ErrorKind> = new Set<ErrorKind>([
   'forbidden',
   'not-found',
 ]);
-const LONGEST_PAUSE_SECONDS = 60;
+const LONGEST_PAUSE_SECONDS = 30;
+const LONGEST_STANDING_PAUSE_SECONDS = 300;
 
 /** Writes down why a standby does not get on, and when it is tried again. */
 @Injectable()
@@ -43,9 +44,10 @@ export class Faults {
 
   private step(standby: Standby, error: unknown) {
     const retries = standby.retries + 1;
-    const pause = wantedPause(error) ?? Math.min(2 ** Math.min(retries, 6), LONGEST_PAUSE_SECONDS);
-    const changes = { retries, retryAt: new Date(this.clock.now().getTime() + pause * 1_000) };
     const standing = error instanceof DomainError && STANDING.has(error.kind);
+    const longest = standing ? LONGEST_STANDING_PAUSE_SECONDS : LONGEST_PAUSE_SECONDS;
+    const pause = wantedPause(error) ?? Math.min(2 ** Math.min(retries, 9), longest);
+    const changes = { retries, retryAt: new Date(this.clock.now().getTime() + pause * 1_000) };
     const broken = standing && mayBecome(standby.state, 'broken') ? ({ state: 'broken' } as const) : {};
     return { ...broken, reason: reasonOf(error), changes };
   }

@@ -6,7 +6,7 @@ import { Credentials } from '../credentials.js';
 import { Forwarders } from '../link/index.js';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
-import { SourceServer } from './source-server.js';
+import { requireSameCluster, SourceServer } from './source-server.js';
 import { applicationOf, slotOf } from './stage.js';
 
 /** Whom a standby streams from. */
@@ -31,6 +31,7 @@ export class Following {
   async agency(standby: Standby, signal: AbortSignal): Promise<Standby | undefined> {
     const { workloadId } = standby;
     const prepared = await this.source.prepare(standby, false, signal);
+    requireSameCluster(standby, prepared.server);
     if (prepared.slotRestartLsn === null) return undefined;
     for (const { location } of prepared.server.tablespaces) {
       await this.driver.ensureTablespaceDirectory(workloadId, location);

@@ -4,11 +4,10 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import { Credentials } from '../credentials.js';
 import { Forwarders } from '../link/index.js';
-import { SourceReplacedError } from '../replication.errors.js';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
 import { renderedRules } from './hba.js';
-import { SourceServer } from './source-server.js';
+import { requireSameCluster, SourceServer } from './source-server.js';
 import { MOVED, type Outcome, type Stage } from './stage.js';
 
 /**
@@ -32,9 +31,7 @@ export class PrepareStage implements Stage {
     if (standby.follow === 'peer') return this.fromPeer(standby);
     const prepared = await this.source.prepare(standby, standby.freshSlot, signal);
     const { server } = prepared;
-    if (standby.server && standby.server.systemIdentifier !== server.systemIdentifier) {
-      throw new SourceReplacedError(`${standby.server.systemIdentifier} → ${server.systemIdentifier}`);
-    }
+    requireSameCluster(standby, server);
     const { port } = await this.driver.prepareStandby(standby.workloadId, {
       majorVersion: server.majorVersion,
       parameters: server.parameters,

@@ -19,7 +19,7 @@ import { SlotForOther } from './slot-for-other.js';
 import { SourceServer } from './source-server.js';
 import { MendingStages, Stages } from './stages.js';
 import { StreamCare } from './stream-care.js';
-import { StreamStage } from './stream.stage.js';
+import { StreamStage, StreamSurroundings } from './stream.stage.js';
 
 export const RECONCILER_PROVIDERS: Provider[] = [
   Arming,
@@ -47,5 +47,6 @@ export const RECONCILER_PROVIDERS: Provider[] = [
   Stages,
   StreamCare,
   StreamStage,
+  StreamSurroundings,
   SweepStandbysHandler,
 ];

@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
@@ -30,7 +30,9 @@ const LOOKS = 24;
  * the row, so that the next start goes on after kill -9.
  */
 @Injectable()
-export class Reconciler {
+export class Reconciler implements BeforeApplicationShutdown {
+  private readonly timers = new Map<string, NodeJS.Timeout>();
+
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly standbys: Standbys,
@@ -46,9 +48,21 @@ export class Reconciler {
       this.claims.hold(`standby/${workloadId}`, (held) => this.advance(workloadId, held), { signal }),
     );
     if (outcome?.kind === 'seed') this.seedings.start(workloadId);
-    if (outcome?.kind === 'again') {
-      this.around.queue.wake(reconcileStandbyJob, { workloadId }, { delayMs: outcome.milliseconds });
-    }
+    if (outcome?.kind === 'again') this.later(workloadId, outcome.milliseconds);
+  }
+
+  beforeApplicationShutdown(): void {
+    for (const timer of this.timers.values()) clearTimeout(timer);
+  }
+
+  /** One look for each standby at most is due: whoever else wakes it does not add to the looks to come. */
+  private later(workloadId: string, milliseconds: number): void {
+    if (this.timers.has(workloadId)) return;
+    const timer = setTimeout(() => {
+      this.timers.delete(workloadId);
+      this.around.queue.wake(reconcileStandbyJob, { workloadId });
+    }, milliseconds);
+    this.timers.set(workloadId, timer);
   }
 
   private async advance(workloadId: string, signal: AbortSignal): Promise<Outcome> {

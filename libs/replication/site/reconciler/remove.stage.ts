@@ -26,16 +26,10 @@ export class RemoveStage implements Stage {
 
   async advance(standby: Standby, signal: AbortSignal): Promise<Outcome> {
     if (standby.state !== 'removing') {
-      const wasPrimary = standby.state === 'primary';
-      await this.work.run((tx) =>
-        this.standbys.change(tx, standby, {
-          state: 'removing',
-          reason: wasPrimary ? 'was-primary: removed as it is' : null,
-        }),
-      );
+      await this.work.run((tx) => this.standbys.change(tx, standby, { state: 'removing', reason: null }));
       return MOVED;
     }
-    if (standby.follow === 'agency' && standby.promotedTimeline === null && !(await this.isRevoked(standby))) {
+    if (standby.follow === 'agency' && !(await this.isRevoked(standby))) {
       if (standby.role === 'metro') await this.arming.disarm(standby, 'protection has ended', signal);
       if ((await this.driver.phase(standby.workloadId)) === 'running')
         await this.driver.ensureStopped(standby.workloadId);

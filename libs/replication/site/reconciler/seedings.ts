@@ -1,4 +1,4 @@
-import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
@@ -30,7 +30,7 @@ export class SeedingOutside {
  * it has is on disk, so that a process killed with -9 goes on where it was.
  */
 @Injectable()
-export class Seedings implements OnApplicationShutdown {
+export class Seedings implements BeforeApplicationShutdown {
   private readonly running = new Map<string, { readonly abort: AbortController; readonly ended: Promise<void> }>();
 
   constructor(
@@ -64,7 +64,7 @@ export class Seedings implements OnApplicationShutdown {
     await seeding?.ended;
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  async beforeApplicationShutdown(): Promise<void> {
     await Promise.all([...this.running.keys()].map((workloadId) => this.interrupt(workloadId)));
   }
 
@@ -75,7 +75,7 @@ export class Seedings implements OnApplicationShutdown {
       const source = await this.sources.choose(standby, signal);
       await this.copy(standby, source.transport, source.from, signal);
       await this.work.run(async (tx) => {
-        const now = await this.standbys.get(tx, workloadId);
+        const now = await this.standbys.lock(tx, workloadId);
         await this.standbys.change(tx, now, {
           state: 'catching-up',
           changes: { retries: 0, retryAt: null, followWanted: true },

@@ -5,7 +5,7 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
-import { SourceServer } from './source-server.js';
+import { requireSameCluster, SourceServer } from './source-server.js';
 
 const EVERY_MS = 60_000;
 
@@ -31,6 +31,7 @@ export class ServerCare {
   async look(standby: Standby, signal: AbortSignal): Promise<Standby> {
     const report = await this.source.preflight(standby, await this.driver.supportedMajors(), signal);
     if (report.server) {
+      requireSameCluster(standby, report.server);
       for (const { location } of report.server.tablespaces) {
         await this.driver.ensureTablespaceDirectory(standby.workloadId, location);
       }

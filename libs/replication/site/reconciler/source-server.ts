@@ -10,6 +10,7 @@ import {
   type ServerFacts,
 } from '#contracts/replication';
 import { AgentCommands } from '#libs/sites/site';
+import { SourceReplacedError } from '../replication.errors.js';
 import type { Standby } from '../standby.row.js';
 
 export interface Preparation {
@@ -93,4 +94,10 @@ export class SourceServer {
       { timeoutMs: COMMAND_MS, signal },
     );
   }
+}
+
+/** @throws SourceReplacedError when another cluster answers than the one that the standby was copied from */
+export function requireSameCluster({ server: known }: Standby, server: ServerFacts): void {
+  if (!known || known.systemIdentifier === server.systemIdentifier) return;
+  throw new SourceReplacedError(`${known.systemIdentifier} → ${server.systemIdentifier}`);
 }

@@ -50,7 +50,7 @@ export class Stages {
   }
 
   of(standby: Standby): Stage {
-    if (standby.removing && standby.state !== 'promoting') return this.remove;
+    if (standby.removing && standby.state !== 'promoting' && standby.state !== 'primary') return this.remove;
     if (standby.paused && followsSource(standby.state)) return this.pause;
     return this.byState[standby.state];
   }

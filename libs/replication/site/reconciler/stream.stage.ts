@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
@@ -11,6 +12,15 @@ import { isStreaming } from './catch-up.stage.js';
 import { StreamCare } from './stream-care.js';
 import { MOVED, type Outcome, REST, slotOf, type Stage } from './stage.js';
 
+/** What the stage needs of the process around it. */
+@Injectable()
+export class StreamSurroundings {
+  constructor(
+    readonly clock: Clock,
+    readonly logger: AppLogger,
+  ) {}
+}
+
 /** Whether what was reached still holds, and the care that keeps it so. */
 @Injectable()
 export class StreamStage implements Stage {
@@ -21,7 +31,7 @@ export class StreamStage implements Stage {
     private readonly leases: ArmedLeases,
     private readonly care: StreamCare,
     @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
-    private readonly logger: AppLogger,
+    private readonly surroundings: StreamSurroundings,
   ) {}
 
   async advance(standby: Standby, signal: AbortSignal): Promise<Outcome> {
@@ -38,9 +48,15 @@ export class StreamStage implements Stage {
     try {
       position = await this.driver.position(standby.workloadId);
     } catch (error) {
-      this.logger.log.warn({ workloadId: standby.workloadId, reason: errorText(error) }, 'the standby does not answer');
+      this.surroundings.logger.log.warn(
+        { workloadId: standby.workloadId, reason: errorText(error) },
+        'the standby does not answer',
+      );
       return this.to(standby, 'broken', 'server-down: the standby does not answer; it is started again', {});
     }
+    // The agency's server is being restarted, as announced: its stream comes back by itself.
+    if (standby.rebootUntil !== null && standby.rebootUntil > this.surroundings.clock.now() && !isStreaming(position))
+      return REST;
     if (position.replayPaused) return this.to(standby, 'broken', pausedReason(position), {});
     if (standby.followWanted || !isStreaming(position)) {
       return this.to(standby, 'catching-up', 'stream-ended: the stream from the source has ended', {});

@@ -73,7 +73,9 @@ export class OrderIntake {
     payload: never,
   ): Promise<boolean> {
     // A repeated order may carry a newer signature; it is the same order if it says the same.
-    const hash = createHash('sha256').update(canonicalJson({ ...order, signature: undefined })).digest('hex');
+    const hash = createHash('sha256')
+      .update(canonicalJson({ ...order, signature: undefined }))
+      .digest('hex');
     const inserted = await tx.execute(
       `INSERT INTO site_order (id, number, kind, tenant_id, payload, issued_at, work_key, content_hash)
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
