@@ -95,7 +95,7 @@ export class WarmSite extends SiteRecords {
   private compile(works: boolean): Promise<TestingModule> {
     return (
       Test.createTestingModule({
-        imports: [siteModule({ ...this.home, url: this.home.database.url }, 'info', works)],
+        imports: [siteModule({ ...this.home, url: this.home.database.url }, 'silent', works)],
       })
         .overrideProvider(AgentCommands)
         .useValue(this.options.desk.commands)
