@@ -10,4 +10,5 @@ export * from './lsn.js';
 export { readPostmasterFile, runningPostmaster, type PostmasterFile } from './postmaster-pid.js';
 export * from './processes.js';
 export * from './server.js';
+export * from './scram.js';
 export { redact, runAs, runTool, toolEnvironment, type RunToolOptions, type ToolOutput } from './tool.js';

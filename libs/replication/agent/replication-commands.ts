@@ -2,10 +2,16 @@ import type { ReplicationNames, ServerFacts } from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
 import { waitFor } from '#libs/platform/clock';
 import { errorText } from '#libs/platform/errors';
-import { quoteIdentifier, quoteLiteral, withClient, type PostgresClient } from '#libs/platform/postgres';
+import {
+  newPassword,
+  quoteIdentifier,
+  quoteLiteral,
+  scramVerifier,
+  withClient,
+  type PostgresClient,
+} from '#libs/platform/postgres';
 import type { PostgresWorkload } from '#libs/sites/agent';
 import { ReplicationRefusedError } from './errors.js';
-import { newPassword, scramVerifier } from './scram.js';
 import type { ServerSettings } from './server-settings.js';
 import { readServerFacts } from './server-facts.js';
 
