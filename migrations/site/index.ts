@@ -2,10 +2,12 @@ import type { MigrationClass } from '#libs/platform/database';
 import { Site1790000000001 } from './0001-site.js';
 import { SitePlumbing1790000000002 } from './0002-site-plumbing.js';
 import { Failover1790000000003 } from './0003-failover.js';
+import { Evidence1790000000004 } from './0004-evidence.js';
 
 /** A site's schema, oldest first. */
 export const SITE_MIGRATIONS: readonly MigrationClass[] = [
   Site1790000000001,
   SitePlumbing1790000000002,
   Failover1790000000003,
+  Evidence1790000000004,
 ];

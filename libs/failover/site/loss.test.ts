@@ -15,6 +15,8 @@ const lease = (over: Partial<LeaseState> = {}): LeaseState => ({
   disarmedAt: null,
   degradeSecondsLeft: 0,
   refused: true,
+  refusedAt: until,
+  strictConfirmed: true,
   epoch: 1,
   ...over,
 });
@@ -22,7 +24,9 @@ const heard = (lsn: string, ageSeconds = 1): SourceReport => ({
   receivedAt: until,
   ageSeconds,
   lsn,
-  report: {} as PulseWorkload,
+  report: { lsn } as PulseWorkload,
+  contrary: null,
+  contrarySecondsAgo: null,
 });
 const evidence = (over: Partial<LossEvidence> = {}): LossEvidence => ({
   role: 'metro',
@@ -47,7 +51,9 @@ test('a lease that ran out proves nothing, except in strict mode where nobody co
     { mode: 'available' as const },
     { noDegradeGranted: false },
     { lease: { ...ranOut, endedBecause: 'answered-not-armed' as const } },
+    { lease: { ...ranOut, endedBecause: 'degraded' as const } },
     { lease: { ...ranOut, everArmed: false } },
+    { lease: { ...ranOut, strictConfirmed: false } },
   ]) {
     expect(decideLoss(evidence({ lease: ranOut, ...over })).loss.kind).toBe('unknown');
   }
@@ -70,6 +76,8 @@ test('a bound is what the source last said, as long as it has just said it; havi
     bytes: null,
   });
   expect(decideLoss(evidence({ ...regional, report: heard('0/3000400', 60) })).loss.kind).toBe('unknown');
+  const down = { ...heard('0/3000400'), report: { lsn: null } as PulseWorkload };
+  expect(decideLoss(evidence({ ...regional, report: down })).loss.kind).toBe('unknown');
 });
 
 test('a server that was stopped cleanly proves what there is', () => {

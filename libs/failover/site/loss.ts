@@ -29,7 +29,7 @@ const none = (why: string): LossStatement => ({ kind: 'none', bytes: 0, why });
  *
  * - The armed lease runs. The agent has promised that no commit is acknowledged without this site until the lease ends,
  *   whatever happens to it. The claim ends with the lease.
- * - The workload is strict, has been armed in this epoch, this site has recorded no "asynchronous since", and the
+ * - The workload is strict, has been armed in this epoch after it heard so, this site has recorded no "asynchronous since", and the
  *   control plane has granted none. In strict mode only these two may let production go on alone, and both have been
  *   closed by this run; so an agency that fell silent in the armed state still waits for this site, or is gone. Time does
  *   not change that, which is why a lease that ran out does not matter here. It is not claimed when the agent went on
@@ -43,12 +43,12 @@ export function decideLoss(evidence: LossEvidence): LossDecision {
   if (lease.disarmedAtLsn !== null) {
     return asynchronous(evidence, `production has gone on without this site since ${lease.disarmedAtLsn}`);
   }
-  const strictlyArmed = mode === 'strict' && noDegradeGranted && lease.everArmed;
+  const strictlyArmed = mode === 'strict' && noDegradeGranted && lease.everArmed && lease.strictConfirmed;
   if (lease.armed) {
     const until = strictlyArmed ? null : lease.armedUntil;
     return { loss: none('production acknowledged nothing that this site lacks: its armed lease runs'), until };
   }
-  if (strictlyArmed && lease.endedBecause !== 'answered-not-armed') {
+  if (strictlyArmed && lease.endedBecause !== 'answered-not-armed' && lease.endedBecause !== 'degraded') {
     const why = 'production was armed, is strict, and nobody has allowed it to go on without this site';
     return { loss: none(why), until: null };
   }
@@ -57,11 +57,13 @@ export function decideLoss(evidence: LossEvidence): LossDecision {
 }
 
 function asynchronous({ report, ownLsn }: LossEvidence, why: string): LossDecision {
-  if (!isFresh(report) || report.lsn === null || ownLsn === null) {
+  // The position of an older answer says nothing of what was written until this one.
+  const lsn = isFresh(report) ? report.report.lsn : null;
+  if (!report || lsn === null || ownLsn === null) {
     const loss: LossStatement = { kind: 'unknown', bytes: null, why: `${why}, and the agency is silent` };
     return { loss, until: null };
   }
-  const bytes = Number(lsnDifference(report.lsn, ownLsn));
+  const bytes = Number(lsnDifference(lsn, ownLsn));
   const age = Math.max(1, Math.round(report.ageSeconds));
   if (bytes <= 0) {
     const loss: LossStatement = {

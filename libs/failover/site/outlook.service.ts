@@ -33,7 +33,7 @@ export class PromotionOutlooks implements OutlookSource {
     const position = await this.driver.position(workloadId).catch(() => undefined);
     const ownLsn = maxLsn(position?.flushedLsn, position?.receivedLsn, position?.replayedLsn) ?? null;
     const { loss } = decideLoss({ ...standby, lease, ...known, report, ownLsn });
-    const sourceLsn = isFresh(report) ? report.lsn : null;
+    const sourceLsn = isFresh(report) ? report.report.lsn : null;
     const obstacles = obstaclesOf(standby, position, run !== undefined);
     return {
       workloadId,

@@ -8,6 +8,9 @@ export interface SourceReport {
   readonly ageSeconds: number;
   readonly lsn: string | null;
   readonly report: PulseWorkload;
+  /** What it said against "armed" since it last said "armed"; null when nothing. */
+  readonly contrary: string | null;
+  readonly contrarySecondsAgo: number | null;
 }
 
 /** Older than this, the source is silent, and what it said is no longer known to hold. */
@@ -22,7 +25,9 @@ export class SourceReports {
   async of(tx: SiteTransaction, workloadId: string): Promise<SourceReport | undefined> {
     const [row] = await tx.query<SourceReport>(
       `SELECT received_at AS "receivedAt", lsn::text AS lsn, report,
-              extract(epoch FROM clock_timestamp() - received_at)::float8 AS "ageSeconds"
+              extract(epoch FROM clock_timestamp() - received_at)::float8 AS "ageSeconds",
+              contrary,
+              extract(epoch FROM clock_timestamp() - contrary_at)::float8 AS "contrarySecondsAgo"
          FROM source_report WHERE workload_id = $1`,
       [workloadId],
     );

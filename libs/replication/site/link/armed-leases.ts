@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { armingChanged } from '#contracts/replication';
+import { armingChanged, LEASE_SECONDS } from '#contracts/replication';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { SiteOutbox } from '#libs/sites/site/gateway';
@@ -31,6 +31,10 @@ export interface LeaseState {
   readonly degradeSecondsLeft: number;
   /** A failover run forbids new leases and grants. */
   readonly refused: boolean;
+  /** Since when, by the database's clock; null when it does not. */
+  readonly refusedAt: Date | null;
+  /** True when the agent was armed in this epoch after it had heard "strict", and the mode was never another since. */
+  readonly strictConfirmed: boolean;
   readonly epoch: number;
 }
 
@@ -48,7 +52,10 @@ export interface DisarmRequest {
 
 const STATE = `
   SELECT s.epoch,
-         coalesce(l.armed_until > clock_timestamp(), false) AND l.epoch = s.epoch AS armed,
+         -- No lease is longer than this: one that seems so was given before the clock was set back.
+         coalesce(l.armed_until > clock_timestamp()
+                  AND l.armed_until <= clock_timestamp() + interval '${LEASE_SECONDS} s', false)
+           AND l.epoch = s.epoch AS armed,
          greatest(0, coalesce(extract(epoch FROM l.armed_until - clock_timestamp()), 0))::float8 AS "leaseSecondsLeft",
          CASE WHEN l.epoch = s.epoch THEN l.armed_since END AS since,
          CASE WHEN l.epoch = s.epoch THEN l.armed_until END AS "armedUntil",
@@ -57,7 +64,8 @@ const STATE = `
          l.disarmed_at AS "disarmedAt", l.disarmed_at_lsn::text AS "disarmedAtLsn",
          greatest(0, coalesce(extract(epoch FROM l.degrade_until - clock_timestamp()), 0))::float8
            AS "degradeSecondsLeft",
-         coalesce(l.refused, false) AS refused
+         coalesce(l.refused, false) AS refused, l.refused_at AS "refusedAt",
+         coalesce(l.strict_confirmed AND l.epoch = s.epoch, false) AS "strictConfirmed"
     FROM standby s LEFT JOIN armed_lease l USING (workload_id) WHERE s.workload_id = $1`;
 
 type StateRow = Omit<LeaseState, 'everArmed' | 'secondsLeft'> & { readonly leaseSecondsLeft: number };
@@ -86,7 +94,10 @@ export class ArmedLeases {
   async refuse(workloadId: string): Promise<LeaseState> {
     return this.work.run(async (tx) => {
       await this.ensureRow(tx, workloadId);
-      await tx.execute(`UPDATE armed_lease SET refused = true WHERE workload_id = $1 AND NOT refused`, [workloadId]);
+      await tx.execute(
+        `UPDATE armed_lease SET refused = true, refused_at = clock_timestamp() WHERE workload_id = $1 AND NOT refused`,
+        [workloadId],
+      );
       return this.state(tx, workloadId);
     });
   }
@@ -94,7 +105,9 @@ export class ArmedLeases {
   /** Undoes {@link refuse}, when a run was cancelled before it promoted. @throws NotFoundError */
   async allow(workloadId: string): Promise<LeaseState> {
     return this.work.run(async (tx) => {
-      await tx.execute(`UPDATE armed_lease SET refused = false WHERE workload_id = $1 AND refused`, [workloadId]);
+      await tx.execute(`UPDATE armed_lease SET refused = false, refused_at = NULL WHERE workload_id = $1 AND refused`, [
+        workloadId,
+      ]);
       return this.state(tx, workloadId);
     });
   }
@@ -150,12 +163,20 @@ export class ArmedLeases {
     );
   }
 
+  /** The mode changes: strictness proves nothing until the agent has been armed after hearing of it. */
+  async forgetStrictness(tx: SiteTransaction, workloadId: string): Promise<void> {
+    await tx.execute(`UPDATE armed_lease SET strict_confirmed = false WHERE workload_id = $1 AND strict_confirmed`, [
+      workloadId,
+    ]);
+  }
+
   /** A lease belongs to an epoch: that of an older one says nothing about this. @throws NotFoundError */
   private async ensureRow(tx: SiteTransaction, workloadId: string): Promise<void> {
     const known = await tx.execute(
       `INSERT INTO armed_lease (workload_id, epoch) SELECT workload_id, epoch FROM standby WHERE workload_id = $1
        ON CONFLICT (workload_id) DO UPDATE
-         SET epoch = excluded.epoch, armed_until = NULL, armed_since = NULL, ended_because = NULL, told_armed = false
+         SET epoch = excluded.epoch, armed_until = NULL, armed_since = NULL, ended_because = NULL, told_armed = false,
+             strict_confirmed = false
          WHERE armed_lease.epoch < excluded.epoch`,
       [workloadId],
     );

@@ -49,10 +49,19 @@ export class LeaseClock {
   async compare(reading: Reading): Promise<number> {
     const { last } = this;
     this.last = reading;
-    if (!last) return 0;
+    if (!last) {
+      // The clock may have been set while nobody looked.
+      await this.endLeases(Number.MAX_SAFE_INTEGER / 1e6);
+      return 0;
+    }
     const jump = reading.database - last.database - (reading.monotonic - last.monotonic);
     if (Math.abs(jump) <= TOLERATED_SECONDS + reading.uncertain + last.uncertain) return 0;
     this.logger.log.error({ seconds: jump }, "the database's clock was set: armed leases end now");
+    await this.endLeases(jump);
+    return jump;
+  }
+
+  private async endLeases(jump: number): Promise<void> {
     await this.work.run((tx) =>
       tx.execute(
         `UPDATE armed_lease
@@ -62,6 +71,5 @@ export class LeaseClock {
         [jump, GRANT_SECONDS + LEASE_MARGIN_SECONDS],
       ),
     );
-    return jump;
   }
 }

@@ -8,19 +8,11 @@ import { ClockModule, TelemetryModule } from '#libs/platform/nest';
 import { SiteOutbox, SiteSettings } from '#libs/sites/site/gateway';
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import { ArmedLeases, type LeaseState } from './armed-leases.js';
+import { SourceReports } from '../source-reports.js';
 import { LeaseClock } from './lease-clock.js';
 import { PulseAnswers } from './pulse-answers.js';
 import { GRANT_SECONDS, type PreparedPulse, PulseRequests } from './pulse-requests.js';
-
-const names = {
-  metroApplication: 'ms_metro',
-  lease: 'ms_lease',
-  metroSlot: 'ms_metro_slot',
-  regionalSlot: 'ms_regional_slot',
-  metroRole: 'ms_metro_role',
-  regionalRole: 'ms_regional_role',
-  regionalApplication: 'ms_regional',
-};
+import { names, pulseSaid } from './testing/pulse-said.js';
 
 describe('the armed lease', () => {
   let database: SiteDatabase;
@@ -83,25 +75,7 @@ describe('the armed lease', () => {
     return prepared;
   }
 
-  const said = (changes: Partial<PulseWorkload> = {}): PulseWorkload => ({
-    workloadId,
-    reachable: true,
-    lsn: '0/5000060',
-    timeline: 1,
-    systemIdentifier: '1',
-    wallClock: new Date().toISOString(),
-    inRecovery: false,
-    armed: true,
-    armedSince: new Date().toISOString(),
-    notArmedBecause: null,
-    disarmRequest: null,
-    degraded: null,
-    fenced: null,
-    divergence: null,
-    slots: [],
-    alarms: [],
-    ...changes,
-  });
+  const said = (changes: Partial<PulseWorkload> = {}) => pulseSaid(workloadId, changes);
   const notArmed = { armed: false, armedSince: null, notArmedBecause: 'the metro site does not stream' };
 
   async function answer(prepared: PreparedPulse, changes: Partial<PulseWorkload> = {}): Promise<void> {
@@ -254,6 +228,9 @@ describe('the armed lease', () => {
     const clock = app.get(LeaseClock);
     await answer(await pulse());
     await clock.compare({ database: 1_000, monotonic: 1, uncertain: 0 });
+    // Nobody saw the clock before: what was believed may be of another time.
+    expect((await state()).armed).toBe(false);
+    await answer(await pulse());
     expect(await clock.compare({ database: 1_003, monotonic: 3, uncertain: 0.3 })).toBe(0);
     expect((await state()).armed).toBe(true);
     expect(await clock.compare({ database: 403, monotonic: 4, uncertain: 0 })).toBe(-601);
@@ -263,6 +240,42 @@ describe('the armed lease', () => {
     ]);
     await clock.compare({ database: 410, monotonic: 5, uncertain: 0 });
     expect((await state()).degradeSecondsLeft).toBeGreaterThan(GRANT_SECONDS);
+  });
+
+  it('is not revived by a clock that was set back while nobody looked', async () => {
+    await answer(await pulse());
+    await sql(
+      `UPDATE armed_lease SET armed_until = clock_timestamp() + interval '1 hour' - interval '1 s' WHERE workload_id = $1`,
+      [workloadId],
+    );
+    expect(await state()).toMatchObject({ armed: false, secondsLeft: 0 });
+  });
+
+  it('proves strictness only once the agent was armed after hearing of it', async () => {
+    await protect('available');
+    await answer(await pulse());
+    expect(await state()).toMatchObject({ armed: true, strictConfirmed: false });
+    const before = await pulse();
+    await protect('strict');
+    await answer(before);
+    expect(await state()).toMatchObject({ armed: true, strictConfirmed: false });
+    await answer(await pulse());
+    expect(await state()).toMatchObject({ strictConfirmed: true });
+    await work.run((tx) => leases.forgetStrictness(tx, workloadId));
+    await answer(await pulse(), notArmed);
+    expect(await state()).toMatchObject({ armed: true, strictConfirmed: false });
+  });
+
+  it('is contradicted by what the agent said, until it says "armed" again', async () => {
+    const contrary = () => work.run(async (tx) => (await new SourceReports().of(tx, workloadId))?.contrary);
+    const cleared = { ...notArmed, notArmedBecause: 'no site is listed in synchronous_standby_names' };
+    await answer(await pulse(), notArmed);
+    expect(await contrary()).toBeNull();
+    await answer(await pulse(), cleared);
+    await answer(await pulse(), { ...notArmed, notArmedBecause: 'the metro site does not stream' });
+    expect(await contrary()).toBe(cleared.notArmedBecause);
+    await answer(await pulse());
+    expect(await contrary()).toBeNull();
   });
 
   it('tells once of a fenced old primary, and of each finding about what only it has', async () => {

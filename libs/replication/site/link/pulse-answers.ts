@@ -24,6 +24,22 @@ const REASONS: Readonly<Record<string, string>> = {
   'answered-not-armed': 'production is not armed',
 };
 
+/** Reasons for which a server is not armed and yet acknowledges nothing without the metro: it waits for it. */
+const STILL_WAITS = new Set([
+  'the metro site does not stream',
+  'the metro site is catching up',
+  'the metro site is not the synchronous one yet',
+  'the metro site still lacks what was acknowledged without it',
+  'the server is fenced',
+]);
+
+/** What in an answer says that production may acknowledge writes which the metro lacks; null when nothing does. */
+function contraryTo({ reachable, armed, degraded, notArmedBecause }: PulseWorkload): string | null {
+  if (degraded) return 'production runs without the metro site';
+  if (!reachable || armed || notArmedBecause === null || STILL_WAITS.has(notArmedBecause)) return null;
+  return notArmedBecause;
+}
+
 /** Writes down what agents answer: reports, leases, news. */
 @Injectable()
 export class PulseAnswers {
@@ -67,13 +83,16 @@ export class PulseAnswers {
   /** False when the workload is no longer here. */
   private async report(tx: SiteTransaction, { workloadId }: PulsedWorkload, said: PulseWorkload): Promise<boolean> {
     const written = await tx.execute(
-      `INSERT INTO source_report (workload_id, received_at, lsn, report)
-       SELECT workload_id, clock_timestamp(), $2, $3 FROM standby WHERE workload_id = $1
+      `INSERT INTO source_report (workload_id, received_at, lsn, report, contrary, contrary_at)
+       SELECT workload_id, clock_timestamp(), $2, $3, $4, CASE WHEN $4::text IS NOT NULL THEN clock_timestamp() END
+         FROM standby WHERE workload_id = $1
        ON CONFLICT (workload_id) DO UPDATE
          SET received_at = excluded.received_at, report = excluded.report,
              -- What the server had last is still worth knowing once it is down.
-             lsn = coalesce(excluded.lsn, source_report.lsn)`,
-      [workloadId, said.lsn, JSON.stringify(said)],
+             lsn = coalesce(excluded.lsn, source_report.lsn),
+             contrary = CASE WHEN NOT $5 THEN coalesce(excluded.contrary, source_report.contrary) END,
+             contrary_at = CASE WHEN NOT $5 THEN coalesce(excluded.contrary_at, source_report.contrary_at) END`,
+      [workloadId, said.lsn, JSON.stringify(said), contraryTo(said), said.armed],
     );
     return written > 0;
   }
@@ -98,7 +117,8 @@ export class PulseAnswers {
     await tx.execute(
       `INSERT INTO armed_lease (workload_id, epoch) SELECT workload_id, epoch FROM standby WHERE workload_id = $1
        ON CONFLICT (workload_id) DO UPDATE
-         SET epoch = excluded.epoch, armed_until = NULL, armed_since = NULL, ended_because = NULL, told_armed = false
+         SET epoch = excluded.epoch, armed_until = NULL, armed_since = NULL, ended_because = NULL, told_armed = false,
+             strict_confirmed = false
          WHERE armed_lease.epoch < excluded.epoch`,
       [pulsed.workloadId],
     );
@@ -108,14 +128,14 @@ export class PulseAnswers {
               armed_until = greatest(l.armed_until, $3::timestamptz + make_interval(secs => $5)),
               ended_because = NULL, told_armed = true, disarm_request_id = NULL, disarm_by = NULL, disarmed_at = NULL,
               disarmed_at_lsn = NULL, disarm_expires_at = NULL, degrade_lease_seconds = NULL, degrade_until = NULL,
-              rearm = false, grant_over = false
+              rearm = false, grant_over = false, strict_confirmed = s.mode = 'strict' AND $6 = 'strict'
          FROM (SELECT workload_id, told_armed AS told FROM armed_lease WHERE workload_id = $1 FOR UPDATE) before,
               standby s
         WHERE l.workload_id = $1 AND s.workload_id = $1 AND NOT l.refused AND l.epoch = $2 AND s.epoch = $2
           AND $3::timestamptz + make_interval(secs => $5) > clock_timestamp()
           AND l.disarm_request_id IS NOT DISTINCT FROM $4::uuid AND s.role = 'metro' AND s.state NOT IN ${PAST_LEASES}
         RETURNING before.told`,
-      [pulsed.workloadId, pulsed.epoch, preparedAt, pulsed.disarmId, LEASE_SECONDS],
+      [pulsed.workloadId, pulsed.epoch, preparedAt, pulsed.disarmId, LEASE_SECONDS, pulsed.mode],
     );
     if (extended?.told !== false) return;
     const { workloadId, tenantId } = pulsed;

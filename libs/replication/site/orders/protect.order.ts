@@ -8,7 +8,7 @@ import {
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
 import { CarriesOut, type OrderHandler, type ReceivedOrder, SiteOutbox } from '#libs/sites/site';
-import { FrontDoors } from '../link/index.js';
+import { ArmedLeases, FrontDoors } from '../link/index.js';
 import { Seedings } from '../reconciler/seedings.js';
 import { reconcileStandbyJob } from '../replication.jobs.js';
 import { HeldByRunError, RunsHereError, WorkloadElsewhereError } from '../replication.errors.js';
@@ -26,6 +26,7 @@ export class ProtectOrderHandler implements OrderHandler<ProtectPayload> {
     private readonly outbox: SiteOutbox,
     private readonly seedings: Seedings,
     private readonly doors: FrontDoors,
+    private readonly leases: ArmedLeases,
     private readonly queue: JobQueue,
   ) {}
 
@@ -40,6 +41,10 @@ export class ProtectOrderHandler implements OrderHandler<ProtectPayload> {
         throw new WorkloadElsewhereError(`${before.role} of agent ${before.agentId}`);
       }
       await this.alter(tx, payload);
+      // Either way: an answer that is being written in this moment goes by the mode that was.
+      if (payload.mode !== 'strict' || before.mode !== 'strict') {
+        await this.leases.forgetStrictness(tx, payload.workloadId);
+      }
       return (
         before.paused !== payload.paused ||
         before.removing ||
