@@ -23,14 +23,19 @@ export interface ProtectedAgency {
   readonly frontDoor: { readonly host: string; readonly port: number };
 }
 
-/** Makes the agency's machine with its database; nothing of it knows Mainstay yet. */
-export async function buildMachine(stack: Stack, folder: string, scale?: number): Promise<AgencyMachine> {
-  const machine = await AgencyMachine.at({
+/** The agency's machine, as it was left; nothing of it runs yet. */
+export function machineOf(stack: Stack, folder: string, scale?: number): Promise<AgencyMachine> {
+  return AgencyMachine.at({
     directory: stack.installation.file(folder),
     socketDirectory: path.join(stack.installation.socketDirectory, folder),
     processes: stack.table,
     ...(scale === undefined ? {} : { scale }),
   });
+}
+
+/** Makes the agency's machine with its database; nothing of it knows Mainstay yet. */
+export async function buildMachine(stack: Stack, folder: string, scale?: number): Promise<AgencyMachine> {
+  const machine = await machineOf(stack, folder, scale);
   await machine.startServer();
   await machine.fill();
   return machine;

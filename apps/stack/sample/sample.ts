@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import type { Stack } from '../stack.js';
 import type { AgencyMachine } from './agency-machine.js';
-import { buildMachine, protectAgency } from './protected-agency.js';
+import { buildMachine, machineOf, protectAgency } from './protected-agency.js';
 
 const FOLDER = 'sample-agency';
 const TOWN = { name: 'Town of Tumwater Falls', contactName: 'Dana Reyes', email: 'it@tumwater-falls.example' };
@@ -23,17 +23,21 @@ export interface Sample {
 /** Brings up the sample agency: made and protected on the first start, started again on later ones. */
 export async function bringUpSample(stack: Stack, tell: (stage: string) => void): Promise<Sample> {
   tell('bringing up the sample agency');
-  const machine = await buildMachine(stack, FOLDER);
   const file = stack.installation.secretFile('sample.json');
   const known = await readFile(file, 'utf8').catch(() => undefined);
   let state: z.infer<typeof brought>;
+  let machine: AgencyMachine;
   if (known === undefined) {
+    machine = await buildMachine(stack, FOLDER);
     const agency = await protectAgency(stack, machine, { town: TOWN, folder: FOLDER, tell });
     state = { workloadId: agency.workloadId, key: agency.client.rest.bearer, door: agency.frontDoor };
     await stack.installation.writeSecret('sample.json', JSON.stringify(state));
   } else {
     state = brought.parse(JSON.parse(known));
+    machine = await machineOf(stack, FOLDER);
+    // Commits of an armed server wait for the metro, so its agent comes first. After a failover it stays fenced.
     machine.agent.start();
+    await machine.startServer();
   }
   return { machine, instructions: instructions(stack, machine, state), stop: () => machine.stop() };
 }
