@@ -1,4 +1,8 @@
-import type { Alarm } from '#contracts/replication';
+import type { Alarm, ProtectionMode, ReplicationNames } from '#contracts/replication';
+import type { Arming } from './armed.js';
+import { isOurs, type Sample } from './sample.js';
+
+const NEARLY_LOST_BYTES = 256 * 1_048_576;
 
 /** What can be wrong at the agency while a workload is protected, and what to do about it. */
 export const ALARMS = {
@@ -50,3 +54,31 @@ export const ALARMS = {
     remedy: 'If it was made a standby on purpose, remove the protection and protect its primary.',
   }),
 } as const;
+
+export interface ReplicationState {
+  readonly sample: Sample;
+  readonly arming: Arming;
+  readonly names: ReplicationNames;
+  readonly mode: ProtectionMode;
+  readonly stalled: boolean;
+  /** Why the receiver does not run although it may; null when all is well. */
+  readonly fault: string | null;
+}
+
+/** What one look at the server finds wrong. */
+export function replicationAlarms({ sample, arming, names, mode, stalled, fault }: ReplicationState): Alarm[] {
+  const alarms: Alarm[] = [];
+  if (sample.inRecovery) alarms.push(ALARMS.recovery());
+  if (stalled) alarms.push(ALARMS.stalled(mode === 'strict'));
+  if (arming.impostors.length > 0) alarms.push(ALARMS.impostor(arming.impostors.map(({ pid }) => pid)));
+  const setting = sample.synchronousNames;
+  if (setting !== '' && !isOurs(setting, names)) alarms.push(ALARMS.namesChanged(setting));
+  if (fault !== null) alarms.push(ALARMS.receiverFailed(fault));
+  for (const slot of sample.slots.filter(({ name }) => name === names.metroSlot || name === names.regionalSlot)) {
+    if (slot.walStatus === 'lost') alarms.push(ALARMS.slotLost(slot.name));
+    else if (slot.safeWalBytes !== null && slot.safeWalBytes < NEARLY_LOST_BYTES) {
+      alarms.push(ALARMS.slotNearlyLost(slot.name, slot.safeWalBytes));
+    }
+  }
+  return alarms;
+}

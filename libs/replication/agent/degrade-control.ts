@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { LEASE_SECONDS, type ProtectionMode, type PulseRequest } from '#contracts/replication';
+import type { SiteRole } from '#contracts/sites';
 import type { Sender } from './sample.js';
 import { ArmedPromise } from './promise.js';
 
@@ -18,6 +19,17 @@ interface Grant {
   /** The metro's walsender at the time: another one, in order, uses the grant up. */
   readonly metroPid: number | null;
   until: number;
+}
+
+/** When a pulse was heard. */
+export interface Heard {
+  /** Monotonic milliseconds. */
+  readonly now: number;
+  /**
+   * Of the answer to the same site's pulse before this one: the site counts a lease from when it sent this one, and that
+   * was later. Undefined when there was none; then the next pulse is waited for.
+   */
+  readonly answeredAt: number | undefined;
 }
 
 export interface DegradeInput {
@@ -52,6 +64,7 @@ export class DegradeControl {
   private asked: { requestId: string; lsn: string; reason: string } | null = null;
   private refused = false;
   private metroHeardAt: number | undefined;
+  private readonly answers = new Map<SiteRole, number>();
   private readonly seen = new Set<string>();
   private readonly usedUp = new Set<string>();
   private degradedSince: Date | null = null;
@@ -78,28 +91,38 @@ export class DegradeControl {
     return { since: this.degradedSince.toISOString(), secondsLeft };
   }
 
+  /** To be asked as soon as a pulse is there: the one before it may be answered only afterwards. */
+  lastAnswer(role: SiteRole): number | undefined {
+    return this.answers.get(role);
+  }
+
+  /** To be called before an answer leaves. */
+  answered(role: SiteRole, now: number): void {
+    this.answers.set(role, now);
+  }
+
   /** What the metro site says: its word overrides a promise, since it no longer believes what was promised. */
-  hearMetro(entry: PulseEntry, metro: Sender | undefined, now: number): void {
-    this.metroHeardAt = now;
+  hearMetro(entry: PulseEntry, metro: Sender | undefined, heard: Heard): void {
+    this.metroHeardAt = heard.now;
     this.refused = entry.refuseLease;
     if (entry.refuseLease || entry.rearm) {
       this.end();
       return;
     }
-    if (entry.disarmed) this.accept('metro', entry.disarmed, metro, now);
+    if (entry.disarmed) this.accept('metro', entry.disarmed, metro, heard);
     // The metro no longer stands by its record, so nobody may go on because of it.
     else if (this.grant?.from === 'metro') this.end();
   }
 
   /** The other site may pass on a grant of the control plane's, once the metro can no longer believe anything. */
-  hearOther(entry: PulseEntry, metro: Sender | undefined, now: number): void {
+  hearOther(entry: PulseEntry, metro: Sender | undefined, heard: Heard): void {
     if (entry.refuseLease) {
       this.refused = true;
       this.end();
       return;
     }
-    const silent = !this.metroReachable(now) && !this.promise.bindsAt(now);
-    if (entry.disarmed && silent && !this.refused) this.accept('other-site', entry.disarmed, metro, now);
+    const silent = !this.metroReachable(heard.now) && !this.promise.bindsAt(heard.now);
+    if (entry.disarmed && silent && !this.refused) this.accept('other-site', entry.disarmed, metro, heard);
   }
 
   decide(input: DegradeInput): DegradeDecision {
@@ -157,12 +180,14 @@ export class DegradeControl {
     from: 'metro' | 'other-site',
     disarmed: NonNullable<PulseEntry['disarmed']>,
     metro: Sender | undefined,
-    now: number,
+    { now, answeredAt }: Heard,
   ): void {
     const { requestId, leaseSeconds } = disarmed;
     this.seen.add(requestId);
-    if (this.usedUp.has(requestId)) return;
+    if (this.usedUp.has(requestId) || answeredAt === undefined) return;
+    const until = answeredAt + leaseSeconds * 1_000;
+    if (until <= now) return;
     const metroPid = this.grant?.requestId === requestId ? this.grant.metroPid : (metro?.pid ?? null);
-    this.grant = { requestId, from, metroPid, until: now + leaseSeconds * 1_000 };
+    this.grant = { requestId, from, metroPid, until };
   }
 }

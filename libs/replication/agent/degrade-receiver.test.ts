@@ -69,7 +69,7 @@ test('kill -9 of the process that holds it ends it: the watcher hears the end of
       '-e',
       `const { spawn } = require('node:child_process');
        const child = spawn(process.execPath, process.argv.slice(1), { stdio: ['pipe', 'ignore', 'ignore'] });
-       child.stdin.write('renew 60000\\n');
+       child.stdin.write('until ' + (Number(process.hrtime.bigint() / 1000000n) + 60000) + '\\n');
        setInterval(() => undefined, 1000);`,
       watcher,
       path.join(agency.home, 'lease-held'),

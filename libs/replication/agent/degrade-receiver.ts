@@ -65,11 +65,13 @@ export class DegradeReceiver {
 
   /** Starts it, or lengthens its lease: it dies `leaseMs` from now unless this is called again. Never rejects. */
   async hold(leaseMs: number): Promise<void> {
+    // Of the system's clock, which the watcher reads too. A start takes its time, and must not lengthen the lease.
+    const until = Math.floor(Number(process.hrtime.bigint() / 1_000_000n) + leaseMs);
     if (this.watcher) {
-      this.watcher.stdin?.write(`renew ${Math.max(1, Math.floor(leaseMs))}\n`);
+      this.watcher.stdin?.write(`until ${until}\n`);
       return;
     }
-    this.starting ??= this.start(leaseMs)
+    this.starting ??= this.start(until)
       .catch((error: unknown) => {
         this.fault = errorText(error);
       })
@@ -98,7 +100,7 @@ export class DegradeReceiver {
     if (title.includes(this.options.scratch)) signalProcess(pid, 'SIGKILL');
   }
 
-  private async start(leaseMs: number): Promise<void> {
+  private async start(until: number): Promise<void> {
     const { workload, scratch, lease } = this.options;
     const { binDirectory } = (await localServer(workload)).installation;
     const identity = await serverIdentity();
@@ -145,7 +147,7 @@ export class DegradeReceiver {
       this.fault = code === 0 ? null : said.trim() || `it ended with ${code ?? 'a signal'}`;
       this.ended();
     });
-    watcher.stdin?.write(`renew ${Math.max(1, Math.floor(leaseMs))}\n`);
+    watcher.stdin?.write(`until ${until}\n`);
   }
 
   private ended(): void {

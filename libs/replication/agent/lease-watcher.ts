@@ -3,7 +3,8 @@
 // input ends (the tunnel died), when no renewal has come in time (the tunnel is frozen), and, by the kernel, when it is
 // killed itself. Plain Node without imports of ours, so that it starts in a moment and from the source tree as well.
 //
-// Arguments: the scratch directory, `UID:GID` or `-`, then the receiver's command. Lines on standard input: `renew MILLISECONDS` | `stop`.
+// Arguments: the scratch directory, `UID:GID` or `-`, then the receiver's command. Lines on standard input: `until MILLISECONDS` of
+// the monotonic clock, which all processes share: whoever reads it late does not live longer for that | `stop`.
 import { spawn } from 'node:child_process';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -32,10 +33,11 @@ function end(code: number): void {
 let lease = setTimeout(() => end(3), GRACE_MS);
 const lines = createInterface({ input: process.stdin });
 lines.on('line', (line) => {
-  const renewal = /^renew (\d{1,7})$/.exec(line);
+  const renewal = /^until (\d{1,15})$/.exec(line);
   if (renewal) {
     clearTimeout(lease);
-    lease = setTimeout(() => end(3), Number(renewal[1]));
+    const left = Number(renewal[1]) - Number(process.hrtime.bigint() / 1_000_000n);
+    lease = setTimeout(() => end(3), Math.max(0, left));
   } else if (line === 'stop') end(0);
 });
 lines.on('close', () => end(4));

@@ -8,7 +8,7 @@ import {
 } from '#contracts/replication';
 import type { Clock } from '#libs/platform/clock';
 import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
-import { ALARMS } from './alarms.js';
+import { ALARMS, replicationAlarms } from './alarms.js';
 import { ArmedFloor, judgeArming, StallWatch, type Arming } from './armed.js';
 import type { KeptConnection } from './connection.js';
 import { DegradeControl } from './degrade-control.js';
@@ -45,8 +45,13 @@ export interface ProtectedWorkloadParts {
   readonly clock: Clock;
 }
 
-const NEARLY_LOST_BYTES = 256 * 1_048_576;
 const TERMINATE_EVERY_MS = 3_000;
+
+interface Pulse {
+  readonly entry: PulseEntry;
+  /** When this site's pulse before it was answered. */
+  readonly answeredAt: number | undefined;
+}
 
 interface Verdict {
   readonly armed: boolean;
@@ -116,6 +121,13 @@ export class ProtectedWorkload {
   }
 
   async pulse(entry: PulseEntry): Promise<PulseWorkload> {
+    const answeredAt = this.control.lastAnswer(entry.role);
+    const answer = await this.answerPulse(entry, answeredAt);
+    this.control.answered(entry.role, this.parts.clock.monotonic());
+    return answer;
+  }
+
+  private async answerPulse(entry: PulseEntry, answeredAt: number | undefined): Promise<PulseWorkload> {
     await this.remember(entry);
     await this.parts.fencing.observe(entry);
     const { fenced, divergence, alarms } = this.parts.fencing.report();
@@ -125,7 +137,7 @@ export class ProtectedWorkload {
       await this.receiver?.stop();
       return { ...empty, notArmedBecause: 'the server is fenced', fenced, divergence };
     }
-    const seen = await this.look(entry);
+    const seen = await this.look({ entry, answeredAt });
     // A promotion waits for this answer to be sure that nobody acknowledges alone any more.
     if (entry.refuseLease) await this.receiver?.stop();
     if (!seen) {
@@ -177,26 +189,26 @@ export class ProtectedWorkload {
     );
   }
 
-  private async look(entry: PulseEntry | undefined): Promise<{ sample: Sample; verdict: Verdict } | undefined> {
+  private async look(pulse: Pulse | undefined): Promise<{ sample: Sample; verdict: Verdict } | undefined> {
     const sample = await this.sampler.look().catch(() => undefined);
     if (!sample || !this.protection) {
       this.floor.reset();
       this.returnFloor.reset();
       this.lastVerdict = undefined;
-      if (entry) this.hear(entry, undefined);
+      if (pulse) this.hear(pulse, undefined);
       return undefined;
     }
     const arming = judgeArming(sample, this.protection.names);
-    if (entry) this.hear(entry, arming);
+    if (pulse) this.hear(pulse, arming);
     const verdict = this.judge(sample, arming, this.protection);
     this.lastVerdict = verdict;
     return { sample, verdict };
   }
 
-  private hear(entry: PulseEntry, arming: Arming | undefined): void {
-    const now = this.parts.clock.monotonic();
-    if (entry.role === 'metro') this.control.hearMetro(entry, arming?.metro, now);
-    else this.control.hearOther(entry, arming?.metro, now);
+  private hear({ entry, answeredAt }: Pulse, arming: Arming | undefined): void {
+    const heard = { now: this.parts.clock.monotonic(), answeredAt };
+    if (entry.role === 'metro') this.control.hearMetro(entry, arming?.metro, heard);
+    else this.control.hearOther(entry, arming?.metro, heard);
   }
 
   private judge(sample: Sample, arming: Arming, protection: ProtectionRecord): Verdict {
@@ -224,7 +236,8 @@ export class ProtectedWorkload {
         // Tried again in three seconds.
         .catch(() => undefined);
     }
-    const alarms = this.alarms(sample, arming, protection, decision.stalled, decision.receiverForMs !== null);
+    const fault = decision.receiverForMs !== null && !this.receiver?.running ? this.receiver?.lastFault : null;
+    const alarms = replicationAlarms({ sample, arming, names, mode, stalled: decision.stalled, fault: fault ?? null });
     const degrading = decision.receiverForMs !== null || this.receiver?.running === true;
     // A look from before the receiver ended proves nothing: what it let through may be newer.
     if (degrading || sample.askedAt < (this.receiver?.quietSince ?? 0)) {
@@ -239,30 +252,6 @@ export class ProtectedWorkload {
     if (!receiver) return;
     if (receiverForMs !== null) void receiver.hold(receiverForMs);
     else if (receiver.running) void receiver.stop();
-  }
-
-  private alarms(
-    sample: Sample,
-    arming: Arming,
-    { names, mode }: ProtectionRecord,
-    stalled: boolean,
-    mayDegrade: boolean,
-  ): Alarm[] {
-    const alarms: Alarm[] = [];
-    if (sample.inRecovery) alarms.push(ALARMS.recovery());
-    if (stalled) alarms.push(ALARMS.stalled(mode === 'strict'));
-    if (arming.impostors.length > 0) alarms.push(ALARMS.impostor(arming.impostors.map(({ pid }) => pid)));
-    const setting = sample.synchronousNames;
-    if (setting !== '' && !isOurs(setting, names)) alarms.push(ALARMS.namesChanged(setting));
-    const fault = this.receiver?.lastFault;
-    if (mayDegrade && fault && !this.receiver?.running) alarms.push(ALARMS.receiverFailed(fault));
-    for (const slot of sample.slots.filter(({ name }) => name === names.metroSlot || name === names.regionalSlot)) {
-      if (slot.walStatus === 'lost') alarms.push(ALARMS.slotLost(slot.name));
-      else if (slot.safeWalBytes !== null && slot.safeWalBytes < NEARLY_LOST_BYTES) {
-        alarms.push(ALARMS.slotNearlyLost(slot.name, slot.safeWalBytes));
-      }
-    }
-    return alarms;
   }
 
   private answer(

@@ -1,0 +1,50 @@
+import { randomUUID } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { TEST_NAMES } from '#test/agency';
+import { DegradeControl, type DegradeInput } from './degrade-control.js';
+import type { PulseEntry } from './protected-workload.js';
+
+const entry = (over: Partial<PulseEntry> = {}): PulseEntry => ({
+  workloadId: randomUUID(),
+  name: 'permits',
+  role: 'metro',
+  mode: 'strict',
+  epoch: 1,
+  names: TEST_NAMES,
+  promotedAtLsn: null,
+  promotedTimeline: null,
+  refuseLease: false,
+  disarmed: null,
+  rearm: false,
+  rebootUntil: null,
+  ...over,
+});
+
+/** Nobody streams, and has not for long. */
+const alone = (now: number, over: Partial<DegradeInput> = {}): DegradeInput => ({
+  now,
+  mode: 'strict',
+  lsn: '0/3000000',
+  stalledMs: 60_000,
+  metro: undefined,
+  metroInOrder: false,
+  applicable: true,
+  ...over,
+});
+
+const control = () => new DegradeControl(0, () => new Date(0));
+
+test('a grant counts from the answer before the pulse that brought it, however late that pulse is read', () => {
+  const disarmed = { requestId: randomUUID(), leaseSeconds: 10 };
+  const decider = control();
+  decider.hearMetro(entry({ disarmed }), undefined, { now: 20_000, answeredAt: decider.lastAnswer('metro') });
+  expect(decider.decide(alone(20_000)).receiverForMs).toBeNull();
+  decider.answered('metro', 20_000);
+  decider.answered('regional', 28_000);
+  // Frozen for seven seconds with the pulse in its buffer: the site has counted on.
+  decider.hearMetro(entry({ disarmed }), undefined, { now: 27_000, answeredAt: decider.lastAnswer('metro') });
+  expect(decider.decide(alone(27_000)).receiverForMs).toBe(3_000);
+  expect(decider.decide(alone(30_000)).receiverForMs).toBeNull();
+  decider.hearMetro(entry({ disarmed }), undefined, { now: 31_000, answeredAt: decider.lastAnswer('metro') });
+  expect(decider.decide(alone(31_000)).receiverForMs).toBeNull();
+});
