@@ -18,6 +18,8 @@ export const fencingRecord = z.strictObject({
       evidence: z.string(),
       /** False until the server is known to be stopped and closed. */
       done: z.boolean(),
+      /** All that the server had is before this; null when it did not end cleanly. Starts of the closed server keep it. */
+      endLsn: lsn.nullable().default(null),
       workloadId: z.uuid(),
       promotedAtLsn: lsn.nullable(),
       promotedTimeline: z.number().int().nullable(),

@@ -61,9 +61,14 @@ afterAll(async () => {
   await agency.remove();
 });
 
-test('a confirmed epoch lets the server be; an older order cannot fence it', async () => {
+test('a confirmed epoch lets the server be, a held site confirms none; an older order cannot fence it', async () => {
   const guard = await fencing();
+  await guard.observe({ ...entry(4), confirms: false });
+  expect(guard.epoch).toBeNull();
   await guard.observe(entry(4));
+  const confirmedAt = guard.confirmedAt;
+  await guard.observe({ ...entry(4), confirms: false });
+  expect(guard.confirmedAt).toBe(confirmedAt);
   expect(guard.report()).toEqual({ fenced: null, divergence: null, alarms: [] });
   expect(guard.epoch).toBe(4);
   await expect(
@@ -136,8 +141,16 @@ test('a newer epoch stops the server, lists what only it has, and no start of it
   expect(divergence!.transactions[0]!.committedAt).toMatch(/^\d{4}-\d\d-\d\d .* UTC$/);
   expect(await readdir(path.join(agency.home, 'divergent-log'))).not.toEqual([]);
 
+  const order = { workloadId, epoch: 5, promotedAtLsn: null, promotedTimeline: null };
+  const { lsn } = await guard.fence(order);
+  expect(lsn).toMatch(/^0\//);
   await startByHand();
   expect((await agency.server.controlData()).state).toBe('in archive recovery');
+  await agency.server.stop('fast');
+  expect((await agency.server.controlData()).state).toBe('shut down in recovery');
+  // It has replayed its own log, and all that it had is still before where it ended as a primary.
+  expect(await (await fencing()).fence(order)).toMatchObject({ stopped: true, lsn });
+  await startByHand();
   await expect(local()).rejects.toThrow(/pg_hba.conf rejects/);
   await expect(
     connect({ host: '127.0.0.1', port: agency.port, user: 'postgres', password: 'town', applicationName: 'x' }),
@@ -215,6 +228,11 @@ test('a server that ignores a fast stop is stopped all the same', async () => {
     expect(await guard.fence(request)).toMatchObject({ stopped: true, lsn: null });
     expect(guard.report()).toMatchObject({ fenced: { epoch: 2 }, alarms: [] });
     await waitFor('it to be gone', async () => !(await other.server.isRunning()), { timeoutMs: 5_000 });
+    // An orderly end of the closed server later tells nothing of what it had as a primary.
+    await other.startServer();
+    await other.server.stop('fast');
+    expect((await other.server.controlData()).state).toBe('shut down in recovery');
+    expect(await guard.fence(request)).toMatchObject({ stopped: true, lsn: null });
   } finally {
     await other.remove();
   }

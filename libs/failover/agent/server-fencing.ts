@@ -9,7 +9,7 @@ import { closeServer, isClosed } from './closed-server.js';
 import { findDivergence } from './divergence.js';
 import { EMPTY_FENCING, type FencingRecord } from './fencing-record.js';
 import { keepLog } from './kept-log.js';
-import { stopServer, tellServiceManager } from './stop-server.js';
+import { endOfLog, stopServer, tellServiceManager } from './stop-server.js';
 
 /** A site asked to fence for an epoch that is not newer than the server's own: an order from the past. */
 export class EpochOutdatedError extends DomainError {
@@ -99,6 +99,8 @@ export class ServerFencing implements Fencing {
       await this.fence(entry);
       return;
     }
+    // A site that is held may not know the newest epoch: its word opens nothing.
+    if (entry.confirms === false) return;
     if (confirmedEpoch === null) await this.save({ confirmedEpoch: entry.epoch });
     if (entry.epoch === this.record.confirmedEpoch) this.confirmed = this.parts.clock.monotonic();
   }
@@ -117,7 +119,8 @@ export class ServerFencing implements Fencing {
       const { epoch, workloadId, promotedAtLsn, promotedTimeline } = request;
       const at = this.parts.clock.now().toISOString();
       const evidence = 'the fence was ordered and is being carried out';
-      const next = { epoch, at, evidence, done: false, workloadId, promotedAtLsn, promotedTimeline };
+      const endLsn = fenced?.endLsn ?? null;
+      const next = { epoch, at, evidence, done: false, endLsn, workloadId, promotedAtLsn, promotedTimeline };
       await this.save({ fenced: next, divergence: null, highestSeen: Math.max(epoch, this.record.highestSeen ?? 0) });
     }
     this.confirmed = -Infinity;
@@ -165,14 +168,15 @@ export class ServerFencing implements Fencing {
       const server = await this.parts.server();
       // Closed before it is stopped: whoever starts it meanwhile finds it closed.
       await closeServer(server.directory, server.identity);
-      const { stopped, wasRunning, clean, evidence } = await stopServer(server);
+      const { stopped, wasRunning, control, evidence } = await stopServer(server);
       // ALTER SYSTEM may have written the file anew until the very end.
       await closeServer(server.directory, server.identity);
+      const known = this.record.fenced?.endLsn ?? null;
+      const lsn = stopped ? endOfLog(control, known) : null;
       // Repeated, it must not forget how the server was stopped.
-      if (wasRunning || !this.record.fenced?.done) await this.note(evidence, stopped);
+      if (wasRunning || !this.record.fenced?.done) await this.note(evidence, stopped, stopped ? lsn : known);
       this.compare();
       if (stopped && workload.service?.stop) void tellServiceManager(workload.service.stop);
-      const lsn = clean ? (await server.controlData()).checkpointLsn : null;
       return { stopped, lsn, evidence };
     } catch (error) {
       const evidence = `the server could not be fenced: ${errorText(error)}`;
@@ -181,9 +185,10 @@ export class ServerFencing implements Fencing {
     }
   }
 
-  private async note(evidence: string, done: boolean): Promise<void> {
+  private async note(evidence: string, done: boolean, endLsn?: string | null): Promise<void> {
     const { fenced } = this.record;
-    if (fenced) await this.save({ fenced: { ...fenced, evidence, done } });
+    if (!fenced) return;
+    await this.save({ fenced: { ...fenced, evidence, done, ...(endLsn === undefined ? {} : { endLsn }) } });
   }
 
   /** Once it is known where the promoted timeline began: which transactions only this server has. */

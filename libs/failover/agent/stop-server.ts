@@ -1,18 +1,33 @@
 import { spawn } from 'node:child_process';
 import { errorText } from '#libs/platform/errors';
-import type { PostgresServer } from '#libs/platform/postgres';
+import type { ControlData, PostgresServer } from '#libs/platform/postgres';
 
 /** A fast stop ends all sessions and writes its last checkpoint; the others are for a server that does not manage it. */
 const FAST_MS = 500;
 const IMMEDIATE_MS = 250;
 const SERVICE_MS = 60_000;
 
+/** A primary that ended by itself: its last checkpoint is the end of its log. */
+const CLEAN = 'shut down';
+/** A server that only replays: what it had when it was closed, it has still. Its checkpoint may lie far before that. */
+const REPLAYING = new Set(['shut down in recovery', 'in archive recovery']);
+
+/**
+ * Before which position all that a stopped server had lies; null when its control file does not tell.
+ *
+ * @param known what was found when it was stopped before.
+ */
+export function endOfLog(control: ControlData | null, known: string | null): string | null {
+  if (control?.state === CLEAN) return control.checkpointLsn;
+  return control && REPLAYING.has(control.state) ? known : null;
+}
+
 export interface Stopped {
   readonly stopped: boolean;
   /** False when there was nothing to stop. */
   readonly wasRunning: boolean;
-  /** True when the server ended by itself and wrote its last checkpoint. */
-  readonly clean: boolean;
+  /** What the control file says of the server's end; null when it cannot be read, or the server runs. */
+  readonly control: ControlData | null;
   readonly evidence: string;
 }
 
@@ -23,7 +38,12 @@ export interface Stopped {
 export async function stopServer(server: PostgresServer): Promise<Stopped> {
   const running = await server.running();
   if (!running) {
-    return { stopped: true, wasRunning: false, clean: await wasClean(server), evidence: 'the server was not running' };
+    return {
+      stopped: true,
+      wasRunning: false,
+      control: await controlOf(server),
+      evidence: 'the server was not running',
+    };
   }
   const begun = performance.now();
   const said: string[] = [];
@@ -46,13 +66,14 @@ export async function stopServer(server: PostgresServer): Promise<Stopped> {
     return {
       stopped: false,
       wasRunning: true,
-      clean: false,
+      control: null,
       evidence: `the server (process ${running.pid}) could not be stopped: ${why}`,
     };
   }
-  const clean = await wasClean(server);
-  const evidence = `the server (process ${running.pid}) was stopped ${how} in ${took} ms${clean ? ', with its shutdown checkpoint' : ''}`;
-  return { stopped: true, wasRunning: true, clean, evidence };
+  const control = await controlOf(server);
+  const checkpoint = control?.state === CLEAN ? ', with its shutdown checkpoint' : '';
+  const evidence = `the server (process ${running.pid}) was stopped ${how} in ${took} ms${checkpoint}`;
+  return { stopped: true, wasRunning: true, control, evidence };
 }
 
 /** Lets the service manager know that the server is meant to be down; its own stop finds nothing left to do. */
@@ -65,7 +86,6 @@ export async function tellServiceManager(command: readonly string[]): Promise<vo
   });
 }
 
-async function wasClean(server: PostgresServer): Promise<boolean> {
-  const control = await server.controlData().catch(() => undefined);
-  return control?.state === 'shut down' || control?.state === 'shut down in recovery';
+async function controlOf(server: PostgresServer): Promise<ControlData | null> {
+  return server.controlData().catch(() => null);
 }

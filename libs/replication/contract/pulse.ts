@@ -18,6 +18,11 @@ export const pulseRequest = z.strictObject({
       mode: protectionMode,
       /** The newest epoch that the site knows. An agent whose server is of an older one fences it. */
       epoch,
+      /**
+       * Whether this site's word may tell the agency's server that its epoch is the newest; absent: yes. False while the
+       * site is held for the other one's promotion, of whose end it may not have heard.
+       */
+      confirms: z.boolean().optional(),
       names: replicationNames,
       /** Where the new timeline began, once this site has promoted: what the old server has after it is orphaned. */
       promotedAtLsn: lsn.nullable(),
