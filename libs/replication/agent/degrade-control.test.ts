@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { TEST_NAMES } from '#test/agency';
 import { DegradeControl, type DegradeInput } from './degrade-control.js';
+import { PROMISE_MS } from './promise.js';
 import type { PulseEntry } from './protected-workload.js';
 
 const entry = (over: Partial<PulseEntry> = {}): PulseEntry => ({
@@ -47,4 +48,23 @@ test('a grant counts from the answer before the pulse that brought it, however l
   expect(decider.decide(alone(30_000)).receiverForMs).toBeNull();
   decider.hearMetro(entry({ disarmed }), undefined, { now: 31_000, answeredAt: decider.lastAnswer('metro') });
   expect(decider.decide(alone(31_000)).receiverForMs).toBeNull();
+});
+
+test('each site takes back its own refusal only, and takes it back by itself', () => {
+  const decider = control();
+  const hear = (over: Partial<PulseEntry>) => {
+    const pulse = entry({ mode: 'available', ...over });
+    const heard = { now: 1_000, answeredAt: 1_000 };
+    if (pulse.role === 'metro') decider.hearMetro(pulse, undefined, heard);
+    else decider.hearOther(pulse, undefined, heard);
+  };
+  const later = alone(1_000 + PROMISE_MS, { mode: 'available' });
+  hear({ role: 'regional', refuseLease: true });
+  hear({ disarmed: { requestId: randomUUID(), leaseSeconds: 60 } });
+  expect(decider.decide(later).receiverForMs).toBeNull();
+  hear({ refuseLease: true });
+  hear({ role: 'regional' });
+  expect(decider.decide(later).receiverForMs).toBeNull();
+  hear({});
+  expect(decider.decide(later).receiverForMs).toBe(10_000);
 });

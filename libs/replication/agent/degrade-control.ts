@@ -62,7 +62,7 @@ export class DegradeControl {
   private readonly promise: ArmedPromise;
   private grant: Grant | null = null;
   private asked: { requestId: string; lsn: string; reason: string } | null = null;
-  private refused = false;
+  private readonly refusedBy = new Set<SiteRole>();
   private metroHeardAt: number | undefined;
   private readonly answers = new Map<SiteRole, number>();
   private readonly seen = new Set<string>();
@@ -104,8 +104,8 @@ export class DegradeControl {
   /** What the metro site says: its word overrides a promise, since it no longer believes what was promised. */
   hearMetro(entry: PulseEntry, metro: Sender | undefined, heard: Heard): void {
     this.metroHeardAt = heard.now;
-    this.refused = entry.refuseLease;
-    if (entry.refuseLease || entry.rearm) {
+    this.hearRefusal(entry);
+    if (this.refused || entry.rearm) {
       this.end();
       return;
     }
@@ -116,13 +116,13 @@ export class DegradeControl {
 
   /** The other site may pass on a grant of the control plane's, once the metro can no longer believe anything. */
   hearOther(entry: PulseEntry, metro: Sender | undefined, heard: Heard): void {
-    if (entry.refuseLease) {
-      this.refused = true;
+    this.hearRefusal(entry);
+    if (this.refused) {
       this.end();
       return;
     }
     const silent = !this.metroReachable(heard.now) && !this.promise.bindsAt(heard.now);
-    if (entry.disarmed && silent && !this.refused) this.accept('other-site', entry.disarmed, metro, heard);
+    if (entry.disarmed && silent) this.accept('other-site', entry.disarmed, metro, heard);
   }
 
   decide(input: DegradeInput): DegradeDecision {
@@ -158,6 +158,16 @@ export class DegradeControl {
     if (this.grant) this.usedUp.add(this.grant.requestId);
     this.grant = null;
     this.asked = null;
+  }
+
+  /** Each site takes back only its own refusal: the one that promotes must not be overruled by the other. */
+  private hearRefusal({ role, refuseLease }: PulseEntry): void {
+    if (refuseLease) this.refusedBy.add(role);
+    else this.refusedBy.delete(role);
+  }
+
+  private get refused(): boolean {
+    return this.refusedBy.size > 0;
   }
 
   private decideAvailable(input: DegradeInput, stalled: boolean): void {
