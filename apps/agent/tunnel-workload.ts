@@ -28,6 +28,7 @@ export class TunnelWorkload {
   readonly protection: ProtectedWorkload;
   readonly fencing: ServerFencing;
   private readonly files: WorkloadFiles;
+  private begun = false;
   private unconfirmed: string | null = null;
   private noticedAt = -Infinity;
   private lookedAt = -Infinity;
@@ -60,6 +61,20 @@ export class TunnelWorkload {
   async begin(): Promise<void> {
     await this.fencing.begin();
     await this.protection.begin();
+    this.begun = true;
+  }
+
+  /**
+   * What the gate may be told at once; undefined while a site's word is waited for, and before it is known what the
+   * last process knew.
+   *
+   * @param asked monotonic milliseconds: a confirmation counts only from then on.
+   */
+  gateState(asked: number): 'confirmed' | 'fenced' | 'unprotected' | undefined {
+    if (!this.begun) return undefined;
+    if (this.fencing.report().fenced) return 'fenced';
+    if (this.fencing.confirmedAt >= asked) return 'confirmed';
+    return this.protection.protectedAs ? undefined : 'unprotected';
   }
 
   async tick(): Promise<void> {

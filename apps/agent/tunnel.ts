@@ -248,9 +248,8 @@ export class Tunnel {
     const workload = this.workload(name);
     const asked = clock.monotonic();
     while (clock.monotonic() - asked < GATE_WAIT_MS) {
-      if (workload.fencing.report().fenced) return 'fenced';
-      if (workload.fencing.confirmedAt >= asked) return 'confirmed';
-      if (!workload.protection.protectedAs) return 'unprotected';
+      const state = workload.gateState(asked);
+      if (state) return state;
       await delay(50);
     }
     return 'waiting';
