@@ -74,6 +74,30 @@ export const confirmFailoverOrder = defineOrder(
   z.strictObject({ runId: uuid, acceptedLoss, oldServer: oldServerFate }),
 );
 
+/** The words of {@link standAsideOrder}, each outweighing those before it in the same epoch. */
+export const STAND_ASIDE_WORDS = ['hold', 'resume', 'promoted'] as const;
+export type StandAsideWord = (typeof STAND_ASIDE_WORDS)[number];
+
+/**
+ * To the site of the pair that a run does not promote. `hold`: from the declaration on it receives nothing, gives no
+ * lease for older epochs and does not go on by itself. `promoted`: the other site is the primary of `epoch`; this one
+ * never serves or follows an older epoch again, and waits to be asked by the other to follow it. `resume`: the run ended
+ * without a promotion. A word about an older epoch than one known undoes nothing.
+ */
+export const standAsideOrder = defineOrder(
+  'failover.stand-aside',
+  z.strictObject({
+    workloadId: uuid,
+    runId: uuid,
+    epoch,
+    word: z.enum(STAND_ASIDE_WORDS),
+    /** With `promoted`: where the new timeline begins, when the run's site has told it. */
+    promotedAtLsn: lsn.nullable(),
+    promotedTimeline: z.number().int().nullable(),
+  }),
+);
+export type StandAside = z.infer<typeof standAsideOrder.payload>;
+
 /** One event of a run: a step's begin, end, failure, or a change of the run's state. */
 export const runEvent = z.strictObject({
   runId: uuid,
@@ -111,6 +135,10 @@ export const runFinishedResult = defineResult(
   z.strictObject({ state: runState, report: runReport, reason: z.string().nullable() }),
 );
 
+/** What an agent said to a site that speaks against "armed", and has not taken back since. */
+export const contraryEvidence = z.strictObject({ what: z.string(), secondsAgo: z.number() });
+export type ContraryEvidence = z.infer<typeof contraryEvidence>;
+
 /** What the site says of a workload's readiness to be promoted, for the dry answer before a declaration. */
 export const promotionOutlook = z.strictObject({
   workloadId: uuid,
@@ -118,6 +146,8 @@ export const promotionOutlook = z.strictObject({
   loss: lossStatement,
   bytesBehind: z.number().nullable(),
   armed: z.boolean().nullable(),
+  /** Counts against another site's claim that nothing is lost. */
+  contrary: contraryEvidence.nullable().optional(),
   obstacles: z.array(z.strictObject({ code: z.string(), what: z.string(), remedy: z.string() })),
 });
 export type PromotionOutlook = z.infer<typeof promotionOutlook>;
@@ -128,7 +158,11 @@ export type PromotionOutlook = z.infer<typeof promotionOutlook>;
 export const peerStopReceiving = {
   path: '/v1/peer/stop-receiving',
   input: z.strictObject({ workloadId: uuid, epoch }),
-  output: z.object({ receivedLsn: lsn.nullable(), timeline: z.number().int().nullable() }),
+  output: z.object({
+    receivedLsn: lsn.nullable(),
+    timeline: z.number().int().nullable(),
+    contrary: contraryEvidence.nullable().optional(),
+  }),
 };
 /** Follow the peer that asks, which has promoted the workload as `epoch`. Answers whether it can, or must be re-seeded. */
 export const peerFollow = {
@@ -147,6 +181,7 @@ export const peerFollow = {
 /** The promotion that {@link peerStopReceiving} was for does not come: receive from the agency again. */
 export const peerResumeReceiving = {
   path: '/v1/peer/resume-receiving',
-  input: z.strictObject({ workloadId: uuid }),
+  /** `epoch`: of the run that is over; without it an order to stand aside stays in force. */
+  input: z.strictObject({ workloadId: uuid, epoch: epoch.optional() }),
   output: z.object({ ok: z.literal(true) }),
 };

@@ -15,7 +15,7 @@ import { armedNow, covers, mustSayOldServer, NOTHING_LOST, type Prospect, prospe
 import { FATES, Outlooks } from './outlook.service.js';
 import { RunOrders } from './run-orders.js';
 import { Runs, type RunView } from './run.service.js';
-import { chooseSite, standbySites } from './target.js';
+import { chooseSite, otherSite } from './target.js';
 
 export interface DeclarationInput {
   readonly reason: string;
@@ -92,8 +92,7 @@ export class Declarations {
     const epoch = await this.record.nextEpoch(tx, protection);
     const number = await this.record.nextNumber(tx);
     const { siteId, noDegradeGranted } = situation;
-    const others = standbySites(protection).filter((id) => id !== siteId);
-    const order = await this.runOrders.issue(tx, siteId, others[0], {
+    const order = await this.runOrders.issue(tx, siteId, otherSite(protection, siteId), {
       runId,
       workloadId,
       declaration: number,

@@ -9,13 +9,14 @@ export const RUN_TRANSITIONS: Readonly<Record<RunState, readonly RunState[]>> = 
   running: ['awaiting-confirmation', 'cancelling', 'cancelled', 'completed', 'failed'],
   'awaiting-confirmation': ['running', 'cancelling', 'cancelled', 'completed', 'failed'],
   cancelling: ['running', 'cancelled', 'completed', 'failed'],
-  cancelled: [],
+  // A run that was given up here may have promoted all the same.
+  cancelled: ['completed', 'failed'],
   completed: [],
   failed: [],
 };
 
-export const isFinal = (state: RunState): boolean => RUN_TRANSITIONS[state].length === 0;
-export const FINAL_STATES: readonly RunState[] = RUN_STATES.filter(isFinal);
+export const FINAL_STATES: readonly RunState[] = ['cancelled', 'completed', 'failed'];
+export const isFinal = (state: RunState): boolean => FINAL_STATES.includes(state);
 
 /** The states from which `to` can be reached, for an `UPDATE … WHERE state = ANY(…)`. */
 export const runStatesBefore = (to: RunState): RunState[] =>

@@ -2,8 +2,10 @@ import {
   cancelFailoverOrder,
   confirmFailoverOrder,
   failoverOrder,
+  RUN_STATES,
   runEventResult,
   runFinishedResult,
+  type RunState,
 } from '#contracts/failover';
 import { orderFailed, type ResultContract } from '#contracts/sites';
 import { Injectable } from '@nestjs/common';
@@ -13,6 +15,7 @@ import { Outbox } from '#libs/platform/outbox';
 import { ProtectionDuringFailover } from '#libs/replication/control';
 import { type AppliedResult, AppliesResult, type ResultHandler } from '#libs/sites/control';
 import { FINAL_STATES, isFinal, runStatesBefore } from './failover.states.js';
+import { NOT_PROMOTED, RunOrders } from './run-orders.js';
 
 type Payload<C> = C extends ResultContract<infer P> ? P : never;
 type Finished = Payload<typeof runFinishedResult>;
@@ -23,16 +26,25 @@ interface HeldRun {
   readonly workloadId: string;
   readonly workloadName: string;
   readonly number: number;
+  readonly epoch: number;
 }
 
-/** The run of this site's, with its workload's row held; undefined when the site has no such run or it has ended. */
-async function hold(tx: ProviderTransaction, siteId: string, where: 'id' | 'order_id', value: string | null) {
+interface Wanted {
+  readonly by: 'id' | 'order_id';
+  readonly value: string | null;
+  readonly states: readonly RunState[];
+}
+
+const OPEN_STATES = RUN_STATES.filter((state) => !isFinal(state));
+
+/** The run of this site's, with its workload's row held; undefined when the site has no such run in these states. */
+async function hold(tx: ProviderTransaction, siteId: string, { by, value, states }: Wanted) {
   const [run] = await tx.query<HeldRun>(
     `SELECT run.id, run.tenant_id AS "tenantId", run.workload_id AS "workloadId", w.name AS "workloadName",
-            run.declaration_number AS number
+            run.declaration_number AS number, run.epoch
        FROM failover_run run JOIN workload w ON w.tenant_id = run.tenant_id AND w.id = run.workload_id
-      WHERE run.${where} = $1 AND run.site_id = $2 AND run.state <> ALL($3) FOR UPDATE OF w`,
-    [value, siteId, FINAL_STATES],
+      WHERE run.${by} = $1 AND run.site_id = $2 AND run.state = ANY($3) FOR UPDATE OF w`,
+    [value, siteId, states],
   );
   return run;
 }
@@ -67,6 +79,7 @@ export class RunEventHandler implements ResultHandler<Payload<typeof runEventRes
 export class RunEnding {
   constructor(
     private readonly protections: ProtectionDuringFailover,
+    private readonly orders: RunOrders,
     private readonly outbox: Outbox,
   ) {}
 
@@ -80,9 +93,13 @@ export class RunEnding {
     // A run that failed after the promotion has promoted all the same.
     if (report !== null && report.promotedAtLsn !== null) {
       const { tenantId, workloadId: id } = run;
-      await this.protections.promoted(tx, { tenantId, id, epoch: report.epoch, siteId });
+      const workload = { tenantId, id, epoch: report.epoch, siteId };
+      await this.protections.promoted(tx, workload, { newerRunOpen: await this.newerOpen(tx, run) });
+      const { promotedAtLsn, promotedTimeline } = report;
+      await this.orders.ended(tx, run, { word: 'promoted', promotedAtLsn, promotedTimeline });
     } else {
       await this.protections.abandoned(tx, run.tenantId, run.workloadId);
+      await this.orders.ended(tx, run, NOT_PROMOTED);
     }
     await this.outbox.publish(tx, noticeRaised, run.tenantId, {
       kind: 'failover.finished',
@@ -90,8 +107,16 @@ export class RunEnding {
       title: `${run.workloadName}: failover ${state} (declaration ${run.number})`,
       text: describe(run, finished).slice(0, 4_000),
       subjectIds: { workloadId: run.workloadId, runId: run.id },
-      dedupeKey: `failover.finished ${run.id}`,
+      dedupeKey: `failover.finished ${run.id} ${state}`,
     });
+  }
+
+  private async newerOpen(tx: ProviderTransaction, run: HeldRun): Promise<boolean> {
+    const rows = await tx.query(
+      `SELECT FROM failover_run WHERE tenant_id = $1 AND workload_id = $2 AND epoch > $3 AND state = ANY($4)`,
+      [run.tenantId, run.workloadId, run.epoch, OPEN_STATES],
+    );
+    return rows.length > 0;
   }
 }
 
@@ -116,8 +141,12 @@ export class RunFinishedHandler implements ResultHandler<Finished> {
   constructor(private readonly ending: RunEnding) {}
 
   async apply(tx: ProviderTransaction, { siteId, payload }: AppliedResult<Finished>): Promise<void> {
-    const run = await hold(tx, siteId, 'id', payload.report.runId);
-    if (run && isFinal(payload.state)) await this.ending.end(tx, siteId, run, payload);
+    if (!isFinal(payload.state)) return;
+    const { runId, promotedAtLsn } = payload.report;
+    // Whoever gave a run up did not take back its promotion.
+    const states = promotedAtLsn === null ? OPEN_STATES : [...OPEN_STATES, 'cancelled' as const];
+    const run = await hold(tx, siteId, { by: 'id', value: runId, states });
+    if (run) await this.ending.end(tx, siteId, run, payload);
   }
 }
 
@@ -140,7 +169,7 @@ export class RunRefusedHandler implements ResultHandler<Payload<typeof orderFail
       );
     }
     if (kind !== failoverOrder.kind) return;
-    const run = await hold(tx, result.siteId, 'order_id', result.orderId);
+    const run = await hold(tx, result.siteId, { by: 'order_id', value: result.orderId, states: OPEN_STATES });
     if (run) await this.ending.end(tx, result.siteId, run, { state: 'failed', reason, report: null });
   }
 }

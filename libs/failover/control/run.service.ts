@@ -15,6 +15,7 @@ import { Orders } from '#libs/sites/control';
 import { FailoverRecord } from './failover-record.js';
 import { RunDeliveredError, RunFinishedError } from './failover.errors.js';
 import { isFinal } from './failover.states.js';
+import { NOT_PROMOTED, RunOrders } from './run-orders.js';
 import { RUN_QUERY, type RunRow, type RunView, toRunView } from './run.view.js';
 
 export type { RunView, StepView } from './run.view.js';
@@ -28,6 +29,7 @@ export class Runs {
     private readonly orders: Orders,
     private readonly record: FailoverRecord,
     private readonly protections: ProtectionDuringFailover,
+    private readonly runOrders: RunOrders,
   ) {}
 
   /** @throws NotFoundError */
@@ -104,6 +106,7 @@ export class Runs {
       [tx.tenantId, run.id, 'Given up: the site never acknowledged the order.'],
     );
     await this.protections.abandoned(tx, tx.tenantId, run.workloadId);
+    await this.runOrders.ended(tx, { id: run.id, tenantId: tx.tenantId }, NOT_PROMOTED);
   }
 
   /** Adds what a run that awaits confirmation asks for. @throws NotFoundError, RunFinishedError */

@@ -9,6 +9,12 @@ export function standbySites(protection: ProtectionRow): string[] {
   );
 }
 
+/** The other site of the pair, also when production runs there. */
+export function otherSite(protection: ProtectionRow, siteId: string): string | undefined {
+  const { metroSiteId, regionalSiteId } = protection;
+  return [metroSiteId, regionalSiteId].find((id): id is string => id !== null && id !== siteId);
+}
+
 /**
  * Where to promote: the named site, or the metro while it speaks to us, else the regional one if it does.
  *

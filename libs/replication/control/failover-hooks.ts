@@ -43,13 +43,14 @@ export class ProtectionDuringFailover {
     await this.store.move(tx, tenantId, row.id, row.activeSiteId === null ? 'protecting' : 'failed-over');
   }
 
-  /** The run promoted the workload at `siteId`. */
+  /** The run promoted the workload at `siteId`. While a newer run is open, its declaration stays in force. */
   async promoted(
     tx: Transaction,
     workload: { readonly tenantId: string; readonly id: string; readonly epoch: number; readonly siteId: string },
+    { newerRunOpen }: { readonly newerRunOpen: boolean },
   ): Promise<void> {
     const row = await this.store.find(tx, workload.tenantId, workload.id);
-    if (row) await this.store.move(tx, workload.tenantId, row.id, 'failed-over');
+    if (row && !newerRunOpen) await this.store.move(tx, workload.tenantId, row.id, 'failed-over');
     await this.workloads.promoted(tx, workload);
   }
 }

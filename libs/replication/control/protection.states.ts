@@ -20,7 +20,8 @@ export type ProtectionState = (typeof PROTECTION_STATES)[number];
 export const PROTECTION_TRANSITIONS: Readonly<Record<ProtectionState, readonly ProtectionState[]>> = {
   checking: ['protecting', 'blocked', 'removed'],
   blocked: ['removed'],
-  protecting: ['failing-over', 'removing'],
+  // A run that was given up may have promoted all the same.
+  protecting: ['failing-over', 'failed-over', 'removing'],
   'failing-over': ['protecting', 'failed-over'],
   'failed-over': ['failing-over'],
   removing: ['removed'],

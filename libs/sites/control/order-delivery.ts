@@ -21,8 +21,8 @@ interface OrderRow {
 
 const DELIVERY_TIMEOUT_MS = 10_000;
 const BATCH = 50;
-/** The site read the order and will never take it: asking again would not help. */
-const REFUSED = new Set([400, 404, 409, 413, 422]);
+/** The site read the order and will never take it, as when its signature does not hold: asking again would not help. */
+const REFUSED = new Set([400, 403, 404, 409, 413, 422]);
 
 /**
  * Delivers a site's pending orders, oldest first, and stops at the first that does not get through.
