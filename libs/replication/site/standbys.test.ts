@@ -102,10 +102,7 @@ test('a slot that the agency gave up is made anew, and the standby is copied by 
     {
       timeoutMs: 30_000,
     },
-  ).catch(async (error: unknown) => {
-    console.log(JSON.stringify([await states(), await metro.health(), await agency.query('SELECT * FROM pg_replication_slots'), await agency.query('SELECT * FROM pg_stat_replication'), await metro.work.run((tx) => tx.query('SELECT state, state_reason, retry_at, retries, follow_wanted, hold, arm_wanted, state_since FROM standby')), await metro.work.run((tx) => tx.query('SELECT * FROM work_claim, clock_timestamp()')), await metro.driver.position(workloadId)]));
-    throw error;
-  });
+  );
   await armed();
   await write('after the slot was lost');
   const [seen] = await metro.sql<{ n: number }>(

@@ -17,6 +17,7 @@ const NEAR_BYTES = 4n * 1024n * 1024n;
 const OWN_RETRY_MS = 5_000;
 const STREAM_MS = 15_000;
 const FORK_RETRIES = 3;
+const SLOT_LOST = "slot-lost: the agency's server no longer keeps the log for this site";
 
 export const isStreaming = (position: StandbyPosition): boolean => position.receiverStatus === 'streaming';
 
@@ -45,7 +46,7 @@ export class CatchUpStage implements Stage {
       const wait = this.waits(standby, report);
       if (wait) return wait;
       const following = await this.following.agency(standby, signal);
-      if (!following) return this.back(standby, "slot-lost: the agency's server no longer keeps the log for this site");
+      if (!following) return this.back(standby, SLOT_LOST);
       seen = following;
       await this.driver.ensureRunning(workloadId);
       if (!(await this.streams(workloadId, signal))) return this.diagnose(seen);
@@ -100,6 +101,8 @@ export class CatchUpStage implements Stage {
     const newer = isFresh(report) && report.report.timeline !== null && position.timeline < report.report.timeline;
     if (ahead || older || (newer && standby.retries >= FORK_RETRIES))
       return this.back(standby, "diverged: the agency's server went on from an earlier point");
+    const { slotRestartLsn: kept } = standby;
+    if (kept !== null && has !== null && lsnDifference(kept, has) > 0n) return this.back(standby, SLOT_LOST);
     throw new NotStreamingError(`at ${has ?? 'unknown'} on timeline ${position.timeline}`);
   }
 

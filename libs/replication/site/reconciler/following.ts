@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
+import { lsnDifference } from '#libs/platform/postgres';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import { Credentials } from '../credentials.js';
 import { Forwarders } from '../link/index.js';
@@ -32,7 +33,7 @@ export class Following {
     const { workloadId } = standby;
     const prepared = await this.source.prepare(standby, false, signal);
     requireSameCluster(standby, prepared.server);
-    if (prepared.slotRestartLsn === null) return undefined;
+    if (await this.lacksLog(standby, prepared.slotRestartLsn)) return undefined;
     for (const { location } of prepared.server.tablespaces) {
       await this.driver.ensureTablespaceDirectory(workloadId, location);
     }
@@ -52,8 +53,27 @@ export class Following {
     });
     return this.work.run((tx) =>
       this.standbys.change(tx, standby, {
-        changes: { server: prepared.server, factsAt: this.clock.now(), followWanted: false },
+        changes: {
+          server: prepared.server,
+          factsAt: this.clock.now(),
+          slotRestartLsn: prepared.slotRestartLsn,
+          followWanted: false,
+        },
       }),
     );
+  }
+
+  /** The agent makes a slot anew that was lost: then it keeps the log from a point that this standby has not reached. */
+  private async lacksLog(standby: Standby, slotRestartLsn: string | null): Promise<boolean> {
+    if (slotRestartLsn === null) return true;
+    const has = await this.reached(standby);
+    return has !== null && lsnDifference(slotRestartLsn, has) > 0n;
+  }
+
+  /** A fresh copy is at the point from which its slot was made; what else does not run is looked at once it does. */
+  private async reached(standby: Standby): Promise<string | null> {
+    if (standby.seedingSince !== null) return standby.slotRestartLsn;
+    if ((await this.driver.phase(standby.workloadId)) !== 'running') return null;
+    return (await this.driver.position(standby.workloadId)).flushedLsn;
   }
 }
