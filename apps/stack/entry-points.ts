@@ -12,3 +12,9 @@ function projectRoot(): string {
 /** The compiled entry point of an app: processes are always started compiled. */
 export const entryPoint = (app: string, file = 'main.js'): string =>
   path.join(projectRoot(), 'dist', 'apps', app, file);
+
+/**
+ * Where V8 keeps what it compiled, beside the compiled code itself: shared by all installations of this build, so that
+ * only the very first start of it compiles.
+ */
+export const compileCache = (): string => path.join(projectRoot(), 'dist', '.compile-cache');

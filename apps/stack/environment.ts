@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { EmbeddedDatabase } from './embedded-database.js';
+import { compileCache } from './entry-points.js';
 import { type Installation, SITE_KEYS, type SiteKey } from './installation.js';
 import type { StackKeys } from './keys.js';
 
@@ -36,7 +37,7 @@ export class StackEnvironment {
     return {
       ...QUIET,
       LOG_LEVEL: this.options.logLevel,
-      NODE_COMPILE_CACHE: this.installation.file('cache', 'compile'),
+      NODE_COMPILE_CACHE: compileCache(),
     };
   }
 

@@ -11,7 +11,7 @@ import {
   runTool,
   withClient,
 } from '#libs/platform/postgres';
-import { entryPoint } from '../entry-points.js';
+import { compileCache, entryPoint } from '../entry-points.js';
 import { type ProcessTable } from '../process-table.js';
 import { SupervisedProcess } from '../supervisor.js';
 import { LEDGER_TABLE } from './acknowledged-writer.js';
@@ -59,7 +59,7 @@ export class AgencyMachine {
         name: `agent ${path.basename(options.directory)}`,
         entry: AGENT,
         arguments: ['run', '--config', path.join(options.directory, 'agent')],
-        environment: { NODE_NO_WARNINGS: '1', NODE_ENV: 'production' },
+        environment: { NODE_NO_WARNINGS: '1', NODE_ENV: 'production', NODE_COMPILE_CACHE: compileCache() },
         ready: () => Promise.resolve(true),
       },
       path.join(options.directory, 'logs'),
