@@ -15,7 +15,7 @@ const lease = (over: Partial<LeaseState> = {}): LeaseState => ({
   disarmedAt: null,
   degradeSecondsLeft: 0,
   refused: true,
-  refusedAt: until,
+  refusedSeconds: 1,
   strictConfirmed: true,
   epoch: 1,
   ...over,
@@ -63,6 +63,10 @@ test('what was recorded as asynchronous is never called lossless, armed or not',
   const disarmed = lease({ disarmedAtLsn: '0/2000000' });
   expect(decideLoss(evidence({ lease: disarmed })).loss.kind).toBe('unknown');
   expect(decideLoss(evidence({ role: 'regional' })).loss.kind).toBe('unknown');
+  const unplaced = lease({ disarmedAt: until });
+  expect(decideLoss(evidence({ lease: unplaced })).loss.kind).toBe('unknown');
+  const cleared = { ...heard('0/3000000'), contrary: 'no site is listed', contrarySecondsAgo: 2 };
+  expect(decideLoss(evidence({ report: cleared })).loss.kind).toBe('unknown');
 });
 
 test('a bound is what the source last said, as long as it has just said it; having all of that is no proof', () => {

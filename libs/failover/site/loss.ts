@@ -35,14 +35,19 @@ const none = (why: string): LossStatement => ({ kind: 'none', bytes: 0, why });
  *   not change that, which is why a lease that ran out does not matter here. It is not claimed when the agent went on
  *   answering that the server runs and is not armed: then somebody changed its settings by hand.
  *
+ * Neither is claimed once the agent has said, here or to the other site, that production may go on alone, until it has
+ * said "armed" again.
+ *
  * In available mode the agent may go on alone once its promise is over, so after the lease nothing is known.
  */
 export function decideLoss(evidence: LossEvidence): LossDecision {
-  const { role, mode, lease, noDegradeGranted } = evidence;
+  const { role, mode, lease, noDegradeGranted, report } = evidence;
   if (role === 'regional') return asynchronous(evidence, 'this site receives after production has acknowledged');
-  if (lease.disarmedAtLsn !== null) {
-    return asynchronous(evidence, `production has gone on without this site since ${lease.disarmedAtLsn}`);
+  if (lease.disarmedAtLsn !== null || lease.disarmedAt !== null) {
+    const since = lease.disarmedAtLsn ?? lease.disarmedAt?.toISOString();
+    return asynchronous(evidence, `production has gone on without this site since ${since}`);
   }
+  if (report?.contrary != null) return asynchronous(evidence, `the agent has said: ${report.contrary}`);
   const strictlyArmed = mode === 'strict' && noDegradeGranted && lease.everArmed && lease.strictConfirmed;
   if (lease.armed) {
     const until = strictlyArmed ? null : lease.armedUntil;
@@ -91,6 +96,13 @@ export function lossAfterFence(fencedLsn: string, ownLsn: string): LossStatement
     why: `the agency's server was stopped at ${fencedLsn}, and this site ends ${bytes} bytes before`,
   };
 }
+
+/** What the other site was told, against a claim that rests on what this one was told. */
+export const contradicted = (what: string): LossStatement => ({
+  kind: 'unknown',
+  bytes: null,
+  why: `the agent has told the other site: ${what}`,
+});
 
 const RANK = { none: 0, bounded: 1, unknown: 2 } as const;
 

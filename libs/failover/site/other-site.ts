@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { peerFollow } from '#contracts/failover';
 import { DomainError } from '#libs/platform/errors';
-import { quoteIdentifier, quoteLiteral } from '#libs/platform/postgres';
+import { newPassword, quoteIdentifier, quoteLiteral, scramVerifier } from '#libs/platform/postgres';
 import { slotForOther, type Standby } from '#libs/replication/site';
 import { PeerSites, SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import type { FailoverRun } from './run.row.js';
@@ -33,7 +32,7 @@ export class OtherSite {
     const slot = slotForOther(standby);
     await this.driver.createSlot(run.workloadId, slot);
     const user = standby.role === 'metro' ? run.names.regionalRole : run.names.metroRole;
-    const password = randomBytes(24).toString('base64url');
+    const password = newPassword();
     await this.grant(run.workloadId, user, password);
     try {
       return await this.peers.call(
@@ -49,7 +48,7 @@ export class OtherSite {
     }
   }
 
-  /** The statement's text holds the password: it must not reach the server's log, whatever it is set to write. */
+  /** The verifier is sent, not the password: the server's log and pg_stat_statements keep statements' texts. */
   private async grant(workloadId: string, user: string, password: string): Promise<void> {
     const client = await this.driver.connect(workloadId, 'mainstay repoint');
     try {
@@ -59,7 +58,7 @@ export class OtherSite {
       const { rowCount } = await client.query('SELECT FROM pg_roles WHERE rolname = $1', [user]);
       const verb = rowCount === 0 ? 'CREATE' : 'ALTER';
       await client.query(
-        `${verb} ROLE ${quoteIdentifier(user)} WITH LOGIN REPLICATION PASSWORD ${quoteLiteral(password)}`,
+        `${verb} ROLE ${quoteIdentifier(user)} WITH LOGIN REPLICATION PASSWORD ${quoteLiteral(scramVerifier(password))}`,
       );
     } finally {
       await client.end();

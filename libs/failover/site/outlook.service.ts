@@ -2,7 +2,15 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { PromotionOutlook } from '#contracts/failover';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { lsnDifference, maxLsn } from '#libs/platform/postgres';
-import { ArmedLeases, isFresh, mayBePromoted, type Standby, SourceReports, Standbys } from '#libs/replication/site';
+import {
+  ArmedLeases,
+  contraryOf,
+  isFresh,
+  mayBePromoted,
+  type Standby,
+  SourceReports,
+  Standbys,
+} from '#libs/replication/site';
 import { type OutlookSource, SITE_DRIVER, type SiteDriver, type StandbyPosition } from '#libs/sites/site';
 import { decideLoss } from './loss.js';
 import { Runs } from './runs.service.js';
@@ -41,6 +49,7 @@ export class PromotionOutlooks implements OutlookSource {
       loss,
       bytesBehind: sourceLsn !== null && ownLsn !== null ? Math.max(0, Number(lsnDifference(sourceLsn, ownLsn))) : null,
       armed: standby.role === 'metro' ? lease.armed : null,
+      contrary: contraryOf(report),
       obstacles,
     };
   }

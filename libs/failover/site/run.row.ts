@@ -51,7 +51,7 @@ export interface RunFindings {
   readonly ownLsn?: string | null;
   readonly otherLsn?: string | null;
   readonly otherAnswered?: boolean;
-  readonly fenced?: boolean;
+  readonly fenced?: boolean | null;
   readonly fencedLsn?: string | null;
   readonly promotedAtLsn?: string;
   readonly promotedTimeline?: number;

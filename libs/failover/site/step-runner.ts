@@ -30,7 +30,7 @@ const LONGEST_PAUSE_MS = 2_000;
 /** Further attempts are made all the same, but not each is told. */
 const TOLD_ATTEMPTS = 5;
 
-export type StepEnd = 'over' | 'waits';
+export type StepEnd = 'over' | 'waits' | 'fails';
 
 /**
  * Runs one step to its end: begin and end are rows and events, an attempt that fails is tried again with growing pauses.
@@ -69,6 +69,7 @@ export class StepRunner {
     await this.boundaries.reached(runId, step, 'worked');
     await this.end(runId, step, outcome, next);
     await this.boundaries.reached(runId, step, 'ended');
+    if (outcome.kind === 'fail') return 'fails';
     return outcome.kind === 'confirm' ? 'waits' : 'over';
   }
 
@@ -102,6 +103,11 @@ export class StepRunner {
           message: outcome.message,
           evidence: { loss: outcome.loss },
         });
+        return;
+      }
+      if (outcome.kind === 'fail') {
+        const { message, evidence } = outcome;
+        await this.runs.note(tx, run, [{ step, stepState: 'failed', message, evidence: evidence ?? {} }]);
         return;
       }
       await this.runs.learn(tx, runId, outcome.findings ?? {});

@@ -13,6 +13,10 @@ export interface SourceReport {
   readonly contrarySecondsAgo: number | null;
 }
 
+/** What it said against "armed" and has not taken back, for the other site; null when nothing. */
+export const contraryOf = (report: SourceReport | undefined): { what: string; secondsAgo: number } | null =>
+  report?.contrary == null ? null : { what: report.contrary, secondsAgo: report.contrarySecondsAgo ?? 0 };
+
 /** Older than this, the source is silent, and what it said is no longer known to hold. */
 export const SOURCE_FRESH_SECONDS = 4;
 

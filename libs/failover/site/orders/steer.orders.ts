@@ -6,7 +6,7 @@ import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/s
 import { RunTooLateError } from '../failover.errors.js';
 import { advanceRunJob } from '../failover.jobs.js';
 import { RunEngine } from '../run-engine.js';
-import { isClosed, isOver } from '../run.states.js';
+import { isClosed } from '../run.states.js';
 import { Runs } from '../runs.service.js';
 
 type Cancel = z.infer<typeof cancelFailoverOrder.payload>;
@@ -33,10 +33,8 @@ export class CancelFailoverHandler implements OrderHandler<Cancel> {
         throw new RunTooLateError('This site is becoming the primary already. Fail back when the agency is ready.');
       }
       const fencing = (await this.runs.steps(tx, runId)).find(({ step }) => step === 'fence-agency');
-      if (run.fenced || (fencing && !isOver(fencing.state))) {
-        throw new RunTooLateError(
-          "The agency's server has been stopped for this failover, or is being stopped. Let it finish.",
-        );
+      if (fencing && run.fenced !== false) {
+        throw new RunTooLateError("The agency's server has been told to stop for this failover. Let it finish.");
       }
       await this.runs.turn(tx, run, 'cancelling', { message: 'The failover is being cancelled.' });
     });

@@ -14,6 +14,7 @@ export class PeerReseeding {
 
   /** It follows, or has at least been told to; the reconciler watches over it from here. */
   async followed(standby: Standby, { epoch }: { readonly epoch: number }, streams: boolean): Promise<void> {
+    await this.closeDoor(standby.workloadId);
     await this.work.run(async (tx) => {
       const now = await this.standbys.lock(tx, standby.workloadId);
       await this.standbys.change(tx, now, {
@@ -24,11 +25,16 @@ export class PeerReseeding {
     });
   }
 
+  /** An older epoch's primary serves nobody any more, here or at the agency. */
+  private async closeDoor(workloadId: string): Promise<void> {
+    await this.doors.ensure(workloadId);
+    await this.doors.lead(workloadId, 'closed');
+  }
+
   /** Its data has gone another way: it is copied from the other site, block by block where it differs. */
   async begin(standby: Standby, epoch: number, reason: string): Promise<void> {
     await this.forwarders.follow(standby.workloadId, 'peer');
-    // An older epoch's primary serves nobody any more.
-    if (standby.state === 'primary') await this.doors.lead(standby.workloadId, 'closed');
+    await this.closeDoor(standby.workloadId);
     await this.work.run(async (tx) => {
       const now = await this.standbys.lock(tx, standby.workloadId);
       await this.standbys.change(tx, now, {

@@ -1,7 +1,7 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { fenceCommand } from '#contracts/replication';
 import { DomainError } from '#libs/platform/errors';
-import { AgentCommands } from '#libs/sites/site';
+import { AgentCommands, AgentRefusedError, SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import type { RunStepHandler, StepContext, StepOutcome } from './step.js';
 
 /** A dead agency must not hold up what is being saved. */
@@ -12,10 +12,14 @@ const FENCE_MS = 1_000;
 export class FenceAgencyStep implements RunStepHandler {
   readonly step = 'fence-agency';
 
-  constructor(private readonly agents: AgentCommands) {}
+  constructor(
+    private readonly agents: AgentCommands,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+  ) {}
 
   async run({ run, standby, signal }: StepContext): Promise<StepOutcome> {
     const { workloadId, workloadName, agentId } = standby;
+    await this.requireOwnServer(workloadId);
     try {
       const answer = await this.agents.call(
         agentId,
@@ -24,7 +28,7 @@ export class FenceAgencyStep implements RunStepHandler {
         // Not behind a copy that is under way.
         { timeoutMs: FENCE_MS, lane: 'sync', signal },
       );
-      const findings = { fenced: answer.stopped, fencedLsn: answer.stopped ? answer.lsn : null };
+      const findings = { fenced: answer.stopped ? true : null, fencedLsn: answer.stopped ? answer.lsn : null };
       const message = answer.stopped
         ? "The agency's server was stopped and cannot write any more."
         : "The agent answered, but the agency's server is not known to be stopped.";
@@ -36,8 +40,15 @@ export class FenceAgencyStep implements RunStepHandler {
         kind: 'skipped',
         message: "The agency's agent does not answer; its server is fenced when it comes back.",
         evidence: { code: error.code },
-        findings: { fenced: false },
+        // Whoever does not answer in time may still do it; only a refusal says that nothing was done.
+        findings: { fenced: error instanceof AgentRefusedError ? false : null },
       };
     }
+  }
+
+  /** Production is not stopped for a standby that does not even start. */
+  private async requireOwnServer(workloadId: string): Promise<void> {
+    const position = await this.driver.position(workloadId).catch(() => undefined);
+    if (!position) await this.driver.ensureRunning(workloadId);
   }
 }

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
+import { LEASE_MARGIN_SECONDS } from '#contracts/replication';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { maxLsn } from '#libs/platform/postgres';
-import { ArmedLeases, type LeaseState, type SourceReport, SourceReports } from '#libs/replication/site';
+import { ArmedLeases, GRANT_SECONDS, type LeaseState, type SourceReport, SourceReports } from '#libs/replication/site';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import { decideLoss, isWorse } from '../loss.js';
 import type { RunStepHandler, StepContext, StepOutcome } from './step.js';
@@ -27,7 +28,7 @@ export class RefuseLeasesStep implements RunStepHandler {
   async run({ run, standby, signal }: StepContext): Promise<StepOutcome> {
     const { workloadId, role, mode } = standby;
     const refused = await this.leases.refuse(workloadId);
-    const lease = await this.waitedOut(workloadId, refused, signal);
+    const lease = await this.waitedOut(workloadId, refused, (now) => now.degradeSecondsLeft, signal);
     const report = await this.report(workloadId);
     const ownLsn = await this.ownPosition(workloadId);
     const { loss, until } = decideLoss({
@@ -39,6 +40,9 @@ export class RefuseLeasesStep implements RunStepHandler {
       ownLsn,
     });
     if (isWorse(loss, run.acceptedLoss)) return { kind: 'confirm', loss, message: question(loss.why) };
+    if (role === 'regional' && (mode === 'available' || !run.noDegradeGranted)) {
+      await this.waitedOut(workloadId, refused, othersGrantLeft, signal);
+    }
     return {
       kind: 'done',
       message: loss.kind === 'none' ? `Nothing will be lost: ${loss.why}.` : `The accepted loss: ${loss.why}.`,
@@ -59,16 +63,22 @@ export class RefuseLeasesStep implements RunStepHandler {
    * The agent's word counts once it has answered twice since the refusal: pulses come one after another, so the second
    * was sent after it, and its answer comes after the receiver has ended.
    */
-  private async waitedOut(workloadId: string, refused: LeaseState, signal: AbortSignal): Promise<LeaseState> {
-    if (refused.degradeSecondsLeft === 0) return refused;
+  private async waitedOut(
+    workloadId: string,
+    refused: LeaseState,
+    left: (lease: LeaseState) => number,
+    signal: AbortSignal,
+  ): Promise<LeaseState> {
+    if (left(refused) === 0) return refused;
     const answers = new Set<number>();
     const before = (await this.report(workloadId))?.receivedAt.getTime() ?? 0;
     let lease = refused;
-    while (lease.degradeSecondsLeft > 0 && answers.size < 2) {
-      await delay(Math.min(LOOK_MS, lease.degradeSecondsLeft * 1_000), undefined, { signal });
+    while (left(lease) > 0 && answers.size < 2) {
+      await delay(Math.min(LOOK_MS, left(lease) * 1_000), undefined, { signal });
       lease = await this.work.run((tx) => this.leases.state(tx, workloadId));
       const report = await this.report(workloadId);
       if (!report || report.receivedAt.getTime() <= before) continue;
+      if (report.report.fenced) break;
       if (report.report.degraded) answers.clear();
       else if (report.report.reachable) answers.add(report.receivedAt.getTime());
     }
@@ -86,6 +96,10 @@ export class RefuseLeasesStep implements RunStepHandler {
     return maxLsn(position?.flushedLsn, position?.receivedLsn, position?.replayedLsn) ?? null;
   }
 }
+
+/** What the metro, or a person, may have granted is not known here: it is waited out from the refusal on. */
+const othersGrantLeft = ({ refusedSeconds }: LeaseState): number =>
+  Math.max(0, GRANT_SECONDS + LEASE_MARGIN_SECONDS - (refusedSeconds ?? 0));
 
 export const question = (why: string): string =>
   `This failover may lose acknowledged writes: ${why}. Confirm it with the loss that you accept and how the old server was stopped, or cancel it.`;

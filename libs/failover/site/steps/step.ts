@@ -12,6 +12,7 @@ export interface StepContext {
 /**
  * What a step came to. done and skipped: what it found, written with its end, and whatever else belongs into that
  * transaction. confirm: a person must accept this loss first; the step is taken up again then.
+ * fail: the run is over, before anything was promoted.
  */
 export type StepOutcome =
   | {
@@ -21,6 +22,7 @@ export type StepOutcome =
       readonly findings?: RunFindings;
       readonly write?: (tx: SiteTransaction) => Promise<void>;
     }
+  | { readonly kind: 'fail'; readonly message: string; readonly evidence?: Readonly<Record<string, unknown>> }
   | { readonly kind: 'confirm'; readonly message: string; readonly loss: LossStatement };
 
 /** One step of a run. It may be repeated after a crash at any point and then answers the same. */

@@ -31,8 +31,8 @@ export interface LeaseState {
   readonly degradeSecondsLeft: number;
   /** A failover run forbids new leases and grants. */
   readonly refused: boolean;
-  /** Since when, by the database's clock; null when it does not. */
-  readonly refusedAt: Date | null;
+  /** For how long, by the database's clock; null when it does not. */
+  readonly refusedSeconds: number | null;
   /** True when the agent was armed in this epoch after it had heard "strict", and the mode was never another since. */
   readonly strictConfirmed: boolean;
   readonly epoch: number;
@@ -64,7 +64,7 @@ const STATE = `
          l.disarmed_at AS "disarmedAt", l.disarmed_at_lsn::text AS "disarmedAtLsn",
          greatest(0, coalesce(extract(epoch FROM l.degrade_until - clock_timestamp()), 0))::float8
            AS "degradeSecondsLeft",
-         coalesce(l.refused, false) AS refused, l.refused_at AS "refusedAt",
+         coalesce(l.refused, false) AS refused, extract(epoch FROM clock_timestamp() - l.refused_at)::float8 AS "refusedSeconds",
          coalesce(l.strict_confirmed AND l.epoch = s.epoch, false) AS "strictConfirmed"
     FROM standby s LEFT JOIN armed_lease l USING (workload_id) WHERE s.workload_id = $1`;
 
@@ -161,6 +161,16 @@ export class ArmedLeases {
         WHERE workload_id = $1 AND disarm_by = 'person' AND disarm_expires_at IS NULL AND NOT rearm`,
       [workloadId],
     );
+  }
+
+  /** How long ago, at most, the agent last said "armed" in an answer that counted; null when it never did. */
+  async secondsSinceArmed(tx: SiteTransaction, workloadId: string): Promise<number | null> {
+    const [row] = await tx.query<{ seconds: number | null }>(
+      `SELECT extract(epoch FROM clock_timestamp() - l.armed_until)::float8 + $2 AS seconds
+         FROM armed_lease l JOIN standby s USING (workload_id) WHERE workload_id = $1 AND l.epoch = s.epoch`,
+      [workloadId, LEASE_SECONDS],
+    );
+    return row?.seconds ?? null;
   }
 
   /** The mode changes: strictness proves nothing until the agent has been armed after hearing of it. */

@@ -40,8 +40,8 @@ export class Arming {
   async disarm(standby: Standby, reason: string, signal: AbortSignal): Promise<void> {
     await this.work.run(async (tx) => {
       const { workloadId } = standby;
-      const { disarmedAtLsn, everArmed } = await this.leases.state(tx, workloadId);
-      if (disarmedAtLsn !== null || !everArmed) return;
+      const { disarmedAt } = await this.leases.state(tx, workloadId);
+      if (disarmedAt !== null) return;
       await this.leases.recordDisarm(tx, {
         workloadId,
         requestId: randomUUID(),

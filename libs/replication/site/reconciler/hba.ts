@@ -8,8 +8,8 @@ const KEYWORDS = new Set(['all', 'sameuser', 'samerole']);
 /** What a site can check by itself. LDAP, GSS, peer and certificates need what only the agency has. */
 const PASSWORD_METHODS = new Set(['md5', 'password', 'trust']);
 /** Rules that refuse everybody from everywhere are kept; those for a range mean nothing behind a front door. */
-const isEverywhere = (address: string | null): boolean =>
-  address === null || address === 'all' || address === '0.0.0.0';
+const EVERYWHERE = new Set(['all', '0.0.0.0', '0.0.0.0/0', '::', '::/0']);
+const isEverywhere = (address: string | null): boolean => address === null || EVERYWHERE.has(address);
 
 const plain = (name: string): boolean => KEYWORDS.has(name) || /^[^"+@/\r\n\0]+$/.test(name);
 
