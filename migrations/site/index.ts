@@ -3,6 +3,7 @@ import { Site1790000000001 } from './0001-site.js';
 import { SitePlumbing1790000000002 } from './0002-site-plumbing.js';
 import { Failover1790000000003 } from './0003-failover.js';
 import { Evidence1790000000004 } from './0004-evidence.js';
+import { StandAside1790000000005 } from './0005-stand-aside.js';
 
 /** A site's schema, oldest first. */
 export const SITE_MIGRATIONS: readonly MigrationClass[] = [
@@ -10,4 +11,5 @@ export const SITE_MIGRATIONS: readonly MigrationClass[] = [
   SitePlumbing1790000000002,
   Failover1790000000003,
   Evidence1790000000004,
+  StandAside1790000000005,
 ];

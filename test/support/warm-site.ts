@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { INestApplicationContext } from '@nestjs/common';
 import { Test, type TestingModule } from '@nestjs/testing';
-import type { FailoverPayload } from '#contracts/failover';
+import type { FailoverPayload, StandAside } from '#contracts/failover';
 import { type ProtectPayload, type StandbyHealth, unprotectOrder } from '#contracts/replication';
 import type { PeerSite, SiteRole } from '#contracts/sites';
 import { waitFor } from '#libs/platform/clock';
@@ -12,6 +12,7 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { ownedDirectory } from '#libs/platform/postgres';
 import { PeerPatience } from '#libs/failover/site';
 import { FailoverOrderHandler } from '../../libs/failover/site/orders/failover.order.js';
+import { StandAsideHandler } from '../../libs/failover/site/orders/stand-aside.order.js';
 import { CancelFailoverHandler, ConfirmFailoverHandler } from '../../libs/failover/site/orders/steer.orders.js';
 import { PulseAnswers, PulseRequests, StandbyHealths } from '#libs/replication/site';
 import { ProtectOrderHandler, UnprotectOrderHandler } from '../../libs/replication/site/orders/protect.order.js';
@@ -155,6 +156,14 @@ export class WarmSite extends SiteRecords {
     const payload = { runId, acceptedLoss: { kind: 'unknown' }, oldServer: 'destroyed' } as const;
     const order = { id: randomUUID(), number: ++this.orders, tenantId: this.options.tenantId, payload };
     await this.app.get(ConfirmFailoverHandler).carryOut(order);
+  }
+
+  /** Delivers what the control plane says of a promotion at the other site. */
+  async standAside(word: StandAside['word'], epoch: number): Promise<void> {
+    const { workloadId, tenantId } = this.options;
+    const told = { promotedAtLsn: null, promotedTimeline: null };
+    const payload: StandAside = { workloadId, epoch, word, runId: randomUUID(), ...told };
+    await this.app.get(StandAsideHandler).carryOut({ id: randomUUID(), number: ++this.orders, tenantId, payload });
   }
 
   async cancel(runId: string): Promise<void> {

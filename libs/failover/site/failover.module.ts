@@ -1,9 +1,10 @@
 import { Module } from '@nestjs/common';
-import { cancelFailoverOrder, confirmFailoverOrder, failoverOrder } from '#contracts/failover';
+import { cancelFailoverOrder, confirmFailoverOrder, failoverOrder, standAsideOrder } from '#contracts/failover';
 import { StandbysModule } from '#libs/replication/site';
 import { OUTLOOK_SOURCE } from '#libs/sites/site';
 import { StepBoundaries } from './boundaries.js';
 import { FailoverOrderHandler } from './orders/failover.order.js';
+import { StandAsideHandler, StandAsideReach } from './orders/stand-aside.order.js';
 import { CancelFailoverHandler, ConfirmFailoverHandler } from './orders/steer.orders.js';
 import { OtherSite } from './other-site.js';
 import { PromotionOutlooks } from './outlook.service.js';
@@ -26,7 +27,7 @@ import { RunSteps, ServingSteps, StoppingSteps } from './steps/steps.js';
 import { PeerPatience, StopReceiversStep } from './steps/stop-receivers.step.js';
 
 /** The orders that this library carries out. */
-export const FAILOVER_ORDERS = [failoverOrder, cancelFailoverOrder, confirmFailoverOrder] as const;
+export const FAILOVER_ORDERS = [failoverOrder, cancelFailoverOrder, confirmFailoverOrder, standAsideOrder] as const;
 
 /** Failover runs, in the site process. */
 @Module({
@@ -56,6 +57,8 @@ export const FAILOVER_ORDERS = [failoverOrder, cancelFailoverOrder, confirmFailo
     FailoverOrderHandler,
     CancelFailoverHandler,
     ConfirmFailoverHandler,
+    StandAsideHandler,
+    StandAsideReach,
     AdvanceRunHandler,
     SweepRunsHandler,
     RepointOtherSiteHandler,

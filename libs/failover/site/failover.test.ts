@@ -72,6 +72,9 @@ test('with the metro cut off the regional runs ahead; the metro fetches that, ta
   );
   desk.alive = false;
   await agency.server.kill9();
+  await regional.standAside('hold', 2);
+  // Whatever else tells the site of the epoch, the new primary's request to follow it is of the same.
+  await regional.protect({ peer: metro.asPeer, epoch: 2 });
   const runId = await metro.failover({ otherSite: regional.asPeer });
   await expect(metro.failover({ epoch: 3 })).rejects.toThrow(RunConflictError);
   const { state, report } = await metro.finished(runId);
@@ -84,6 +87,7 @@ test('with the metro cut off the regional runs ahead; the metro fetches that, ta
   expect(await notes(metro)).toEqual([{ note: 'acknowledged' }, { note: 'never acknowledged' }]);
   await metro.sql(`INSERT INTO permit (note) VALUES ('written at the metro site')`);
   await regionalHas('written at the metro site');
+  await regional.standAside('promoted', 2);
   await regional.until('its health to say so', (health) => health.state === 'streaming' && health.epoch === 2);
   await expect(metro.failover({ epoch: 2 })).rejects.toThrow(StaleEpochError);
   await expect(metro.cancel(runId)).rejects.toThrow(RunTooLateError);

@@ -6,6 +6,7 @@ import { AppLogger } from '#libs/platform/nest';
 import { JobQueue } from '#libs/platform/queue';
 import { ArmedLeases, Forwarders, reconcileStandbyJob, type Standby, Standbys } from '#libs/replication/site';
 import { PeerSites, SiteOutbox } from '#libs/sites/site';
+import { heldFor, keptAside, WITHOUT_LAPSE } from './orders/stand-aside.row.js';
 import { reportOf } from './run-report.js';
 import type { FailoverRun } from './run.row.js';
 import { Runs } from './runs.service.js';
@@ -36,14 +37,17 @@ export class RunCancelling {
   ) {}
 
   async undo(run: FailoverRun, signal: AbortSignal): Promise<void> {
-    await this.reach.leases.allow(run.workloadId);
+    const kept = await this.work.run(async (tx) => keptAside(tx, await this.standbys.get(tx, run.workloadId)));
+    if (!kept) await this.reach.leases.allow(run.workloadId);
     await this.reach.forwarders.follow(run.workloadId, run.followed);
     await this.resumeOther(run, signal);
     await this.work.run(async (tx) => {
       const standby = await this.standbys.lock(tx, run.workloadId);
+      const aside = await keptAside(tx, standby);
+      const held = aside ? { hold: heldFor(aside.epoch), holdUntil: WITHOUT_LAPSE } : { hold: null, holdUntil: null };
       await this.standbys.change(tx, standby, {
         ...resumed(standby),
-        changes: { hold: null, holdUntil: null, followWanted: true },
+        changes: { ...held, followWanted: true },
       });
       const message = 'The failover was cancelled. Production goes on at the agency, and this site follows it again.';
       await this.runs.turn(tx, run, 'cancelled', { message });
@@ -65,7 +69,7 @@ export class RunCancelling {
       await this.reach.peers.call(
         { peer: run.otherSite, workloadId },
         peerResumeReceiving,
-        { workloadId },
+        { workloadId, epoch: run.epoch },
         { timeoutMs: PEER_MS, signal },
       );
     } catch (error) {

@@ -8,6 +8,7 @@ import { JobQueue } from '#libs/platform/queue';
 import { applicationOf, Claims, Forwarders, reconcileStandbyJob, type Standby, Standbys } from '#libs/replication/site';
 import { type PeerCaller, type PeerCommandHandler, PeerHandler, SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import { StaleEpochError } from '../failover.errors.js';
+import { keptAside } from '../orders/stand-aside.row.js';
 import { PeerReseeding } from './peer-reseeding.js';
 
 type Input = z.infer<typeof peerFollow.input>;
@@ -33,8 +34,12 @@ export class FollowPeerHandler implements PeerCommandHandler<Input, Output> {
 
   /** @throws StaleEpochError */
   async answer({ workloadId }: PeerCaller, input: Input, signal: AbortSignal): Promise<Output> {
-    const standby = await this.work.run((tx) => this.standbys.get(tx, workloadId));
-    const known = standby.follow === 'peer' || standby.state === 'primary' ? standby.epoch : standby.epoch + 1;
+    const { standby, aside } = await this.work.run(async (tx) => {
+      const found = await this.standbys.get(tx, workloadId);
+      return { standby: found, aside: await keptAside(tx, found) };
+    });
+    const known =
+      aside?.epoch ?? (standby.follow === 'peer' || standby.state === 'primary' ? standby.epoch : standby.epoch + 1);
     if (input.epoch < known || (standby.state === 'primary' && input.epoch <= standby.epoch)) {
       throw new StaleEpochError(standby.epoch, input.epoch);
     }

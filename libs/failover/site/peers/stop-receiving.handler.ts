@@ -5,7 +5,7 @@ import type { StandbyState } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
-import { Claims, FrontDoors, mayBePromoted, reconcileStandbyJob, Standbys } from '#libs/replication/site';
+import { ArmedLeases, Claims, FrontDoors, mayBePromoted, reconcileStandbyJob, Standbys } from '#libs/replication/site';
 import {
   type PeerCaller,
   type PeerCommandHandler,
@@ -15,12 +15,13 @@ import {
   type StandbyPosition,
 } from '#libs/sites/site';
 import { RunConflictError, StaleEpochError } from '../failover.errors.js';
+import { heldFor, keptAside, noteResumed, WITHOUT_LAPSE } from '../orders/stand-aside.row.js';
 import { Runs } from '../runs.service.js';
 
 type Input = z.infer<typeof peerStopReceiving.input>;
 type Output = z.infer<typeof peerStopReceiving.output>;
 
-/** If the promotion never comes, this site goes on receiving by itself. */
+/** If the promotion never comes, this site goes on receiving by itself, unless it was ordered to hold. */
 const HELD_MS = 120_000;
 /** The other site waits a second in all. */
 const KILL_AFTER_MS = 400;
@@ -45,11 +46,11 @@ export class StopReceivingHandler implements PeerCommandHandler<Input, Output> {
       if (epoch <= standby.epoch) throw new StaleEpochError(standby.epoch, epoch);
       const run = await this.runs.openOf(tx, workloadId);
       if (run) throw new RunConflictError(run.id);
+      const aside = await keptAside(tx, standby);
+      if (aside && aside.epoch > epoch) throw new StaleEpochError(aside.epoch, epoch);
+      const lapse = new Date(this.clock.now().getTime() + HELD_MS);
       await this.standbys.change(tx, standby, {
-        changes: {
-          hold: `epoch ${epoch} at the other site`,
-          holdUntil: new Date(this.clock.now().getTime() + HELD_MS),
-        },
+        changes: { hold: heldFor(epoch), holdUntil: aside ? WITHOUT_LAPSE : lapse },
       });
       return standby.state;
     });
@@ -83,16 +84,21 @@ export class ResumeReceivingHandler implements PeerCommandHandler<ResumeInput, R
     private readonly work: SiteUnitOfWork,
     private readonly standbys: Standbys,
     private readonly doors: FrontDoors,
+    private readonly leases: ArmedLeases,
     private readonly queue: JobQueue,
   ) {}
 
-  async answer({ workloadId }: PeerCaller): Promise<ResumeOutput> {
+  async answer({ workloadId }: PeerCaller, { epoch }: ResumeInput): Promise<ResumeOutput> {
     const resumed = await this.work.run(async (tx) => {
       const standby = await this.standbys.lock(tx, workloadId);
       // Without an end it is this site's own run that has it.
       if (standby.hold === null || standby.holdUntil === null) return undefined;
+      const aside = await keptAside(tx, standby);
+      if (aside && (aside.word === 'promoted' || epoch === undefined || epoch < aside.epoch)) return undefined;
+      if (aside) await noteResumed(tx, workloadId);
       return this.standbys.change(tx, standby, { changes: { hold: null, holdUntil: null, followWanted: true } });
     });
+    if (resumed) await this.leases.allow(workloadId);
     if (resumed?.state === 'primary') await this.doors.lead(workloadId, 'standby');
     this.queue.wake(reconcileStandbyJob, { workloadId });
     return { ok: true };
