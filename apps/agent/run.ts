@@ -1,10 +1,11 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { errorText } from '#libs/platform/errors';
+import { SystemClock } from '#libs/platform/clock';
 import type { Logger } from '#libs/platform/telemetry';
 import type { Alarm } from '#contracts/replication';
 import { CommandDesk, WorkloadDesk } from '#libs/replication/agent';
-import { readConfiguration, readEnrolment, refreshAssignment, type StateDirectory } from '#libs/sites/agent';
+import { readConfiguration, readEnrolment, type StateDirectory } from '#libs/sites/agent';
+import { keepAssignment } from './keep-assignment.js';
 import { knock, openDoor } from './local-door.js';
 import { TunnelKeeper } from './tunnel-keeper.js';
 import { tunnelFingerprint } from './tunnel.js';
@@ -13,9 +14,6 @@ import { workloadFiles } from './workload-files.js';
 const SURVEILLANCE_MS = 30_000;
 /** The tunnel was not up to take what was found. */
 const SURVEILLANCE_AGAIN_MS = 2_000;
-const REFRESH_MS = 300_000;
-/** After a control plane that did not answer. */
-const REFRESH_AGAIN_MS = 30_000;
 
 export interface RunOptions {
   readonly directory: StateDirectory;
@@ -54,7 +52,7 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
     await Promise.all([
       keeper.keep(until),
       again(until, () => surveilAll(desks, directory, log)),
-      refresh(directory, log, until),
+      keepAssignment({ directory, clock: new SystemClock(), log }, until),
     ]);
   } finally {
     await keeper.stop();
@@ -83,25 +81,6 @@ async function surveilAll(
     () => SURVEILLANCE_MS,
     () => SURVEILLANCE_AGAIN_MS,
   );
-}
-
-async function refresh(directory: StateDirectory, log: Logger, until: AbortSignal): Promise<void> {
-  while (!until.aborted) {
-    let next = REFRESH_MS;
-    try {
-      const changed = await refreshAssignment(directory);
-      if (changed) {
-        log.info({ sites: changed.sites.map(({ name }) => name) }, 'the assignment has changed');
-        // A tunnel that is not up reads the saved assignment when it starts.
-        await knock(directory.tunnelSocket, '/sites', { method: 'POST', body: changed.sites }).catch(() => undefined);
-      }
-    } catch (error) {
-      next = REFRESH_AGAIN_MS;
-      log.info({ reason: errorText(error) }, 'the assignment could not be asked for');
-    }
-    // Spread, so that all agents do not come at once after an outage.
-    await pause(next * (0.75 + Math.random() / 2), until);
-  }
 }
 
 /** @param work answers in how many milliseconds it is due again. */

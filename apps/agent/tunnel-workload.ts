@@ -9,7 +9,7 @@ import {
   type Fencing,
   type PulseEntry,
 } from '#libs/replication/agent';
-import type { PostgresWorkload, StateDirectory } from '#libs/sites/agent';
+import type { PostgresWorkload, ServedGrants, StateDirectory } from '#libs/sites/agent';
 import type { WorkloadState } from './agent-status.js';
 import { workloadFiles, type WorkloadFiles } from './workload-files.js';
 
@@ -80,6 +80,14 @@ export class TunnelWorkload {
   async tick(): Promise<void> {
     await this.protection.tick();
     await this.lookAtGate();
+  }
+
+  /** Of the grants that the control plane serves, takes the one of this workload in its server's own epoch. */
+  offer({ askedAt, grants }: ServedGrants): void {
+    const workloadId = this.protection.protectedAs?.workloadId;
+    const served = grants.find((grant) => grant.workloadId === workloadId && grant.epoch === this.fencing.epoch);
+    const offered = served ? { requestId: served.requestId, until: askedAt + served.secondsLeft * 1_000 } : null;
+    this.protection.setGrant(offered);
   }
 
   pulse(entry: PulseEntry): Promise<PulseWorkload> {

@@ -25,6 +25,7 @@ import { CommandInvalidError, WorkloadNotListedError, type PulseEntry } from '#l
 import {
   readConfiguration,
   readEnrolment,
+  servedGrants,
   type AgentConfiguration,
   type Enrolment,
   type StateDirectory,
@@ -233,6 +234,11 @@ export class Tunnel {
         const sites = z.array(agentSite).parse(await json());
         this.enrolment.assignment.sites = sites;
         this.dialer?.setSites(sites);
+        return { json: {} };
+      }
+      case 'POST /grants': {
+        const served = servedGrants.parse(await json());
+        for (const workload of this.workloads.values()) workload.offer(served);
         return { json: {} };
       }
       case 'POST /stop':

@@ -68,3 +68,36 @@ test('each site takes back its own refusal only, and takes it back by itself', (
   hear({});
   expect(decider.decide(later).receiverForMs).toBe(10_000);
 });
+
+test("the control plane's own grant counts only while the metro is silent and unbound, and until it is taken back", () => {
+  const start = PROMISE_MS;
+  const requestId = randomUUID();
+  const offered = { requestId, until: start + 60_000 };
+  const decider = control();
+  const left = (now: number) => decider.decide(alone(now)).receiverForMs;
+  decider.hearControlPlane(offered);
+  // What may have been promised before this process began still binds.
+  expect(left(start - 1)).toBeNull();
+  expect(decider.decide(alone(start, { stalledMs: 0 })).receiverForMs).toBeNull();
+  expect(left(start)).toBe(60_000);
+  decider.hearMetro(entry(), undefined, { now: start + 1_000, answeredAt: start });
+  expect(left(start + 2_000)).toBeNull();
+  expect(left(start + 5_000)).toBe(55_000);
+  decider.hearControlPlane(null);
+  expect(left(start + 6_000)).toBeNull();
+
+  const next = { ...offered, requestId: randomUUID() };
+  decider.hearControlPlane(next);
+  decider.hearOther(entry({ role: 'regional', refuseLease: true }), undefined, { now: start, answeredAt: start });
+  expect(left(start + 7_000)).toBeNull();
+  decider.hearOther(entry({ role: 'regional' }), undefined, { now: start, answeredAt: start });
+  expect(left(start + 8_000)).toBe(52_000);
+  expect(left(start + 60_000)).toBeNull();
+
+  // Armed in between: what was granted before is used up.
+  const last = { requestId: randomUUID(), until: start + 600_000 };
+  decider.hearControlPlane(last);
+  decider.promiseArmed(start + 61_000);
+  decider.hearControlPlane(last);
+  expect(left(start + 100_000)).toBeNull();
+});

@@ -15,10 +15,17 @@ type PulseEntry = PulseRequest['workloads'][number];
 
 interface Grant {
   readonly requestId: string;
-  readonly from: 'metro' | 'other-site' | 'self';
+  readonly from: 'metro' | 'other-site' | 'control-plane' | 'self';
   /** The metro's walsender at the time: another one, in order, uses the grant up. */
   readonly metroPid: number | null;
   until: number;
+}
+
+/** A person's grant that the agent has from the control plane itself. */
+export interface OfferedGrant {
+  readonly requestId: string;
+  /** Monotonic milliseconds. */
+  readonly until: number;
 }
 
 /** When a pulse was heard. */
@@ -64,6 +71,7 @@ export class DegradeControl {
   private asked: { requestId: string; lsn: string; reason: string } | null = null;
   private readonly refusedBy = new Set<SiteRole>();
   private metroHeardAt: number | undefined;
+  private offered: OfferedGrant | null = null;
   private readonly answers = new Map<SiteRole, number>();
   private readonly seen = new Set<string>();
   private readonly usedUp = new Set<string>();
@@ -112,6 +120,8 @@ export class DegradeControl {
     if (entry.disarmed) this.accept('metro', entry.disarmed, metro, heard);
     // The metro no longer stands by its record, so nobody may go on because of it.
     else if (this.grant?.from === 'metro') this.end();
+    // It may pass the same grant on as soon as it has it; until then its silence is a no.
+    else if (this.grant?.from === 'control-plane') this.grant = null;
   }
 
   /** The other site may pass on a grant of the control plane's, once the metro can no longer believe anything. */
@@ -125,9 +135,19 @@ export class DegradeControl {
     if (entry.disarmed && silent) this.accept('other-site', entry.disarmed, metro, heard);
   }
 
+  /** The grant that the control plane serves for this server's epoch, or none: what it no longer serves is over. */
+  hearControlPlane(offered: OfferedGrant | null): void {
+    this.offered = offered;
+    if (offered) this.seen.add(offered.requestId);
+    if (this.grant?.from !== 'control-plane') return;
+    if (offered?.requestId === this.grant.requestId) this.grant.until = offered.until;
+    else this.end();
+  }
+
   decide(input: DegradeInput): DegradeDecision {
     const { now, metro } = input;
     const stalled = input.stalledMs >= STALL_MS;
+    if (stalled && !this.grant) this.takeOffered(metro, now);
     if (this.grant && this.grant.from !== 'self' && now >= this.grant.until) this.grant = null;
     if (this.grant && input.metroInOrder && metro && metro.pid !== this.grant.metroPid) this.end();
     if (!input.applicable) this.end();
@@ -158,6 +178,15 @@ export class DegradeControl {
     if (this.grant) this.usedUp.add(this.grant.requestId);
     this.grant = null;
     this.asked = null;
+  }
+
+  /** Like a grant passed on by the other site: only once the metro can no longer believe anything. */
+  private takeOffered(metro: Sender | undefined, now: number): void {
+    const { offered } = this;
+    if (!offered || now >= offered.until || this.refused || this.usedUp.has(offered.requestId)) return;
+    if (this.metroReachable(now) || this.promise.bindsAt(now)) return;
+    const { requestId, until } = offered;
+    this.grant = { requestId, from: 'control-plane', metroPid: metro?.pid ?? null, until };
   }
 
   /** Each site takes back only its own refusal: the one that promotes must not be overruled by the other. */

@@ -11,7 +11,7 @@ import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
 import { ALARMS, replicationAlarms } from './alarms.js';
 import { ArmedFloor, judgeArming, StallWatch, type Arming } from './armed.js';
 import type { KeptConnection } from './connection.js';
-import { DegradeControl } from './degrade-control.js';
+import { DegradeControl, type OfferedGrant } from './degrade-control.js';
 import type { DegradeReceiver } from './degrade-receiver.js';
 import { isOurs, Sampler, type Sample } from './sample.js';
 
@@ -109,6 +109,11 @@ export class ProtectedWorkload {
   /** What the agent's continuous preflight has found; goes out with each pulse. */
   setObserved(alarms: readonly Alarm[]): void {
     this.observed = alarms;
+  }
+
+  /** What the control plane itself serves of persons' grants; null: nothing. */
+  setGrant(offered: OfferedGrant | null): void {
+    this.control.hearControlPlane(offered);
   }
 
   /** Once a second, pulses or none. Never rejects. */

@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { z } from 'zod';
 import { agentAssignment, type AgentAssignment, type EnrolRequest } from '#contracts/sites';
 import { loadKeyFile, loadOrCreateKeyFile, type LinkIdentity } from '#libs/link';
+import type { Clock } from '#libs/platform/clock';
 import { ControlPlane } from './control-plane.js';
 import { DurableValue, syncDirectory, writeDurably } from './durable-file.js';
 import { EnrolmentRefusedError, NotEnrolledError } from './errors.js';
@@ -60,16 +61,32 @@ export async function readEnrolment(directory: StateDirectory): Promise<Enrolmen
   return { ...saved, identity: await loadKeyFile(directory.key) };
 }
 
+/** Persons' grants to go on without the metro, as the control plane serves them to the agent. */
+export const servedGrants = z.object({
+  /** Monotonic milliseconds of this machine, before it was asked: the seconds left count from then. */
+  askedAt: z.number(),
+  grants: agentAssignment.shape.degradeGrants.unwrap(),
+});
+export type ServedGrants = z.infer<typeof servedGrants>;
+
+export interface Refreshed {
+  /** The new assignment when it differs from the saved one. */
+  readonly changed: AgentAssignment | undefined;
+  readonly served: ServedGrants;
+}
+
 /**
- * Asks for the assignment anew, since sites come and go, and saves a change.
+ * Asks for the assignment anew, since sites come and go, and saves a change. Grants are not saved: they pass, and a
+ * process that starts asks again.
  *
- * @returns the new one when it differs from the saved one.
  * @throws ControlPlaneUnreachableError, EnrolmentRefusedError when the agent was revoked.
  */
-export async function refreshAssignment(directory: StateDirectory): Promise<AgentAssignment | undefined> {
+export async function refreshAssignment(directory: StateDirectory, clock: Clock): Promise<Refreshed> {
   const { controlUrl, assignment, identity } = await readEnrolment(directory);
-  const fresh = await new ControlPlane(controlUrl).self(assignment.agentId, identity);
-  if (JSON.stringify(fresh) === JSON.stringify(assignment)) return undefined;
+  const askedAt = clock.monotonic();
+  const { degradeGrants, ...fresh } = await new ControlPlane(controlUrl).self(assignment.agentId, identity);
+  const served = { askedAt, grants: degradeGrants ?? [] };
+  if (JSON.stringify(fresh) === JSON.stringify(assignment)) return { changed: undefined, served };
   await enrolmentFile(directory).write({ controlUrl, assignment: fresh });
-  return fresh;
+  return { changed: fresh, served };
 }
