@@ -147,6 +147,13 @@ describe('the armed lease', () => {
     await answer(underWay);
     expect((await state()).armedUntil).toEqual(refused.armedUntil);
     expect((await pulse()).request.workloads[0]).toMatchObject({ refuseLease: true, disarmed: null });
+    // Held for the other site's promotion, of whose end this one may not have heard.
+    const confirms = async () => (await pulse()).request.workloads[0]?.confirms;
+    expect(await confirms()).toBeUndefined();
+    await sql(`UPDATE standby SET hold = 'epoch 2', hold_until = clock_timestamp() WHERE workload_id = $1`, [
+      workloadId,
+    ]);
+    expect(await confirms()).toBe(false);
     await leases.allow(workloadId);
     await answer(await pulse());
     expect((await state()).armedUntil?.getTime()).toBeGreaterThan(refused.armedUntil?.getTime() ?? 0);

@@ -50,6 +50,7 @@ interface Row {
   readonly rearm: boolean;
   readonly disarm_request_id: string | null;
   readonly disarm_by: 'agent' | 'person' | null;
+  readonly held_for_other: boolean;
 }
 
 interface Grant {
@@ -76,7 +77,9 @@ export class PulseRequests {
         `SELECT s.workload_id, s.tenant_id, s.workload_name, s.role, s.mode, s.epoch, s.names,
                 s.promoted_at_lsn::text AS promoted_at_lsn, s.promoted_timeline, s.reboot_until,
                 coalesce(l.refused, false) AS refused, coalesce(l.rearm, false) AS rearm,
-                l.disarm_request_id, l.disarm_by
+                l.disarm_request_id, l.disarm_by,
+                -- An own run's hold has no end; the other site's has one, if only in name.
+                s.hold IS NOT NULL AND s.hold_until IS NOT NULL AS held_for_other
            FROM standby s LEFT JOIN armed_lease l USING (workload_id)
           WHERE s.agent_id = $1 AND s.state <> 'removed' ORDER BY s.workload_id`,
         [agentId],
@@ -132,6 +135,7 @@ function said(row: Row, grant: Grant | undefined): PulseRequest['workloads'][num
     role: row.role,
     mode: row.mode,
     epoch: row.epoch,
+    ...(row.held_for_other && { confirms: false }),
     names: row.names,
     promotedAtLsn: row.promoted_at_lsn,
     promotedTimeline: row.promoted_timeline,
