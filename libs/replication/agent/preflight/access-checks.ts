@@ -11,6 +11,9 @@ import { valueOf, type HbaLine, type ServerLook } from './server-look.js';
 /** Methods by which a role of ours with a SCRAM password gets in. */
 const PASSES = new Set(['scram-sha-256', 'password', 'md5', 'trust']);
 
+/** Methods that ask a client by TCP for nothing that it alone knows. */
+const ASKS_NOTHING = new Set(['trust', 'ident']);
+
 /** Does pg_hba.conf let the sites' roles in for replication, by TCP from this machine? */
 export function checkAccess(look: ServerLook, workload: PostgresWorkload, names: ReplicationNames | null): Finding[] {
   const { hbaLines } = look;
@@ -42,6 +45,7 @@ export function checkAccess(look: ServerLook, workload: PostgresWorkload, names:
     );
     break;
   }
+  findings.push(...checkOpenDoor(hbaLines, look, workload, names));
   if (!(valueOf(look, 'listen_addresses') ?? '').trim()) {
     findings.push(
       blocker(
@@ -52,6 +56,53 @@ export function checkAccess(look: ServerLook, workload: PostgresWorkload, names:
     );
   }
   return findings;
+}
+
+/**
+ * The clients of a site's front door come out of the tunnel at this machine: for pg_hba.conf they are local. A line that
+ * asks local clients for nothing would let the whole network in as whoever it says it is.
+ */
+function checkOpenDoor(
+  lines: readonly HbaLine[],
+  look: ServerLook,
+  workload: PostgresWorkload,
+  names: ReplicationNames | null,
+): Finding[] {
+  const { host } = workload;
+  const addresses = isIPv4(host) || isIPv6(host) ? [host] : ['127.0.0.1', '::1'];
+  const ours = new Set(names ? [names.metroRole, names.regionalRole] : []);
+  const open = lines.find(
+    (rule, index) =>
+      ASKS_NOTHING.has(rule.method) &&
+      isUsable(rule, look) &&
+      !rule.user.every((user) => ours.has(user)) &&
+      addresses.some(
+        (address) => covers(rule, address) && !lines.slice(0, index).some((each) => hides(each, rule, address)),
+      ),
+  );
+  if (!open) return [];
+  return [
+    blocker(
+      'hba.no-password',
+      `Line ${open.line} of pg_hba.conf lets clients from this machine in without a password (${open.method}). To the server, everybody who comes through a site's front door is such a client.`,
+      `Give the roles passwords, change the method of line ${open.line} to scram-sha-256, and reload. Programs on this machine that have none can use the Unix socket ("local", peer).`,
+    ),
+  ];
+}
+
+/** By a connection that chooses itself whether it is encrypted. */
+function isUsable(rule: HbaLine, look: ServerLook): boolean {
+  if (rule.error !== null || rule.type === 'local' || rule.type.endsWith('gssenc')) return false;
+  return rule.type !== 'hostssl' || valueOf(look, 'ssl') === 'on';
+}
+
+/** Whether an earlier line decides all that the later one could. `all` databases do not include replication. */
+function hides(earlier: HbaLine, later: HbaLine, address: string): boolean {
+  if (earlier.error !== null || (earlier.type !== 'host' && earlier.type !== later.type)) return false;
+  const databases = later.database.every((name) =>
+    name === 'replication' ? earlier.database.includes(name) : earlier.database.includes('all'),
+  );
+  return databases && earlier.user.includes('all') && covers(earlier, address);
 }
 
 /**

@@ -169,6 +169,19 @@ test('pg_hba.conf is read as the server reads it: the first line that fits decid
   expect(verdict({ address: '::1', netmask: 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff' })).toEqual([
     'hba.no-replication',
   ]);
+  // Who comes through a site's front door is a local client for the server.
+  const open = ['hba.no-password'];
+  const everybody = { database: ['all'], method: 'trust' };
+  expect(verdict({}, everybody)).toEqual(open);
+  expect(verdict({}, { ...everybody, method: 'ident', user: ['+clerks'], address: 'samehost', netmask: null })).toEqual(
+    open,
+  );
+  expect(verdict({ method: 'trust' })).toEqual(open);
+  expect(verdict({ method: 'trust', user: [TEST_NAMES.metroRole, TEST_NAMES.regionalRole] })).toEqual([]);
+  expect(verdict({}, { ...everybody, address: '10.0.0.0', netmask: '255.0.0.0' })).toEqual([]);
+  expect(verdict({}, { ...everybody, type: 'local', address: null, netmask: null })).toEqual([]);
+  expect(verdict({}, { database: ['all'] }, everybody)).toEqual([]);
+  expect(verdict({}, { database: ['all'], user: ['clerk'] }, everybody)).toEqual(open);
   expect(withPrefix('fd00::', 'ffff::')).toBe('fd00::/16');
 });
 
