@@ -12,6 +12,7 @@ import { FollowPeerHandler } from './peers/follow.handler.js';
 import { PeerReseeding } from './peers/peer-reseeding.js';
 import { ResumeReceivingHandler, StopReceivingHandler } from './peers/stop-receiving.handler.js';
 import { CancellingReach, RunCancelling } from './run-cancelling.js';
+import { RunYielding } from './run-yielding.js';
 import { RunEngine } from './run-engine.js';
 import { AdvanceRunHandler, RepointOtherSiteHandler, SweepRepointsHandler, SweepRunsHandler } from './run.jobs.js';
 import { Runs } from './runs.service.js';
@@ -38,6 +39,7 @@ export const FAILOVER_ORDERS = [failoverOrder, cancelFailoverOrder, confirmFailo
     RunEngine,
     StepRunner,
     RunCancelling,
+    RunYielding,
     CancellingReach,
     OtherSite,
     RunSteps,

@@ -37,8 +37,29 @@ export class RunCancelling {
   ) {}
 
   async undo(run: FailoverRun, signal: AbortSignal): Promise<void> {
-    const kept = await this.work.run(async (tx) => keptAside(tx, await this.standbys.get(tx, run.workloadId)));
-    if (!kept) await this.reach.leases.allow(run.workloadId);
+    const { hold, aside } = await this.work.run(async (tx) => {
+      const standby = await this.standbys.get(tx, run.workloadId);
+      return { hold: standby.hold, aside: await keptAside(tx, standby) };
+    });
+    // Not while the other site's run has this standby.
+    if (isOwn(hold, run) && !aside) await this.reach.leases.allow(run.workloadId);
+    const message = 'The failover was cancelled. Production goes on at the agency, and this site follows it again.';
+    await this.end(run, 'cancelled', message, signal);
+  }
+
+  /** The same for a run that can come to nothing, because the workload was promoted elsewhere: leases stay refused. */
+  async fail(run: FailoverRun, signal: AbortSignal): Promise<void> {
+    const message =
+      'The failover has failed: the workload has been promoted since it was declared. Look where it runs.';
+    await this.end(run, 'failed', message, signal);
+  }
+
+  private async end(
+    run: FailoverRun,
+    state: 'cancelled' | 'failed',
+    message: string,
+    signal: AbortSignal,
+  ): Promise<void> {
     await this.reach.forwarders.follow(run.workloadId, run.followed);
     await this.resumeOther(run, signal);
     await this.work.run(async (tx) => {
@@ -47,15 +68,14 @@ export class RunCancelling {
       const held = aside ? { hold: heldFor(aside.epoch), holdUntil: WITHOUT_LAPSE } : { hold: null, holdUntil: null };
       await this.standbys.change(tx, standby, {
         ...resumed(standby),
-        changes: { ...held, followWanted: true },
+        changes: { ...(isOwn(standby.hold, run) ? held : {}), followWanted: true },
       });
-      const message = 'The failover was cancelled. Production goes on at the agency, and this site follows it again.';
-      await this.runs.turn(tx, run, 'cancelled', { message });
+      await this.runs.turn(tx, run, state, { message });
       await this.reach.outbox.emit(
         tx,
         runFinishedResult,
         { tenantId: run.tenantId, orderId: run.orderId },
-        { state: 'cancelled', report: reportOf(run), reason: message },
+        { state, report: reportOf(run), reason: message },
       );
       tx.afterCommit(() => this.reach.queue.wake(reconcileStandbyJob, { workloadId: run.workloadId }));
     });
@@ -78,6 +98,8 @@ export class RunCancelling {
     }
   }
 }
+
+const isOwn = (hold: string | null, run: FailoverRun): boolean => hold === null || hold === `failover ${run.id}`;
 
 const resumed = ({ state }: Standby): { readonly state?: 'catching-up' } =>
   state === 'streaming' ? { state: 'catching-up' } : {};

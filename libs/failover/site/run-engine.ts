@@ -93,7 +93,9 @@ export class RunEngine {
         }
         const following = SEQUENCE[SEQUENCE.indexOf(step) + 1];
         const next = following && joins(step) ? [following] : [];
-        if ((await this.runner.run(runId, step, signal, progress.isBegun(step), next)) === 'waits') return;
+        const end = await this.runner.run(runId, step, signal, progress.isBegun(step), next);
+        if (end === 'waits') return;
+        if (end === 'fails') return await this.cancelling.fail(run, signal);
         if (next[0]) progress.begun(next[0]);
       }
     } finally {

@@ -5,7 +5,16 @@ import type { StandbyState } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
-import { ArmedLeases, Claims, FrontDoors, mayBePromoted, reconcileStandbyJob, Standbys } from '#libs/replication/site';
+import {
+  ArmedLeases,
+  Claims,
+  contraryOf,
+  FrontDoors,
+  mayBePromoted,
+  reconcileStandbyJob,
+  SourceReports,
+  Standbys,
+} from '#libs/replication/site';
 import {
   type PeerCaller,
   type PeerCommandHandler,
@@ -14,9 +23,9 @@ import {
   type SiteDriver,
   type StandbyPosition,
 } from '#libs/sites/site';
-import { RunConflictError, StaleEpochError } from '../failover.errors.js';
+import { StaleEpochError } from '../failover.errors.js';
 import { heldFor, keptAside, noteResumed, WITHOUT_LAPSE } from '../orders/stand-aside.row.js';
-import { Runs } from '../runs.service.js';
+import { RunYielding } from '../run-yielding.js';
 
 type Input = z.infer<typeof peerStopReceiving.input>;
 type Output = z.infer<typeof peerStopReceiving.output>;
@@ -32,7 +41,7 @@ export class StopReceivingHandler implements PeerCommandHandler<Input, Output> {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly standbys: Standbys,
-    private readonly runs: Runs,
+    private readonly own: RunYielding,
     private readonly claims: Claims,
     @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
     private readonly doors: FrontDoors,
@@ -41,25 +50,30 @@ export class StopReceivingHandler implements PeerCommandHandler<Input, Output> {
 
   /** @throws StaleEpochError, RunConflictError when this site promotes the workload itself */
   async answer({ workloadId }: PeerCaller, { epoch }: Input, signal: AbortSignal): Promise<Output> {
-    const state = await this.work.run(async (tx) => {
+    const { state, contrary, yielded } = await this.work.run(async (tx) => {
+      const cancelled = await this.own.yieldTo(tx, workloadId, epoch);
       const standby = await this.standbys.lock(tx, workloadId);
       if (epoch <= standby.epoch) throw new StaleEpochError(standby.epoch, epoch);
-      const run = await this.runs.openOf(tx, workloadId);
-      if (run) throw new RunConflictError(run.id);
       const aside = await keptAside(tx, standby);
       if (aside && aside.epoch > epoch) throw new StaleEpochError(aside.epoch, epoch);
       const lapse = new Date(this.clock.now().getTime() + HELD_MS);
       await this.standbys.change(tx, standby, {
         changes: { hold: heldFor(epoch), holdUntil: aside ? WITHOUT_LAPSE : lapse },
       });
-      return standby.state;
+      const report = await new SourceReports().of(tx, workloadId);
+      return { state: standby.state, contrary: contraryOf(report), yielded: cancelled };
     });
-    if (state !== 'primary' && !mayBePromoted(state)) return { receivedLsn: null, timeline: null };
+    if (state !== 'primary' && !mayBePromoted(state)) {
+      this.own.undo(yielded);
+      return { receivedLsn: null, timeline: null, contrary };
+    }
     const position = await this.claims.hold(`standby/${workloadId}`, () => this.stop(workloadId, state), {
       preempt: true,
       signal,
     });
-    return { receivedLsn: position?.flushedLsn ?? position?.receivedLsn ?? null, timeline: position?.timeline ?? null };
+    this.own.undo(yielded);
+    const receivedLsn = position?.flushedLsn ?? position?.receivedLsn ?? null;
+    return { receivedLsn, timeline: position?.timeline ?? null, contrary };
   }
 
   /** A primary of this site stops altogether: from now on the other site's epoch writes. */
