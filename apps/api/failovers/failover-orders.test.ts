@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { failoverOrder, runFinishedResult, type StandAside, standAsideOrder } from '#contracts/failover';
+import {
+  cancelFailoverOrder,
+  failoverOrder,
+  runEventResult,
+  runFinishedResult,
+  type StandAside,
+  standAsideOrder,
+} from '#contracts/failover';
 import { ControlPlane, type ProtectedWorkload } from '#test/control-plane';
 
 describe('what sites are ordered around a failover', () => {
@@ -20,14 +27,13 @@ describe('what sites are ordered around a failover', () => {
 
   it('an order whose signature does not hold fails, and holds up none of those after it', async () => {
     const [spoilt, next] = [await plane.protectedWorkload(), await plane.protectedWorkload()];
-    await plane.metro.cut();
+    plane.metro.distrusts.add(failoverOrder.kind);
     const { body: run } = await declare(spoilt);
-    await plane.api.rows(`UPDATE outgoing_order SET signature = 'AAAA' WHERE payload->>'runId' = $1`, [run.id]);
-    await plane.metro.open();
-    const { body: later } = await declare(next);
-    await plane.metro.ordered(failoverOrder, ({ runId }) => runId === later.id);
     const failed = await plane.until(`/v1/failovers/${run.id}`, spoilt.agency.apiKey, (b) => b.state === 'failed');
     expect(failed.stateReason).toContain('order.signature-invalid');
+    plane.metro.distrusts.clear();
+    const { body: later } = await declare(next);
+    await plane.metro.ordered(failoverOrder, ({ runId }) => runId === later.id);
   });
 
   const finish = (workload: ProtectedWorkload, run: { id: string; epoch: number }, promotedAtLsn: string | null) =>
@@ -54,6 +60,11 @@ describe('what sites are ordered around a failover', () => {
     (await site.ordered(standAsideOrder, (one) => one.runId === runId && one.word === word)).payload;
   const state = (run: { id: string }, workload: ProtectedWorkload, wanted: string) =>
     plane.until(`/v1/failovers/${run.id}`, workload.agency.apiKey, (body) => body.state === wanted);
+  const delivered = async (workload: ProtectedWorkload) => {
+    const declared = await declare(workload);
+    await plane.until(`/v1/staff/sites/${plane.metro.id}`, plane.staff, (body) => body.pendingOrders === 0);
+    return declared;
+  };
   const giveUp = (run: { id: string }, workload: ProtectedWorkload) =>
     plane.api.post(`/v1/failovers/${run.id}/cancel`, { abandon: true }, workload.agency.apiKey);
 
@@ -100,5 +111,47 @@ describe('what sites are ordered around a failover', () => {
     await state(run, workload, 'completed');
     const shown = await plane.api.get(`/v1/workloads/${workload.id}`, workload.agency.apiKey);
     expect(shown.body).toMatchObject({ epoch: 2, activeSiteId: plane.metro.id, protection: { state: 'failed-over' } });
+  });
+
+  it('a run that its site has can be given up once the site is silent, and the other chosen with a higher epoch', async () => {
+    const workload = await plane.protectedWorkload();
+    const { body: run } = await delivered(workload);
+    expect((await giveUp(run, workload)).body.code).toBe('failover.delivered');
+    await plane.metro.cut();
+    try {
+      await plane.api.rows(`UPDATE standby_health SET received_at = now() - interval '1 minute' WHERE site_id = $1`, [
+        plane.metro.id,
+      ]);
+      expect(await giveUp(run, workload)).toMatchObject({ status: 202, body: { state: 'cancelled' } });
+      const { body: next } = await declare(workload, { acceptLoss: { kind: 'unknown' }, oldServer: 'destroyed' });
+      expect(next).toMatchObject({ siteId: plane.regional.id, epoch: 3 });
+    } finally {
+      await plane.metro.open();
+    }
+    await plane.metro.ordered(cancelFailoverOrder, ({ runId }) => runId === run.id);
+  });
+
+  it('a run whose site fails at a step again and again can be given up', async () => {
+    const workload = await plane.protectedWorkload();
+    const { body: run } = await delivered(workload);
+    const retrying = { step: 'compare', stepState: 'retrying', state: 'running', message: 'No space.' } as const;
+    const about = { runId: run.id, workloadId: workload.id, evidence: {}, at: new Date().toISOString() };
+    const tell = (attempt: number) =>
+      plane.metro.say(
+        runEventResult,
+        { ...about, ...retrying, number: attempt, attempt },
+        { tenantId: workload.agency.id },
+      );
+    const tried = (attempt: number) =>
+      plane.until(`/v1/failovers/${run.id}`, workload.agency.apiKey, ({ steps }) =>
+        steps.some((one: { attempt: number | null }) => one.attempt === attempt),
+      );
+    tell(1);
+    await tried(1);
+    expect((await giveUp(run, workload)).body.code).toBe('failover.delivered');
+    tell(2);
+    tell(3);
+    await tried(3);
+    expect(await giveUp(run, workload)).toMatchObject({ status: 202, body: { state: 'cancelled' } });
   });
 });

@@ -72,7 +72,7 @@ export class RunDeliveredError extends DomainError {
     super(
       'conflict',
       'failover.delivered',
-      'The site has this run, so it cannot be abandoned: cancel it without "abandon", and the site decides whether it still can be.',
+      'The site has this run and works on it, so it cannot be abandoned: cancel it without "abandon", and the site decides whether it still can be. It can be abandoned once the site is silent for 10 seconds or has failed at a step three times.',
     );
   }
 }

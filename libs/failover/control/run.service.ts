@@ -10,7 +10,7 @@ import {
 import type { Actor } from '#libs/audit/control';
 import type { TenantTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
-import { ProtectionDuringFailover } from '#libs/replication/control';
+import { ProtectionDuringFailover, SILENT_SECONDS } from '#libs/replication/control';
 import { Orders } from '#libs/sites/control';
 import { FailoverRecord } from './failover-record.js';
 import { RunDeliveredError, RunFinishedError } from './failover.errors.js';
@@ -21,6 +21,9 @@ import { RUN_QUERY, type RunRow, type RunView, toRunView } from './run.view.js';
 export type { RunView, StepView } from './run.view.js';
 
 export type RunCursor = readonly [number, string];
+
+/** So often a step is tried before a person may give the run up over it. */
+const STUCK_ATTEMPTS = 3;
 
 /** Failover runs as the control plane knows them: the site that carries one out is the truth. */
 @Injectable()
@@ -79,7 +82,7 @@ export class Runs {
 
   /**
    * Asks the site to cancel a run; whether it still can is the site's to say. `abandon` gives a run up that its site
-   * never acknowledged, because it is gone: so that another site can be chosen.
+   * never acknowledged, or cannot end because it is silent or fails again and again: so that another can be chosen.
    *
    * @throws NotFoundError, RunFinishedError, RunDeliveredError
    */
@@ -92,21 +95,41 @@ export class Runs {
     return this.get(tx, id);
   }
 
-  /** The order may have arrived and only its acknowledgement be lost: the cancel that follows it says so there, too. */
+  /**
+   * The order may have arrived and only its acknowledgement be lost: the cancel that follows it says so there, too. A run
+   * that its site has is given up only when nobody can wait for it; its site may have promoted meanwhile, and the next
+   * declaration's epoch is higher.
+   */
   private async abandon(tx: TenantTransaction, run: RunView): Promise<void> {
     const withdrawn = await tx.execute(
       `UPDATE outgoing_order SET state = 'failed', last_error = 'given up before it was delivered', finished_at = now()
         WHERE tenant_id = $1 AND id = $2 AND state = 'pending'`,
       [tx.tenantId, run.orderId],
     );
-    if (withdrawn === 0) throw new RunDeliveredError();
+    const why = withdrawn > 0 ? 'Given up: the site never acknowledged the order.' : await this.stuck(tx, run);
+    if (why === undefined) throw new RunDeliveredError();
     await tx.execute(
       `UPDATE failover_run SET state = 'cancelled', state_reason = $3, finished_at = now()
         WHERE tenant_id = $1 AND id = $2`,
-      [tx.tenantId, run.id, 'Given up: the site never acknowledged the order.'],
+      [tx.tenantId, run.id, why],
     );
     await this.protections.abandoned(tx, tx.tenantId, run.workloadId);
     await this.runOrders.ended(tx, { id: run.id, tenantId: tx.tenantId }, NOT_PROMOTED);
+  }
+
+  /** Why a delivered run cannot be waited for: its site is silent, or fails at one step again and again. */
+  private async stuck(tx: TenantTransaction, run: RunView): Promise<string | undefined> {
+    const [row] = await tx.query<{ silent: boolean; tries: number }>(
+      `SELECT coalesce((SELECT received_at < now() - make_interval(secs => $4) FROM standby_health
+                         WHERE tenant_id = $1 AND workload_id = $2 AND site_id = $3), true) AS silent,
+              coalesce((SELECT CASE WHEN step_state IN ('retrying', 'failed') THEN attempt ELSE 0 END FROM run_event
+                         WHERE tenant_id = $1 AND run_id = $5 AND step_state IS NOT NULL AND step_state <> 'started'
+                         ORDER BY number DESC LIMIT 1), 0) AS tries`,
+      [tx.tenantId, run.workloadId, run.siteId, SILENT_SECONDS, run.id],
+    );
+    if (row?.silent) return 'Given up: the site has the order and is silent.';
+    if (row && row.tries >= STUCK_ATTEMPTS) return `Given up: a step has failed at the site ${row.tries} times.`;
+    return undefined;
   }
 
   /** Adds what a run that awaits confirmation asks for. @throws NotFoundError, RunFinishedError */
