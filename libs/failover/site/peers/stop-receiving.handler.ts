@@ -53,9 +53,9 @@ export class StopReceivingHandler implements PeerCommandHandler<Input, Output> {
     const { state, contrary, yielded } = await this.work.run(async (tx) => {
       const cancelled = await this.own.yieldTo(tx, workloadId, epoch);
       const standby = await this.standbys.lock(tx, workloadId);
-      if (epoch <= standby.epoch) throw new StaleEpochError(standby.epoch, epoch);
       const aside = await keptAside(tx, standby);
-      if (aside && aside.epoch > epoch) throw new StaleEpochError(aside.epoch, epoch);
+      const known = aside?.epoch ?? standby.epoch + 1;
+      if (epoch < known) throw new StaleEpochError(known, epoch);
       const lapse = new Date(this.clock.now().getTime() + HELD_MS);
       await this.standbys.change(tx, standby, {
         changes: { hold: heldFor(epoch), holdUntil: aside ? WITHOUT_LAPSE : lapse },
