@@ -70,3 +70,30 @@ test('the gate is told nothing before the tunnel has read what it knew, and by a
   expect(workload.gateState(asked)).toBe('confirmed');
   expect(workload.gateState(clock.monotonic())).toBeUndefined();
 });
+
+test('whichever site lets go last takes the protection with it, and a late pulse does not bring it back', async () => {
+  const { protection } = workloadFiles(directory, configured.name);
+  const workload = new TunnelWorkload(configured, directory, clock);
+  await workload.begin();
+  await workload.pulse(entry({ role: 'metro' }));
+  await workload.pulse(entry());
+  const known = { workloadId, mode: 'strict', names: TEST_NAMES };
+  // The metro still stands.
+  await workload.protection.released('regional', TEST_NAMES);
+  expect(await protection.read()).toEqual(known);
+  await workload.protection.released('metro', TEST_NAMES);
+  await workload.pulse(entry({ role: 'metro' }));
+  await workload.pulse(entry());
+  expect(await protection.read()).toBeUndefined();
+
+  const next = { ...TEST_NAMES, lease: 'ms_lease_next' };
+  await workload.pulse(entry({ role: 'metro', names: next }));
+  await workload.protection.released('metro', next);
+  await workload.pulse(entry({ role: 'metro', names: next }));
+  await workload.pulse(entry({ names: next }));
+  expect(await protection.read()).toEqual({ ...known, names: next });
+  await workload.protection.released('regional', next);
+  await workload.pulse(entry({ names: next }));
+  expect(await protection.read()).toBeUndefined();
+  expect(workload.gateState(clock.monotonic())).toBe('unprotected');
+});

@@ -215,8 +215,8 @@ export class Tunnel {
   }
 
   private async forgetReleased(body: unknown): Promise<void> {
-    const { workloadName, role } = read(releaseCommand, body);
-    if (role === 'metro') await this.workloads.get(workloadName)?.protection.forget();
+    const { workloadName, role, names } = read(releaseCommand, body);
+    await this.workloads.get(workloadName)?.protection.released(role, names);
   }
 
   private async answerDoor({ method, url, json }: DoorRequest): Promise<DoorAnswer> {

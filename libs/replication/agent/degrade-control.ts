@@ -169,6 +169,19 @@ export class DegradeControl {
     this.promise.give(now);
   }
 
+  /** Another protection begins with nothing of this one; only the promise still binds. */
+  forget(): void {
+    this.end();
+    this.offered = null;
+    this.refusedBy.clear();
+    this.answers.clear();
+    this.metroHeardAt = undefined;
+  }
+
+  get metroHeard(): boolean {
+    return this.metroHeardAt !== undefined;
+  }
+
   metroReachable(now: number): boolean {
     return this.metroHeardAt !== undefined && now - this.metroHeardAt < SILENCE_MS;
   }

@@ -4,6 +4,7 @@ export * from './degrade-receiver.js';
 export * from './errors.js';
 export { runPreflight, surveil, type Baseline, type PreflightQuestion } from './preflight/index.js';
 export * from './protected-workload.js';
+export * from './protection-record.js';
 export * from './replication-commands.js';
 export * from './server.js';
 export * from './server-settings.js';

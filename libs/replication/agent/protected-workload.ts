@@ -1,11 +1,5 @@
-import { z } from 'zod';
-import {
-  protectionMode,
-  replicationNames,
-  type Alarm,
-  type PulseRequest,
-  type PulseWorkload,
-} from '#contracts/replication';
+import { type Alarm, type PulseRequest, type PulseWorkload, type ReplicationNames } from '#contracts/replication';
+import type { SiteRole } from '#contracts/sites';
 import type { Clock } from '#libs/platform/clock';
 import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
 import { ALARMS, replicationAlarms } from './alarms.js';
@@ -13,17 +7,10 @@ import { ArmedFloor, judgeArming, StallWatch, type Arming } from './armed.js';
 import type { KeptConnection } from './connection.js';
 import { DegradeControl, type OfferedGrant } from './degrade-control.js';
 import type { DegradeReceiver } from './degrade-receiver.js';
+import type { ProtectionRecord } from './protection-record.js';
 import { isOurs, Sampler, type Sample } from './sample.js';
 
 export type PulseEntry = PulseRequest['workloads'][number];
-
-/** What must be known of a protection when no site can be asked. */
-export const protectionRecord = z.strictObject({
-  workloadId: z.uuid(),
-  mode: protectionMode,
-  names: replicationNames,
-});
-export type ProtectionRecord = z.infer<typeof protectionRecord>;
 
 /** The fencing of a server whose epoch is over; failover's part of a pulse. */
 export interface Fencing {
@@ -46,6 +33,9 @@ export interface ProtectedWorkloadParts {
 }
 
 const TERMINATE_EVERY_MS = 3_000;
+
+/** Names are new with each protection: a leg that is gone does not come back. */
+const legOf = (role: SiteRole, { lease }: ReplicationNames): string => `${role} ${lease}`;
 
 interface Pulse {
   readonly entry: PulseEntry;
@@ -74,6 +64,7 @@ export class ProtectedWorkload {
   private readonly control: DegradeControl;
   private protection: ProtectionRecord | undefined;
   private receiver: DegradeReceiver | undefined;
+  private readonly gone = new Set<string>();
   private terminatedAt = -Infinity;
   private saved = true;
   private lastVerdict: Verdict | undefined;
@@ -156,9 +147,15 @@ export class ProtectedWorkload {
     return { ...answer, divergence };
   }
 
-  /** The protection was removed. */
-  async forget(): Promise<void> {
-    this.control.end();
+  /**
+   * A site has let go of the server. What is known of the protection goes with the metro, or with the last site: without
+   * its metro, an available workload must not forget how to go on.
+   */
+  async released(role: SiteRole, names: ReplicationNames): Promise<void> {
+    this.gone.add(legOf(role, names));
+    if (this.protection?.names.lease !== names.lease) return;
+    if (role === 'regional' && this.control.metroHeard && !this.gone.has(legOf('metro', names))) return;
+    this.control.forget();
     this.protection = undefined;
     await this.receiver?.stop();
     this.receiver = undefined;
@@ -178,6 +175,8 @@ export class ProtectedWorkload {
   }
 
   private async remember(entry: PulseEntry): Promise<void> {
+    // It pulses until it has heard of its own release.
+    if (this.gone.has(legOf(entry.role, entry.names))) return;
     // While a change of the mode is on its way to both sites, the metro's word counts.
     if (entry.role === 'regional' && this.protection?.workloadId === entry.workloadId) return;
     const next = { workloadId: entry.workloadId, mode: entry.mode, names: entry.names };

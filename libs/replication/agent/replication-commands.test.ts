@@ -15,7 +15,7 @@ import { connect } from '#libs/platform/postgres';
 import { DurableValue } from '#libs/sites/agent';
 import { TEST_NAMES as names, TestAgency } from '#test/agency';
 import { CommandDesk } from './command-desk.js';
-import { protectionRecord } from './protected-workload.js';
+import { protectionRecord } from './protection-record.js';
 import { settingsRecord } from './server-settings.js';
 import { baselineRecord, WorkloadDesk } from './workload-desk.js';
 

@@ -6,7 +6,7 @@ import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
 import { openConnection } from './connection.js';
 import { WorkloadUnreachableError } from './errors.js';
 import { runPreflight, surveil } from './preflight/index.js';
-import type { ProtectionRecord } from './protected-workload.js';
+import type { ProtectionRecord } from './protection-record.js';
 import { ReplicationCommands } from './replication-commands.js';
 import { ServerSettings, type SettingsRecord } from './server-settings.js';
 
