@@ -41,6 +41,17 @@ export class DegradeRefusedError extends DomainError {
   }
 }
 
+/** The grant arrived after the time that it was given for. */
+export class DegradeExpiredError extends DomainError {
+  constructor() {
+    super(
+      'conflict',
+      'degrade.expired',
+      'The time that production was to go on without the warm site had passed when the order arrived. Grant it again if it is still wanted.',
+    );
+  }
+}
+
 export class DegradeNotForRegionalError extends DomainError {
   constructor() {
     super('conflict', 'degrade.not-metro', 'Only the metro site can let production go on without its acknowledgement.');

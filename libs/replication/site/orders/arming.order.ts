@@ -1,9 +1,9 @@
 import type { z } from 'zod';
 import { degradeOrder, rearmOrder } from '#contracts/replication';
-import { SiteUnitOfWork } from '#libs/platform/database';
+import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
 import { ArmedLeases } from '../link/index.js';
-import { DegradeNotForRegionalError, DegradeRefusedError } from '../replication.errors.js';
+import { DegradeExpiredError, DegradeNotForRegionalError, DegradeRefusedError } from '../replication.errors.js';
 import { Standbys } from '../standbys.service.js';
 
 type Degrade = z.infer<typeof degradeOrder.payload>;
@@ -18,15 +18,27 @@ export class DegradeOrderHandler implements OrderHandler<Degrade> {
     private readonly leases: ArmedLeases,
   ) {}
 
-  async carryOut({ payload }: ReceivedOrder<Degrade>): Promise<void> {
+  /** @throws DegradeNotForRegionalError, DegradeRefusedError, DegradeExpiredError */
+  async carryOut({ id, payload }: ReceivedOrder<Degrade>): Promise<void> {
     const { workloadId, requestId, seconds, reason } = payload;
     await this.work.run(async (tx) => {
       const standby = await this.standbys.get(tx, workloadId);
       if (standby.role !== 'metro') throw new DegradeNotForRegionalError();
-      const request = { workloadId, requestId, lsn: null, leaseSeconds: seconds, reason };
+      const leaseSeconds = seconds - (await ageOf(tx, id));
+      if (leaseSeconds <= 0) throw new DegradeExpiredError();
+      const request = { workloadId, requestId, lsn: null, leaseSeconds, reason };
       if (!(await this.leases.recordDisarm(tx, request))) throw new DegradeRefusedError();
     });
   }
+}
+
+/** Seconds since the order was issued: a grant counts from the person's word, however late it arrives here. */
+async function ageOf(tx: SiteTransaction, orderId: string): Promise<number> {
+  const [row] = await tx.query<{ age: number }>(
+    `SELECT greatest(0, extract(epoch FROM clock_timestamp() - issued_at))::float8 AS age FROM site_order WHERE id = $1`,
+    [orderId],
+  );
+  return row?.age ?? 0;
 }
 
 /** The end of such a grant. */
