@@ -21,6 +21,7 @@ import {
   previewRequest,
   type PreviewRequest,
   previewView,
+  runSummary,
   runView,
 } from './failover.schemas.js';
 
@@ -72,7 +73,7 @@ export class DeclarationsController {
 
   @Get()
   @RequireScope('failovers:read')
-  @Answers({ status: 200, summary: 'Failover runs of a workload, the newest first', schema: pageOf(runView) })
+  @Answers({ status: 200, summary: 'Failover runs of a workload, the newest first', schema: pageOf(runSummary) })
   list(
     @CurrentCaller() caller: TenantCaller,
     @Param('id', { schema: idParam }) id: string,

@@ -76,7 +76,8 @@ export const previewView = z
 
 const person = z.object({ kind: z.string(), id: z.string().nullable(), name: z.string() });
 
-export const runView = z
+/** A run as it stands in a list. */
+export const runSummary = z
   .object({
     id: z.uuid(),
     workloadId: z.uuid(),
@@ -102,6 +103,15 @@ export const runView = z
         at: instant,
       }),
     ),
+    report: z.object(runReport.shape).nullable(),
+    createdAt: instant,
+    finishedAt: instant.nullable(),
+  })
+  .meta({ id: 'FailoverRunSummary' });
+
+/** A run with what each of its steps did. */
+export const runView = runSummary
+  .extend({
     steps: z.array(
       z.object({
         step: z.enum(RUN_STEPS),
@@ -113,8 +123,5 @@ export const runView = z
         evidence: z.record(z.string(), z.unknown()),
       }),
     ),
-    report: z.object(runReport.shape).nullable(),
-    createdAt: instant,
-    finishedAt: instant.nullable(),
   })
   .meta({ id: 'FailoverRun' });

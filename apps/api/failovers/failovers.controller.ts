@@ -7,7 +7,14 @@ import { UnitOfWork } from '#libs/platform/database';
 import { Answers, decodeCursor, idParam, pageOf, pageQuery, type PageQuery, toPage } from '#libs/platform/http';
 import { CurrentCaller, RequireDeclare, RequireScope, type TenantCaller } from '#libs/tenancy/control';
 import { runCursor } from './declarations.controller.js';
-import { cancelRequest, type CancelRequest, confirmRequest, type ConfirmRequest, runView } from './failover.schemas.js';
+import {
+  cancelRequest,
+  type CancelRequest,
+  confirmRequest,
+  type ConfirmRequest,
+  runSummary,
+  runView,
+} from './failover.schemas.js';
 import { RunVisibleGuard } from './run-visible.guard.js';
 
 const eventsQuery = z.strictObject({
@@ -28,7 +35,7 @@ export class FailoversController {
   @Answers({
     status: 200,
     summary: 'All failover runs, the newest first; steps in the single run',
-    schema: pageOf(runView),
+    schema: pageOf(runSummary),
   })
   list(@CurrentCaller() caller: TenantCaller, @Query({ schema: pageQuery }) { limit, cursor }: PageQuery) {
     return this.work.tenant(caller.tenantId, async (tx) => {

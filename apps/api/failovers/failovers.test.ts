@@ -115,6 +115,7 @@ describe('failovers', () => {
     expect(lost!.body).toMatchObject({ code: 'failover.open', facts: { runId: won!.body.id, declaration: 1 } });
     const runs = await plane.api.get(`/v1/workloads/${workload.id}/failovers`, workload.agency.apiKey);
     expect(runs.body.items).toHaveLength(1);
+    expect(runs.body.items[0]).not.toHaveProperty('steps');
   });
 
   it('a grant to degrade and a declaration never pass each other', async () => {

@@ -16,7 +16,7 @@ import { FailoverRecord } from './failover-record.js';
 import { RunDeliveredError, RunFinishedError } from './failover.errors.js';
 import { isFinal } from './failover.states.js';
 import { NOT_PROMOTED, RunOrders } from './run-orders.js';
-import { RUN_QUERY, type RunRow, type RunView, toRunView } from './run.view.js';
+import { RUN_QUERY, type RunRow, type RunView, toRunSummary, toRunView } from './run.view.js';
 
 export type { RunView, StepView } from './run.view.js';
 
@@ -48,14 +48,14 @@ export class Runs {
     workloadId: string | null,
     after: RunCursor | undefined,
     limit: number,
-  ): Promise<RunView[]> {
+  ): Promise<RunRow[]> {
     const rows = await tx.query<RunRow>(
       `${RUN_QUERY} WHERE run.tenant_id = $1 AND ($2::uuid IS NULL OR run.workload_id = $2)
           AND ($3::bigint IS NULL OR ((extract(epoch FROM run.created_at) * 1000000)::bigint, run.id) < ($3, $4::uuid))
         ORDER BY run.created_at DESC, run.id DESC LIMIT $5`,
       [tx.tenantId, workloadId, after?.[0] ?? null, after?.[1] ?? null, limit + 1],
     );
-    return rows.map((row) => toRunView(row, []));
+    return rows.map(toRunSummary);
   }
 
   /** A run's events above `after`, in their order. */

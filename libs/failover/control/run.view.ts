@@ -71,15 +71,18 @@ export const RUN_QUERY = `SELECT run.id, run.workload_id AS "workloadId", run.si
 
 const utc = (text: string): string => new Date(text).toISOString();
 
-export function toRunView(row: RunRow, events: readonly RunEvent[]): RunView {
+/** A row with its times as they are written in answers: inside JSON they arrive as PostgreSQL writes them. */
+export function toRunSummary(row: RunRow): RunRow {
   return {
     ...row,
     createdMicroseconds: Number(row.createdMicroseconds),
-    // Inside JSON, times arrive as PostgreSQL writes them.
     declaration: { ...row.declaration, declaredAt: utc(row.declaration.declaredAt) },
     additions: row.additions.map((one) => ({ ...one, at: utc(one.at) })),
-    steps: RUN_STEPS.map((step) => stepOf(step, events)),
   };
+}
+
+export function toRunView(row: RunRow, events: readonly RunEvent[]): RunView {
+  return { ...toRunSummary(row), steps: RUN_STEPS.map((step) => stepOf(step, events)) };
 }
 
 /** A step as its newest attempt left it. */

@@ -3,6 +3,7 @@ import {
   Global,
   Inject,
   Module,
+  type BeforeApplicationShutdown,
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
 } from '@nestjs/common';
@@ -27,7 +28,7 @@ const BACKEND = Symbol('queue backend');
 const OPTIONS = Symbol('queue options');
 
 /** Starts the jobs once the application stands, and fails the start when a contract lacks its handler. */
-class QueueLifecycle implements OnApplicationBootstrap, OnApplicationShutdown {
+class QueueLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
   private readonly runner: JobRunner;
 
   constructor(
@@ -53,8 +54,13 @@ class QueueLifecycle implements OnApplicationBootstrap, OnApplicationShutdown {
     await this.runner.start(matchHandlers(this.options.runs, handlers));
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  /** Jobs end while the databases are still there. */
+  async beforeApplicationShutdown(): Promise<void> {
     await this.runner.close();
+  }
+
+  /** Last, since a request in flight may still wake somebody. */
+  async onApplicationShutdown(): Promise<void> {
     await this.queue.close();
     await this.backend.close();
   }
