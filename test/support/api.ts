@@ -104,6 +104,11 @@ export class TestApi {
       },
       ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
     });
+    // A stream ends when what it tells of ends: whoever wants its events reads them with an event stream.
+    if (response.headers.get('content-type')?.startsWith('text/event-stream')) {
+      await response.body?.cancel();
+      return { status: response.status, headers: response.headers, body: '' };
+    }
     const text = await response.text();
     const json = /[/+]json(;|$)/.test(response.headers.get('content-type') ?? '') && text !== '';
     return { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text };
