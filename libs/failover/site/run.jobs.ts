@@ -60,6 +60,8 @@ export class RepointOtherSiteHandler implements JobHandler<{ runId: string }> {
       await this.work.run((tx) => this.runs.learn(tx, runId, { repoint: 'none' }));
       return;
     }
+    // The other site was promoted after this one: it asks this one to follow, not the other way round.
+    if (standby.hold !== null) return;
     const { following } = await this.other.repoint(run, standby, signal);
     if (following) await this.work.run((tx) => this.runs.learn(tx, runId, { repoint: 'done' }));
   }

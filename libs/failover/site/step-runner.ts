@@ -7,6 +7,7 @@ import { AppLogger } from '#libs/platform/nest';
 import { Standbys } from '#libs/replication/site';
 import { StepBoundaries } from './boundaries.js';
 import { RunInterruptedError } from './failover.errors.js';
+import { isClosed } from './run.states.js';
 import { type RunNote, Runs } from './runs.service.js';
 import { RunSteps } from './steps/steps.js';
 import type { StepOutcome } from './steps/step.js';
@@ -96,6 +97,8 @@ export class StepRunner {
   private async end(runId: string, step: RunStep, outcome: StepOutcome, next: readonly RunStep[]): Promise<void> {
     await this.work.run(async (tx) => {
       const run = await this.runs.lock(tx, runId);
+      // A newer promotion at the other site has ended it meanwhile: nothing of it is to be written over that.
+      if (isClosed(run.state)) throw new RunInterruptedError();
       if (outcome.kind === 'confirm') {
         await this.runs.learn(tx, runId, { loss: outcome.loss, lossUntil: null });
         await this.runs.turn(tx, run, 'awaiting-confirmation', {

@@ -6,6 +6,7 @@ import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/s
 import { NotPromotableError, RunConflictError, StaleEpochError } from '../failover.errors.js';
 import { advanceRunJob } from '../failover.jobs.js';
 import { Runs } from '../runs.service.js';
+import { keptAside } from './stand-aside.row.js';
 
 /**
  * Begins a failover. The run is there as soon as the order has been acknowledged, written in the same transaction, and
@@ -25,6 +26,9 @@ export class FailoverOrderHandler implements OrderHandler<FailoverPayload> {
     const { payload } = order;
     const standby = await this.standbys.find(tx, payload.workloadId);
     if (!standby || !mayBePromoted(standby.state) || standby.removing || payload.epoch <= standby.epoch) return;
+    // The other site has a newer declaration, which this one was told of first.
+    const aside = await keptAside(tx, standby);
+    if (aside && payload.epoch < aside.epoch) return;
     const begun = await tx.execute(
       `INSERT INTO failover_run (id, workload_id, tenant_id, order_id, declaration, epoch, names, other_site,
                                  no_degrade_granted, accepted_loss, old_server, followed, state)
@@ -63,6 +67,8 @@ export class FailoverOrderHandler implements OrderHandler<FailoverPayload> {
       const other = await this.runs.openOf(tx, payload.workloadId);
       if (other) throw new RunConflictError(other.id);
       if (payload.epoch <= standby.epoch) throw new StaleEpochError(standby.epoch, payload.epoch);
+      const aside = await keptAside(tx, standby);
+      if (aside && payload.epoch < aside.epoch) throw new StaleEpochError(aside.epoch, payload.epoch);
       throw new NotPromotableError(standby.state);
     });
     this.queue.wake(advanceRunJob, { runId: payload.runId });
