@@ -122,7 +122,9 @@ describe('what sites are ordered around a failover', () => {
       await plane.api.rows(`UPDATE standby_health SET received_at = now() - interval '1 minute' WHERE site_id = $1`, [
         plane.metro.id,
       ]);
-      expect(await giveUp(run, workload)).toMatchObject({ status: 202, body: { state: 'cancelled' } });
+      const given = await giveUp(run, workload);
+      expect(given).toMatchObject({ status: 202, body: { state: 'cancelled' } });
+      expect(given.body.stateReason).toContain('the other site stays aside');
       const { body: next } = await declare(workload, { acceptLoss: { kind: 'unknown' }, oldServer: 'destroyed' });
       expect(next).toMatchObject({ siteId: plane.regional.id, epoch: 3 });
     } finally {
@@ -153,5 +155,15 @@ describe('what sites are ordered around a failover', () => {
     tell(3);
     await tried(3);
     expect(await giveUp(run, workload)).toMatchObject({ status: 202, body: { state: 'cancelled' } });
+    // It may promote still: nobody goes on before it has said that it does not.
+    await plane.metro.ordered(cancelFailoverOrder, ({ runId }) => runId === run.id);
+    const resumes = () =>
+      plane.api.rows(`SELECT FROM outgoing_order WHERE payload->>'runId' = $1 AND payload->>'word' = 'resume'`, [
+        run.id,
+      ]);
+    expect(await resumes()).toHaveLength(0);
+    finish(workload, run, null);
+    expect(await told(run.id, 'resume')).toMatchObject({ epoch: 2 });
+    await state(run, workload, 'cancelled');
   });
 });

@@ -32,7 +32,8 @@ export type ConfirmRequest = z.infer<typeof confirmRequest>;
 export const cancelRequest = z
   .strictObject({
     abandon: z.boolean().default(false).meta({
-      description: 'Give up a run that its site never acknowledged, so that another site can be chosen.',
+      description:
+        'Give up a run that its site never acknowledged, or cannot end (it is silent, or failed at a step three times), so that another site can be chosen. In the second case the site may still promote, so the other site stays aside, and production is not armed there, until the next declaration or until the silent site tells that it did not promote.',
     }),
   })
   .default({ abandon: false })

@@ -27,6 +27,7 @@ interface HeldRun {
   readonly workloadName: string;
   readonly number: number;
   readonly epoch: number;
+  readonly state: RunState;
 }
 
 interface Wanted {
@@ -36,12 +37,14 @@ interface Wanted {
 }
 
 const OPEN_STATES = RUN_STATES.filter((state) => !isFinal(state));
+/** The states of a run whose site has not told its end: one that was given up is cancelled before that. */
+const UNTOLD_STATES: readonly RunState[] = [...OPEN_STATES, 'cancelled'];
 
 /** The run of this site's, with its workload's row held; undefined when the site has no such run in these states. */
 async function hold(tx: ProviderTransaction, siteId: string, { by, value, states }: Wanted) {
   const [run] = await tx.query<HeldRun>(
     `SELECT run.id, run.tenant_id AS "tenantId", run.workload_id AS "workloadId", w.name AS "workloadName",
-            run.declaration_number AS number, run.epoch
+            run.declaration_number AS number, run.epoch, run.state
        FROM failover_run run JOIN workload w ON w.tenant_id = run.tenant_id AND w.id = run.workload_id
       WHERE run.${by} = $1 AND run.site_id = $2 AND run.state = ANY($3) FOR UPDATE OF w`,
     [value, siteId, states],
@@ -85,6 +88,10 @@ export class RunEnding {
 
   async end(tx: ProviderTransaction, siteId: string, run: HeldRun, finished: Finished | RunFailure): Promise<void> {
     const { state, reason, report } = finished;
+    // It was given up before, and that stands, unless it has promoted all the same.
+    if (run.state === 'cancelled' && (report?.promotedAtLsn ?? null) === null) {
+      return this.orders.ended(tx, run, NOT_PROMOTED);
+    }
     await tx.execute(
       `UPDATE failover_run SET state = $3, state_reason = $4, report = $5, finished_at = now()
         WHERE tenant_id = $1 AND id = $2`,
@@ -142,10 +149,7 @@ export class RunFinishedHandler implements ResultHandler<Finished> {
 
   async apply(tx: ProviderTransaction, { siteId, payload }: AppliedResult<Finished>): Promise<void> {
     if (!isFinal(payload.state)) return;
-    const { runId, promotedAtLsn } = payload.report;
-    // Whoever gave a run up did not take back its promotion.
-    const states = promotedAtLsn === null ? OPEN_STATES : [...OPEN_STATES, 'cancelled' as const];
-    const run = await hold(tx, siteId, { by: 'id', value: runId, states });
+    const run = await hold(tx, siteId, { by: 'id', value: payload.report.runId, states: UNTOLD_STATES });
     if (run) await this.ending.end(tx, siteId, run, payload);
   }
 }
@@ -169,7 +173,7 @@ export class RunRefusedHandler implements ResultHandler<Payload<typeof orderFail
       );
     }
     if (kind !== failoverOrder.kind) return;
-    const run = await hold(tx, result.siteId, { by: 'order_id', value: result.orderId, states: OPEN_STATES });
+    const run = await hold(tx, result.siteId, { by: 'order_id', value: result.orderId, states: UNTOLD_STATES });
     if (run) await this.ending.end(tx, result.siteId, run, { state: 'failed', reason, report: null });
   }
 }

@@ -25,6 +25,9 @@ export type RunCursor = readonly [number, string];
 /** So often a step is tried before a person may give the run up over it. */
 const STUCK_ATTEMPTS = 3;
 
+const STAYS_ASIDE =
+  'It may still promote, so the other site stays aside: it receives nothing and production is not armed there until the next declaration, which may be for that other site, or until this site tells that it did not promote.';
+
 /** Failover runs as the control plane knows them: the site that carries one out is the truth. */
 @Injectable()
 export class Runs {
@@ -97,8 +100,9 @@ export class Runs {
 
   /**
    * The order may have arrived and only its acknowledgement be lost: the cancel that follows it says so there, too. A run
-   * that its site has is given up only when nobody can wait for it; its site may have promoted meanwhile, and the next
-   * declaration's epoch is higher.
+   * that its site has is given up only when nobody can wait for it; its site may have promoted meanwhile, or do so still,
+   * and the next declaration's epoch is higher. Therefore the other site stays aside then, until that declaration, which
+   * may be at itself, or until the run's site has told that it did not promote.
    */
   private async abandon(tx: TenantTransaction, run: RunView): Promise<void> {
     const withdrawn = await tx.execute(
@@ -106,15 +110,16 @@ export class Runs {
         WHERE tenant_id = $1 AND id = $2 AND state = 'pending'`,
       [tx.tenantId, run.orderId],
     );
-    const why = withdrawn > 0 ? 'Given up: the site never acknowledged the order.' : await this.stuck(tx, run);
-    if (why === undefined) throw new RunDeliveredError();
+    const stuck = withdrawn > 0 ? undefined : await this.stuck(tx, run);
+    if (withdrawn === 0 && stuck === undefined) throw new RunDeliveredError();
+    const why = stuck ? `${stuck} ${STAYS_ASIDE}` : 'Given up: the site never acknowledged the order.';
     await tx.execute(
       `UPDATE failover_run SET state = 'cancelled', state_reason = $3, finished_at = now()
         WHERE tenant_id = $1 AND id = $2`,
       [tx.tenantId, run.id, why],
     );
     await this.protections.abandoned(tx, tx.tenantId, run.workloadId);
-    await this.runOrders.ended(tx, { id: run.id, tenantId: tx.tenantId }, NOT_PROMOTED);
+    if (!stuck) await this.runOrders.ended(tx, { id: run.id, tenantId: tx.tenantId }, NOT_PROMOTED);
   }
 
   /** Why a delivered run cannot be waited for: its site is silent, or fails at one step again and again. */
