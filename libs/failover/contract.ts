@@ -146,7 +146,9 @@ export const promotionOutlook = z.strictObject({
   loss: lossStatement,
   bytesBehind: z.number().nullable(),
   armed: z.boolean().nullable(),
-  /** Counts against another site's claim that nothing is lost. */
+  /** Since the agent last said "armed" to this site in this epoch; null when it never did. */
+  armedSecondsAgo: z.number().nullable().optional(),
+  /** Counts against another site's claim that nothing is lost, unless that site heard "armed" since. */
   contrary: contraryEvidence.nullable().optional(),
   obstacles: z.array(z.strictObject({ code: z.string(), what: z.string(), remedy: z.string() })),
 });

@@ -10,7 +10,7 @@ import {
 } from '#contracts/failover';
 import { ControlPlane, type ProtectedWorkload } from '#test/control-plane';
 
-describe('what sites are ordered around a failover', () => {
+describe('what sites are asked and ordered around a failover', () => {
   let plane: ControlPlane;
   beforeAll(async () => {
     plane = await ControlPlane.start();
@@ -131,6 +131,29 @@ describe('what sites are ordered around a failover', () => {
       await plane.metro.open();
     }
     await plane.metro.ordered(cancelFailoverOrder, ({ runId }) => runId === run.id);
+  });
+
+  it('strictness proves nothing against what the agent told the other site since it was armed', async () => {
+    const workload = await plane.protectedWorkload('strict', false);
+    const loss = { kind: 'none', bytes: 0, why: 'Strict, and nobody let the agency go on.' } as const;
+    const about = { workloadId: workload.id, loss, canPromote: true, bytesBehind: null, armed: false, obstacles: [] };
+    const heard = (secondsAgo: number) =>
+      plane.regional.outlooks.set(workload.id, {
+        ...about,
+        loss: { kind: 'unknown', bytes: null, why: 'behind' },
+        contrary: { what: 'no site is listed', secondsAgo },
+      });
+    plane.metro.outlooks.set(workload.id, { ...about, armedSecondsAgo: 60 });
+    heard(30);
+    const preview = () => plane.api.post(`/v1/workloads/${workload.id}/failovers/preview`, {}, workload.agency.apiKey);
+    expect((await preview()).body).toMatchObject({ siteId: plane.metro.id, loss: { kind: 'unknown' } });
+    expect((await declare(workload)).body).toMatchObject({
+      code: 'failover.loss-not-accepted',
+      facts: { loss: { kind: 'unknown', why: expect.stringContaining('no site is listed') } },
+    });
+    heard(90);
+    expect((await preview()).body.loss).toEqual(loss);
+    expect((await declare(workload)).status).toBe(202);
   });
 
   it('a run whose site fails at a step again and again can be given up', async () => {

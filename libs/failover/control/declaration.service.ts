@@ -27,6 +27,7 @@ export interface DeclarationInput {
 /** The site must be asked before this declaration can be judged: not an answer to anybody. */
 class AskFirst extends Error {
   constructor(
+    readonly protection: ProtectionRow,
     readonly siteId: string,
     readonly noDegradeGranted: boolean,
   ) {
@@ -70,8 +71,9 @@ export class Declarations {
       return await this.work.tenant(tenantId, (tx) => this.declareIn(tx, workloadId, input, actor, undefined));
     } catch (error) {
       if (!(error instanceof AskFirst)) throw error;
-      const asked = { ...input, siteId: error.siteId };
-      const prospect = prospectOf(await this.outlooks.ask(error.siteId, workloadId, error.noDegradeGranted));
+      const { protection, siteId, noDegradeGranted } = error;
+      const asked = { ...input, siteId };
+      const prospect = await this.outlooks.prospect(protection, siteId, noDegradeGranted);
       return this.work.tenant(tenantId, (tx) => this.declareIn(tx, workloadId, asked, actor, prospect));
     }
   }
@@ -120,8 +122,8 @@ export class Declarations {
     let prospect = answered;
     if (!prospect && armedNow(protection, siteId, measured)) prospect = NOTHING_LOST;
     // Whoever accepts any loss and has said how the old server stopped need not wait for the site's answer.
-    if (!prospect && input.acceptLoss.kind === 'unknown' && said) prospect = prospectOf(null);
-    if (!prospect) throw new AskFirst(siteId, noDegradeGranted);
+    if (!prospect && input.acceptLoss.kind === 'unknown' && said) prospect = prospectOf(null, null);
+    if (!prospect) throw new AskFirst(protection, siteId, noDegradeGranted);
     const { loss, armed, bytesBehind } = prospect;
     const mustSay = mustSayOldServer(protection, loss);
     const send = { acceptLoss: toAccept(loss), oldServer: mustSay ? FATES : ('not-asked' as const) };

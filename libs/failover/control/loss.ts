@@ -42,14 +42,29 @@ export const NOTHING_LOST: Prospect = {
   bytesBehind: null,
 };
 
-/** From the site's own answer; a site that does not answer leaves everything unknown. */
-export function prospectOf(outlook: PromotionOutlook | null): Prospect {
-  if (outlook) return { loss: outlook.loss, armed: outlook.armed, bytesBehind: outlook.bytesBehind };
+/**
+ * From the site's own answer; a site that does not answer leaves everything unknown. That nothing is lost because
+ * production is strict is not claimed against what the other site was told since this one last heard "armed"; an armed
+ * lease in force needs no such word.
+ */
+export function prospectOf(outlook: PromotionOutlook | null, other: PromotionOutlook | null): Prospect {
+  if (outlook) {
+    const { armed, bytesBehind } = outlook;
+    return { loss: contradiction(outlook, other) ?? outlook.loss, armed, bytesBehind };
+  }
   return {
     loss: { kind: 'unknown', bytes: null, why: 'The site does not answer, so nobody knows what it has.' },
     armed: null,
     bytesBehind: null,
   };
+}
+
+function contradiction(outlook: PromotionOutlook, other: PromotionOutlook | null): LossStatement | undefined {
+  const contrary = other?.contrary;
+  if (!contrary || outlook.loss.kind !== 'none' || outlook.armed === true) return undefined;
+  const heard = outlook.armedSecondsAgo ?? null;
+  if (heard !== null && contrary.secondsAgo > heard) return undefined;
+  return { kind: 'unknown', bytes: null, why: `The agent has told the other site: ${contrary.what}.` };
 }
 
 /**

@@ -13,8 +13,8 @@ import {
   type ProtectionRow,
 } from '#libs/replication/control';
 import { siteAddress, SiteEndpoints } from '#libs/sites/control';
-import { mustSayOldServer, prospectOf, toAccept } from './loss.js';
-import { chooseSite, standbySites } from './target.js';
+import { mustSayOldServer, type Prospect, prospectOf, toAccept } from './loss.js';
+import { chooseSite, otherSite, standbySites } from './target.js';
 
 /** The dry answer of one site. */
 export interface SiteOutlook {
@@ -76,13 +76,15 @@ export class Outlooks {
       };
     });
     const candidates = standbySites(protection);
+    const pair = [protection.metroSiteId, protection.regionalSiteId].filter((id) => id !== null);
     if (siteId !== undefined) chooseSite(protection, kept, siteId);
-    const answers = await Promise.all(
-      candidates.map((id) => this.ask(id, workloadId, noDegradeGranted).then((outlook) => ({ id, outlook }))),
+    const answers = new Map(
+      await Promise.all(pair.map(async (id) => [id, await this.ask(id, workloadId, noDegradeGranted)] as const)),
     );
+    const answerOf = (id: string | undefined) => answers.get(id ?? '') ?? null;
     const sites = legs
       .filter((leg) => candidates.includes(leg.siteId))
-      .map((leg) => describe(leg, answers.find(({ id }) => id === leg.siteId)?.outlook ?? null));
+      .map((leg) => describe(leg, answerOf(leg.siteId), answerOf(otherSite(protection, leg.siteId))));
     const ready = sites.find(({ canPromote }) => canPromote === true)?.siteId;
     const chosen = siteId ?? ready ?? chooseSite(protection, kept, undefined);
     const site = sites.find((one) => one.siteId === chosen) as SiteOutlook;
@@ -99,8 +101,19 @@ export class Outlooks {
     };
   }
 
+  /** What is known of a promotion at the site, as it and the other one of the pair say now. */
+  async prospect(protection: ProtectionRow, siteId: string, noDegradeGranted: boolean): Promise<Prospect> {
+    const { workloadId } = protection;
+    const other = otherSite(protection, siteId);
+    const [outlook, others] = await Promise.all([
+      this.ask(siteId, workloadId, noDegradeGranted),
+      other === undefined ? null : this.ask(other, workloadId, noDegradeGranted),
+    ]);
+    return prospectOf(outlook, others);
+  }
+
   /** What the site says of a promotion there now; null when it does not answer in time. */
-  async ask(siteId: string, workloadId: string, noDegradeGranted: boolean): Promise<PromotionOutlook | null> {
+  private async ask(siteId: string, workloadId: string, noDegradeGranted: boolean): Promise<PromotionOutlook | null> {
     const address = await this.work.provider((tx: ProviderTransaction) => siteAddress(tx, siteId));
     if (!address) return null;
     try {
@@ -123,7 +136,7 @@ export class Outlooks {
   }
 }
 
-function describe(leg: LegView, outlook: PromotionOutlook | null): SiteOutlook {
+function describe(leg: LegView, outlook: PromotionOutlook | null, other: PromotionOutlook | null): SiteOutlook {
   const { siteId, siteName, role, secondsBehind, sourceSeenSecondsAgo } = leg;
   const silent = {
     code: 'site.unreachable',
@@ -136,7 +149,7 @@ function describe(leg: LegView, outlook: PromotionOutlook | null): SiteOutlook {
     role,
     answered: outlook !== null,
     canPromote: outlook?.canPromote ?? null,
-    ...prospectOf(outlook),
+    ...prospectOf(outlook, other),
     secondsBehind,
     sourceSeenSecondsAgo,
     obstacles: outlook?.obstacles ?? [silent],

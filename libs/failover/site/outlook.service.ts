@@ -31,11 +31,12 @@ export class PromotionOutlooks implements OutlookSource {
 
   /** @throws NotFoundError when this site has no such workload */
   async outlook(workloadId: string, known: { readonly noDegradeGranted: boolean }): Promise<PromotionOutlook> {
-    const { standby, lease, report, run } = await this.work.run(async (tx) => ({
+    const { standby, lease, report, run, armedSecondsAgo } = await this.work.run(async (tx) => ({
       standby: await this.standbys.get(tx, workloadId),
       lease: await this.leases.state(tx, workloadId),
       report: await this.reports.of(tx, workloadId),
       run: await this.runs.openOf(tx, workloadId),
+      armedSecondsAgo: await this.leases.secondsSinceArmed(tx, workloadId),
     }));
     // A server that does not answer has no position; that is an obstacle of its own.
     const position = await this.driver.position(workloadId).catch(() => undefined);
@@ -49,6 +50,7 @@ export class PromotionOutlooks implements OutlookSource {
       loss,
       bytesBehind: sourceLsn !== null && ownLsn !== null ? Math.max(0, Number(lsnDifference(sourceLsn, ownLsn))) : null,
       armed: standby.role === 'metro' ? lease.armed : null,
+      armedSecondsAgo,
       contrary: contraryOf(report),
       obstacles,
     };
