@@ -1,10 +1,12 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
+import { errorText } from '#libs/platform/errors';
 import { freePort } from '#libs/platform/postgres';
+import { readIfPresent } from './files.js';
 
 export const SITE_KEYS = ['metro', 'regional'] as const;
 export type SiteKey = (typeof SITE_KEYS)[number];
@@ -99,9 +101,8 @@ export class Installation {
     await chmod(absolute, 0o711);
     await mkdir(path.join(absolute, 'secrets'), { recursive: true, mode: 0o700 });
     const file = path.join(absolute, 'secrets', 'installation.json');
-    const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw new InstallationError(`${file} cannot be read: ${error.message}`, { cause: error });
+    const text = await readIfPresent(file).catch((cause: unknown) => {
+      throw new InstallationError(`${file} cannot be read: ${errorText(cause)}`, { cause });
     });
     if (text === undefined) {
       const installation = new Installation(absolute, await newRecord(), true);

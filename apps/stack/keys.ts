@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import {
   type CertificateText,
   certificateFingerprint,
@@ -8,6 +7,7 @@ import {
   issueCertificate,
   publicKeyText,
 } from '#libs/link';
+import { readIfPresent } from './files.js';
 import { type Installation, SITE_KEYS, type SiteKey } from './installation.js';
 
 export interface KeyFiles {
@@ -46,7 +46,7 @@ async function ensureText(
   name: string,
   make: () => Promise<string> | string,
 ): Promise<string> {
-  const present = await readFile(installation.secretFile(name), 'utf8').catch(() => undefined);
+  const present = await readIfPresent(installation.secretFile(name));
   if (present !== undefined) return present;
   const text = await make();
   await installation.writeSecret(name, text);

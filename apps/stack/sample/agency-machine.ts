@@ -11,6 +11,7 @@ import {
   runTool,
   withClient,
 } from '#libs/platform/postgres';
+import { readIfPresent } from '../files.js';
 import { compileCache, entryPoint } from '../entry-points.js';
 import { type ProcessTable } from '../process-table.js';
 import { SupervisedProcess } from '../supervisor.js';
@@ -183,7 +184,7 @@ export class AgencyMachine {
 }
 
 async function machineRecord(file: string): Promise<MachineRecord> {
-  const text = await readFile(file, 'utf8').catch(() => undefined);
+  const text = await readIfPresent(file);
   if (text !== undefined) return JSON.parse(text) as MachineRecord;
   const password = (): string => randomBytes(18).toString('base64url');
   const record = { port: await freePort(), adminPassword: password(), clerkPassword: password() };

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { readIfPresent } from '../files.js';
 import type { Stack } from '../stack.js';
 import type { AgencyMachine } from './agency-machine.js';
 import { buildMachine, machineOf, protectAgency } from './protected-agency.js';
@@ -24,7 +24,7 @@ export interface Sample {
 export async function bringUpSample(stack: Stack, tell: (stage: string) => void): Promise<Sample> {
   tell('bringing up the sample agency');
   const file = stack.installation.secretFile('sample.json');
-  const known = await readFile(file, 'utf8').catch(() => undefined);
+  const known = await readIfPresent(file);
   let state: z.infer<typeof brought>;
   let machine: AgencyMachine;
   if (known === undefined) {
