@@ -97,17 +97,26 @@ export class SupervisedProcess {
     this.child?.kill(signal);
   }
 
+  /** kill -9, and it is not started again. */
+  async kill(): Promise<void> {
+    await this.end('SIGKILL');
+  }
+
   /** Asks it to end and kills it after `patienceMs`; it is not started again. */
   async stop(patienceMs = 10_000): Promise<void> {
+    const patience = setTimeout(() => this.child?.kill('SIGKILL'), patienceMs);
+    await this.end('SIGTERM');
+    clearTimeout(patience);
+  }
+
+  private async end(signal: NodeJS.Signals): Promise<void> {
     this.wanted = false;
     clearTimeout(this.restart);
     const child = this.child;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    child.kill('SIGTERM');
-    const patience = setTimeout(() => child.kill('SIGKILL'), patienceMs);
+    child.kill(signal);
     await gone;
-    clearTimeout(patience);
   }
 
   private async logTail(): Promise<string> {

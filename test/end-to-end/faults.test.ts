@@ -40,7 +40,7 @@ const UNKNOWN: Acceptance = { acceptLoss: { kind: 'unknown' }, oldServer: 'destr
 
 async function stopControlPlane(): Promise<() => Promise<void>> {
   const { stack } = world;
-  await Promise.all([stack.process('api').stop(0), stack.process('worker').stop(0)]);
+  await Promise.all([stack.process('api').kill(), stack.process('worker').kill()]);
   const admin = new pg.Client({ connectionString: stack.database.adminUrl });
   await admin.connect();
   const { controlDatabase } = stack.database;

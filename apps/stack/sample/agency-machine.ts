@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import {
   connect,
@@ -9,6 +9,7 @@ import {
   type PostgresClient,
   PostgresServer,
   runTool,
+  signalProcess,
   withClient,
 } from '#libs/platform/postgres';
 import { readIfPresent } from '../files.js';
@@ -172,7 +173,7 @@ export class AgencyMachine {
   }
 
   private async killAgent(): Promise<void> {
-    await this.agent.stop(0);
+    await this.agent.kill();
     await killProcessesOf(this.stateDirectory);
   }
 
@@ -192,12 +193,13 @@ async function machineRecord(file: string): Promise<MachineRecord> {
   return record;
 }
 
-/** Kills what the agent started and left running on purpose (its tunnel), found by its folder in the command line. */
+/** Kills the agent's two processes by the ids that they wrote down; a pid that is somebody else's by now is left alone. */
 async function killProcessesOf(stateDirectory: string): Promise<void> {
-  for (const name of await readdir('/proc').catch(() => [] as string[])) {
-    if (!/^\d+$/.test(name)) continue;
-    const line = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
-    if (!line.includes(stateDirectory) || Number(name) === process.pid) continue;
-    process.kill(Number(name), 'SIGKILL');
+  for (const name of ['run.pid', 'tunnel.pid']) {
+    const pid = Number.parseInt((await readIfPresent(path.join(stateDirectory, name))) ?? '', 10);
+    if (!(pid > 1)) continue;
+    // One that ends while its command line is read has none.
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (line.includes(stateDirectory)) signalProcess(pid, 'SIGKILL');
   }
 }
