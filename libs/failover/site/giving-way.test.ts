@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
-import { TestAgency } from '#test/agency';
+import { TEST_NAMES, TestAgency } from '#test/agency';
 import { AgencyDesk } from '#test/agency-desk';
 import { WarmSite } from '#test/warm-site';
 import { RunTooLateError } from './index.js';
@@ -54,6 +54,22 @@ test('a run that has not promoted gives way to a newer one, which believes what 
   expect(await metro.finished(newer)).toMatchObject({ state: 'completed', report: { loss: { kind: 'unknown' } } });
   await regional.until('the regional to follow', ({ epoch, state }) => epoch === 3 && state === 'streaming');
   expect((await regional.health())?.frontDoor?.leadsTo).toBe('closed');
+});
+
+test('a site that no longer follows is asked again, with a new password', async () => {
+  const reader = async () =>
+    (await metro.sql<{ pid: number | null }>('SELECT active_pid AS pid FROM pg_replication_slots'))[0]?.pid ?? null;
+  const before = await waitFor('the slot to be read', reader, { timeoutMs: 10_000 });
+  await metro.sql(`ALTER ROLE ${TEST_NAMES.regionalRole} PASSWORD 'another'`);
+  await metro.sql('SELECT pg_terminate_backend(pid) FROM pg_stat_replication');
+  await waitFor(
+    'the regional to follow again',
+    async () => {
+      const pid = await reader();
+      return pid !== null && pid !== before;
+    },
+    { timeoutMs: 30_000 },
+  );
 });
 
 test('a run that comes after a newer promotion fails, and promotes nothing', async () => {

@@ -48,6 +48,19 @@ export class OtherSite {
     }
   }
 
+  /** Whether the other site's walreceiver reads its slot here now. */
+  async follows(standby: Standby): Promise<boolean> {
+    const client = await this.driver.connect(standby.workloadId, 'mainstay slots');
+    try {
+      const { rowCount } = await client.query('SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active', [
+        slotForOther(standby),
+      ]);
+      return rowCount === 1;
+    } finally {
+      await client.end();
+    }
+  }
+
   /** The verifier is sent, not the password: the server's log and pg_stat_statements keep statements' texts. */
   private async grant(workloadId: string, user: string, password: string): Promise<void> {
     const client = await this.driver.connect(workloadId, 'mainstay repoint');

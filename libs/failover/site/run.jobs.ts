@@ -1,5 +1,7 @@
 import type { OnApplicationBootstrap } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
+import { errorText } from '#libs/platform/errors';
+import { AppLogger } from '#libs/platform/nest';
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
 import { Standbys } from '#libs/replication/site';
 import { advanceRunJob, repointOtherSiteJob, sweepRepointsJob, sweepRunsJob } from './failover.jobs.js';
@@ -72,12 +74,37 @@ export class SweepRepointsHandler implements JobHandler<Record<string, never>> {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly queue: JobQueue,
+    private readonly standbys: Standbys,
+    private readonly runs: Runs,
+    private readonly other: OtherSite,
+    private readonly logger: AppLogger,
   ) {}
 
   async handle(): Promise<void> {
+    await this.notice();
     const runs = await this.work.run((tx) =>
       tx.query<{ id: string }>(`SELECT id FROM failover_run WHERE repoint = 'pending' AND state = 'completed'`),
     );
     for (const { id } of runs) await this.queue.add(repointOtherSiteJob, { runId: id }, { key: id });
+  }
+
+  /** Who follows this site is its to look after: nobody else could give it a new password. */
+  private async notice(): Promise<void> {
+    const turned = await this.work.run((tx) =>
+      tx.query<{ id: string; workload_id: string }>(
+        `SELECT r.id, r.workload_id FROM failover_run r JOIN standby s USING (workload_id)
+          WHERE r.repoint = 'done' AND r.state = 'completed' AND s.state = 'primary' AND s.epoch = r.epoch
+            AND s.hold IS NULL`,
+      ),
+    );
+    for (const { id, workload_id: workloadId } of turned) {
+      const standby = await this.work.run((tx) => this.standbys.find(tx, workloadId));
+      try {
+        if (!standby || (await this.other.follows(standby))) continue;
+        await this.work.run((tx) => this.runs.learn(tx, id, { repoint: 'pending' }));
+      } catch (error) {
+        this.logger.log.info({ workloadId, reason: errorText(error) }, 'who follows this site is not known now');
+      }
+    }
   }
 }
