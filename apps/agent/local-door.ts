@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Readable } from 'node:stream';
-import { DomainError, errorText, type ErrorKind } from '#libs/platform/errors';
+import { DomainError, errorText, STATUS_OF_KIND } from '#libs/platform/errors';
 
 /** Another process of this agent already answers there. */
 export class DoorTakenError extends DomainError {
@@ -28,19 +28,6 @@ export interface DoorRequest {
   json(): Promise<unknown>;
 }
 export type DoorAnswer = { readonly status?: number; readonly json: unknown } | { readonly bytes: Readable };
-
-const STATUS: Readonly<Record<ErrorKind, number>> = {
-  invalid: 400,
-  unauthenticated: 401,
-  forbidden: 403,
-  'not-found': 404,
-  conflict: 409,
-  unprocessable: 422,
-  precondition: 412,
-  'too-many': 429,
-  unavailable: 503,
-  internal: 500,
-};
 
 /**
  * A small HTTP server on a Unix socket that only this machine's user can open: how the agent's processes talk. Binding
@@ -91,7 +78,7 @@ export async function openDoor(
 function failed(error: unknown): DoorAnswer {
   if (error instanceof DomainError) {
     const { kind, code, message } = error;
-    return { status: STATUS[kind], json: { kind, code, message, detail: error.detail } };
+    return { status: STATUS_OF_KIND[kind], json: { kind, code, message, detail: error.detail } };
   }
   const message = 'The agent failed; its log says more.';
   return { status: 500, json: { kind: 'internal', code: 'agent.internal', message, detail: errorText(error) } };

@@ -1,21 +1,8 @@
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { pipeline } from 'node:stream/promises';
-import { DomainError, type ErrorKind, errorText } from '#libs/platform/errors';
+import { DomainError, errorText, STATUS_OF_KIND } from '#libs/platform/errors';
 import { COMPLETE_TRAILER, readJson, type LinkRequest, type LinkResponse } from './exchange.js';
 import type { LinkLog } from './timings.js';
-
-const STATUS: Readonly<Record<ErrorKind, number>> = {
-  invalid: 400,
-  unauthenticated: 401,
-  forbidden: 403,
-  'not-found': 404,
-  conflict: 409,
-  unprocessable: 422,
-  precondition: 412,
-  'too-many': 429,
-  unavailable: 503,
-  internal: 500,
-};
 
 /** Answers every request that comes in on the session. A DomainError becomes its code and text, another error a 500. */
 export function answerRequests(
@@ -73,5 +60,5 @@ function failed(error: unknown): LinkResponse {
   const kind = known ? error.kind : 'internal';
   const code = known ? error.code : 'link.internal';
   const message = known ? error.message : 'The other end failed; its log says more.';
-  return { status: STATUS[kind], json: { kind, code, message } };
+  return { status: STATUS_OF_KIND[kind], json: { kind, code, message } };
 }

@@ -18,7 +18,6 @@ export {
   problem,
   type Problem,
   RequestInvalidError,
-  STATUS_OF_KIND,
   TemporarilyUnavailableError,
   toProblem,
 } from './problem.js';

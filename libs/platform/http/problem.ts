@@ -1,20 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import { z } from 'zod';
-import { DomainError, type ErrorKind, errorCode, errorText, type PublicFacts } from '#libs/platform/errors';
-
-/** The status of each kind of fault: one total table. */
-export const STATUS_OF_KIND: Readonly<Record<ErrorKind, number>> = {
-  invalid: 400,
-  unauthenticated: 401,
-  forbidden: 403,
-  'not-found': 404,
-  conflict: 409,
-  precondition: 412,
-  unprocessable: 422,
-  'too-many': 429,
-  internal: 500,
-  unavailable: 503,
-};
+import { DomainError, errorCode, errorText, type PublicFacts, STATUS_OF_KIND } from '#libs/platform/errors';
 
 const TITLES: Readonly<Record<number, string>> = {
   400: 'Bad request',

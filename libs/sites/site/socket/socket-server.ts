@@ -1,21 +1,8 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
-import { DomainError, type ErrorKind } from '#libs/platform/errors';
+import { DomainError, STATUS_OF_KIND } from '#libs/platform/errors';
 import { UNREACHED_HEADER } from './socket-request.js';
-
-const STATUS: Readonly<Record<ErrorKind, number>> = {
-  invalid: 400,
-  unauthenticated: 401,
-  forbidden: 403,
-  'not-found': 404,
-  conflict: 409,
-  unprocessable: 422,
-  precondition: 412,
-  'too-many': 429,
-  unavailable: 503,
-  internal: 500,
-};
 
 /** Carries a fault's kind between the processes. */
 export const KIND_HEADER = 'x-mainstay-error-kind';
@@ -27,7 +14,7 @@ export function answerFault(response: http.ServerResponse, error: unknown, unrea
     return;
   }
   const known = error instanceof DomainError;
-  response.writeHead(known ? STATUS[error.kind] : 500, {
+  response.writeHead(known ? STATUS_OF_KIND[error.kind] : 500, {
     'content-type': 'application/json',
     [KIND_HEADER]: known ? error.kind : 'internal',
     ...(unreached ? { [UNREACHED_HEADER]: '1' } : {}),
