@@ -14,13 +14,7 @@ export { describeApi } from './open-api.js';
 export { instant } from './instant.js';
 export * from './page.js';
 export * from './principal.js';
-export {
-  problem,
-  type Problem,
-  RequestInvalidError,
-  TemporarilyUnavailableError,
-  toProblem,
-} from './problem.js';
+export { problem, type Problem, RequestInvalidError, TemporarilyUnavailableError, toProblem } from './problem.js';
 export { Limit } from './rate-limit.interceptor.js';
 export { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
 export { idParam, validationPipe } from './validation.js';
