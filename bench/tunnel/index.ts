@@ -28,7 +28,7 @@ export async function run(options: BenchOptions): Promise<BenchReport> {
 }
 
 async function measure({ quick }: BenchOptions, cleanup: Cleanup): Promise<Omit<BenchReport, 'machine' | 'when'>> {
-  const rounds = quick ? 2 : 5;
+  const rounds = quick ? 2 : 3;
   const seconds = quick ? 2 : 8;
   const line = await narrowLine(cleanup, LINE_MEGABITS);
   const hosts = ['127.0.0.1', ...(line ? [line.agencyHost] : [])];
