@@ -177,6 +177,8 @@ export const peerFollow = {
     user: z.string(),
     password: z.string(),
     slot: z.string(),
+    /** From where the slot keeps the log: a standby that has not come so far cannot follow, and is copied anew. */
+    keptFromLsn: lsn.optional(),
   }),
   output: z.object({ following: z.boolean(), reason: z.string().nullable() }),
 };
