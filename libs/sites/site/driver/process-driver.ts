@@ -22,7 +22,7 @@ import { NotAStandbyError, NotSeededError, VersionUnsupportedError } from './err
 import { isMarkedStandby, ManagedStandby, writeTls, type StandbyPolicy } from './managed-standby.js';
 import { insufficientLimits, readPosition } from './position.js';
 import { commitOnce, promoteServer, readPromotion } from './promotion.js';
-import { seedStandby } from './seeding.js';
+import { SEED_RESERVE_BYTES, seedStandby } from './seeding.js';
 import { createPhysicalSlot, dropPhysicalSlot } from './slots.js';
 import { mergeParameters } from './standby-configuration.js';
 import { prepareSiteRoot, StandbyLayout } from './standby-paths.js';
@@ -40,6 +40,8 @@ export interface ProcessDriverOptions {
   readonly durable?: boolean;
   /** WAL is kept only while the disk has this much left; a tenth of it, and 2 GB at least, when left out. */
   readonly walReserveBytes?: number;
+  /** Left free beside a copy, for the WAL that arrives meanwhile; 512 MiB when left out. */
+  readonly seedReserveBytes?: number;
   /** How long a start may take before the caller is told to try again; it goes on meanwhile. 60 s when left out. */
   readonly startTimeoutMs?: number;
 }
@@ -61,6 +63,7 @@ export class ProcessDriver implements SiteDriver {
       listenAddress: '127.0.0.1',
       durable: options.durable ?? true,
       ...(options.walReserveBytes === undefined ? {} : { walReserveBytes: options.walReserveBytes }),
+      seedReserveBytes: options.seedReserveBytes ?? SEED_RESERVE_BYTES,
       startTimeoutMs: options.startTimeoutMs ?? 60_000,
     };
   }
@@ -127,7 +130,7 @@ export class ProcessDriver implements SiteDriver {
   }
 
   async seed(workloadId: string, source: BackupTransport, options: SeedOptions): Promise<BackupSession> {
-    return seedStandby(await this.load(workloadId), source, options, this.policy.durable);
+    return seedStandby(await this.load(workloadId), source, options, this.policy);
   }
 
   async ensureRunning(workloadId: string): Promise<Endpoint> {
