@@ -25,8 +25,12 @@ export class TestAgency {
     private readonly standbys: PostgresServer[],
   ) {}
 
-  static async start(settings: Readonly<Record<string, ConfigurationValue>> = {}): Promise<TestAgency> {
-    const home = await mkdtemp(path.join(tmpdir(), 'mainstay-agency-'));
+  /** @param parent the folder for all of it: of a disk of its own, for example */
+  static async start(
+    settings: Readonly<Record<string, ConfigurationValue>> = {},
+    parent = tmpdir(),
+  ): Promise<TestAgency> {
+    const home = await mkdtemp(path.join(parent, 'mainstay-agency-'));
     await ownedDirectory(home);
     const server = await PostgresServer.at(await findPostgres(), path.join(home, 'data'));
     await server.initialise({ superuser: 'postgres', password: 'town', localAuthentication: 'trust', noSync: true });

@@ -6,6 +6,7 @@ import { waitFor } from '#libs/platform/clock';
 import type { ConfigurationValue } from '#libs/platform/postgres';
 import type { PostgresWorkload } from '#libs/sites/agent';
 import { TEST_NAMES, TestAgency } from '#test/agency';
+import { SmallDisk } from '#test/small-disk';
 import { openConnection } from '../connection.js';
 import { withPrefix } from '../server-facts.js';
 import { checkAccess } from './access-checks.js';
@@ -205,3 +206,19 @@ test('a disk that fills is a warning first and a blocker then', async () => {
   expect(codes(await at(8), 'warning')).toEqual(['disk.nearly-full']);
   expect(codes(await at(0.2))).toEqual(['disk.full']);
 });
+
+const refusal = await SmallDisk.refusal();
+test.skipIf(refusal !== null)(
+  `a real disk that is full is a blocker${refusal === null ? '' : ` (not run: ${refusal})`}`,
+  async () => {
+    const disk = await SmallDisk.mount(64 * 1_048_576);
+    try {
+      await disk.fill();
+      const findings = await checkDisk({ ...agency.workload, dataDirectory: disk.directory });
+      expect(findings).toMatchObject([{ code: 'disk.full', severity: 'blocker' }]);
+      expect(findings[0]!.remedy).toContain('Make room');
+    } finally {
+      await disk.unmount();
+    }
+  },
+);
