@@ -10,6 +10,7 @@ import { Sites1790000000010 } from './0010-sites.js';
 import { Protection1790000000011 } from './0011-protection.js';
 import { Replication1790000000012 } from './0012-replication.js';
 import { Failover1790000000013 } from './0013-failover.js';
+import { TraceContext1790000000014 } from './0014-trace-context.js';
 
 /** The control plane's schema, oldest first. */
 export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
@@ -24,4 +25,5 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   Protection1790000000011,
   Replication1790000000012,
   Failover1790000000013,
+  TraceContext1790000000014,
 ];

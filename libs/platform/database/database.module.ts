@@ -2,6 +2,8 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { type DataSource, type DataSourceOptions, getMetadataArgsStorage } from 'typeorm';
 import { AppLogger } from '#libs/platform/nest';
+import { Metrics, ProcessHealth } from '#libs/platform/telemetry';
+import { observePools } from './database.metrics.js';
 import { SiteUnitOfWork, UnitOfWork } from './unit-of-work.js';
 
 export interface PoolOptions {
@@ -48,9 +50,17 @@ export class DatabaseModule {
       providers: [
         {
           provide: UnitOfWork,
-          inject: [getDataSourceToken('tenant'), getDataSourceToken('provider'), AppLogger],
-          useFactory: (tenant: DataSource, provider: DataSource, logger: AppLogger) =>
-            new UnitOfWork(tenant, provider, logger.log),
+          inject: [getDataSourceToken('tenant'), getDataSourceToken('provider'), AppLogger, Metrics, ProcessHealth],
+          useFactory: (
+            tenant: DataSource,
+            provider: DataSource,
+            logger: AppLogger,
+            metrics: Metrics,
+            health: ProcessHealth,
+          ) => {
+            observePools({ tenant, provider }, metrics, health);
+            return new UnitOfWork(tenant, provider, logger.log);
+          },
         },
       ],
       exports: [UnitOfWork],
@@ -64,8 +74,11 @@ export class DatabaseModule {
       providers: [
         {
           provide: SiteUnitOfWork,
-          inject: [getDataSourceToken('site'), AppLogger],
-          useFactory: (source: DataSource, logger: AppLogger) => new SiteUnitOfWork(source, logger.log),
+          inject: [getDataSourceToken('site'), AppLogger, Metrics, ProcessHealth],
+          useFactory: (source: DataSource, logger: AppLogger, metrics: Metrics, health: ProcessHealth) => {
+            observePools({ site: source }, metrics, health);
+            return new SiteUnitOfWork(source, logger.log);
+          },
         },
       ],
       exports: [SiteUnitOfWork],

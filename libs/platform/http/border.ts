@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { DomainError } from '#libs/platform/errors';
 import type { AppLogger } from '#libs/platform/nest';
-import { withLogContext } from '#libs/platform/telemetry';
 import type { HttpOptions } from './http-options.js';
+import { routeOf } from './http.telemetry.js';
 import { toProblem } from './problem.js';
 import { sendProblem } from './problem.filter.js';
 import { type Quota, type RateLimiter, TooManyRequestsError } from './rate-limiter.js';
@@ -59,17 +59,15 @@ export function guardBorder(
     void reply.header('X-Content-Type-Options', 'nosniff');
     void reply.header('X-Frame-Options', 'DENY');
     void reply.header('Referrer-Policy', 'no-referrer');
-    withLogContext({ requestId: request.id }, () => {
-      const refused = limiter.look(refusals, request.ip);
-      try {
-        checkOrigin(request, ours);
-        if (refused.exceeded) throw new TooManyRequestsError(refused.resetSeconds);
-      } catch (error) {
-        sendProblem(request, reply, toProblem(error));
-        return;
-      }
-      done();
-    });
+    const refused = limiter.look(refusals, request.ip);
+    try {
+      checkOrigin(request, ours);
+      if (refused.exceeded) throw new TooManyRequestsError(refused.resetSeconds);
+    } catch (error) {
+      sendProblem(request, reply, toProblem(error));
+      return;
+    }
+    done();
   });
   let closing = false;
   fastify.addHook('preClose', (done) => {
@@ -89,7 +87,7 @@ export function guardBorder(
     const line = {
       requestId: request.id,
       method: request.method,
-      route: request.routeOptions.url ?? '(none)',
+      route: routeOf(request),
       status: reply.statusCode,
       milliseconds: Math.round(reply.elapsedTime),
       caller: request.principal?.id,
