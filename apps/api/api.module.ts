@@ -1,6 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { NotificationsModule } from '#libs/notifications/control';
 import { FailoverModule } from '#libs/failover/control';
+import type { Observability } from '#libs/platform/config';
 import { ProtectionModule } from '#libs/protection/control';
 import { SitesModule } from '#libs/sites/control';
 import { AgencyController } from './agency/agency.controller.js';
@@ -34,11 +35,11 @@ import { WorkloadsController } from './workloads/workloads.controller.js';
 /** The REST API: one folder of controllers for each domain, all on the core. */
 @Module({})
 export class ApiModule {
-  static forProcess(environment: ApiEnvironment): DynamicModule {
+  static forProcess(environment: ApiEnvironment, observability?: Observability): DynamicModule {
     return {
       module: ApiModule,
       imports: [
-        CoreModule.forProcess('api', environment),
+        CoreModule.forProcess('api', environment, observability),
         NotificationsModule,
         SitesModule.giving({
           orderSigningKey: environment.ORDER_SIGNING_KEY_FILE,

@@ -3,6 +3,7 @@ import { degradeOrder, preflightOrder, protectOrder, rearmOrder, unprotectOrder 
 import { Claims } from './claims.js';
 import { Credentials } from './credentials.js';
 import { HealthSources, StandbyHealths } from './health/health.service.js';
+import { StandbyCollector } from './health/standby.metrics.js';
 import { DegradeOrderHandler, RearmOrderHandler } from './orders/arming.order.js';
 import { PreflightOrderHandler } from './orders/preflight.order.js';
 import { ProtectOrderHandler, UnprotectOrderHandler } from './orders/protect.order.js';
@@ -44,6 +45,7 @@ export const STANDBYS_ORDERS = [protectOrder, unprotectOrder, degradeOrder, rear
     EndPeerBackup,
     HealthSources,
     StandbyHealths,
+    StandbyCollector,
   ],
   exports: [Standbys, Credentials, SourceReports, Claims, PeerBackups, StandbyHealths],
 })
