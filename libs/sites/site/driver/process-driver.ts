@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
+import { errorCode } from '#libs/platform/errors';
 import { freePort, listPostgres, ownedDirectory, renderPgpass, type PostgresClient } from '#libs/platform/postgres';
 import { BackupSource, type BackupSession, type BackupTransport } from '#libs/platform/postgres/backup';
 import { CopyVolume, directoryUsage, type Volume } from '#libs/sites/site/volume';
@@ -12,6 +13,7 @@ import type {
   PauseResult,
   Promotion,
   SeedOptions,
+  SiteBuild,
   SiteDriver,
   StandbyPhase,
   StandbyPosition,
@@ -23,11 +25,12 @@ import { isMarkedStandby, ManagedStandby, writeTls, type StandbyPolicy } from '.
 import { insufficientLimits, readPosition } from './position.js';
 import { commitOnce, promoteServer, readPromotion } from './promotion.js';
 import { SEED_RESERVE_BYTES, seedStandby } from './seeding.js';
+import { SiteBuilds } from './site-build.js';
 import { createPhysicalSlot, dropPhysicalSlot } from './slots.js';
 import { mergeParameters } from './standby-configuration.js';
 import { prepareSiteRoot, StandbyLayout } from './standby-paths.js';
 import { loadState, replaceFile } from './standby-state.js';
-import { linkTablespace, unlinkTablespaces } from './tablespaces.js';
+import { checkLocation, linkTablespace, unlinkTablespaces } from './tablespaces.js';
 import { listKeptWal } from './wal-keeping.js';
 import { endWalReceiver, findWalReceiver } from './wal-receiver.js';
 
@@ -54,6 +57,7 @@ export class ProcessDriver implements SiteDriver {
   private readonly volume: Volume;
   private readonly layout: StandbyLayout;
   private readonly policy: StandbyPolicy;
+  private readonly builds = new SiteBuilds();
 
   constructor(options: ProcessDriverOptions) {
     const root = path.resolve(options.root);
@@ -69,8 +73,12 @@ export class ProcessDriver implements SiteDriver {
   }
 
   async capacity(): Promise<Capacity> {
-    await prepareSiteRoot(this.layout.root);
-    const { blocks, bavail, bsize } = await statfs(this.layout.root);
+    // Asked each second: the folder is made ready only when it is not there yet.
+    const { blocks, bavail, bsize } = await statfs(this.layout.root).catch(async (error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error;
+      await prepareSiteRoot(this.layout.root);
+      return statfs(this.layout.root);
+    });
     return {
       cpus: availableParallelism(),
       memoryBytes: totalmem(),
@@ -82,6 +90,14 @@ export class ProcessDriver implements SiteDriver {
   async supportedMajors(): Promise<readonly number[]> {
     const installed = await listPostgres();
     return [...new Set(installed.map((each) => each.majorVersion))].sort((a, b) => b - a);
+  }
+
+  build(majorVersion: number): Promise<SiteBuild> {
+    return this.builds.of(majorVersion);
+  }
+
+  async checkTablespaceDirectory(location: string): Promise<void> {
+    await checkLocation(location, this.layout.root);
   }
 
   async list(): Promise<readonly DrivenWorkload[]> {
