@@ -33,8 +33,8 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
   const { assignment } = await readEnrolment(directory);
   const desks = new Map(
     configuration.workloads.map((workload) => {
-      const { settings, baseline, protection } = workloadFiles(directory, workload.name);
-      return [workload.name, new WorkloadDesk({ workload, settings, baseline, protection })];
+      const { settings, baseline, made, protection } = workloadFiles(directory, workload.name);
+      return [workload.name, new WorkloadDesk({ workload, settings, baseline, made, protection })];
     }),
   );
   const desk = new CommandDesk(desks);

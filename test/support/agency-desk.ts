@@ -9,6 +9,7 @@ import {
   CommandDesk,
   DegradeReceiver,
   KeptConnection,
+  madeRecord,
   ProtectedWorkload,
   protectionRecord,
   settingsRecord,
@@ -38,6 +39,7 @@ export class AgencyDesk {
       workload: agency.workload,
       settings: new DurableValue(file('settings.json'), settingsRecord),
       baseline: new DurableValue(file('baseline.json'), baselineRecord),
+      made: new DurableValue(file('made.json'), madeRecord),
       protection,
     });
     const clock = new SystemClock();
