@@ -86,9 +86,7 @@ async function watch(): Promise<{ workload: ProtectedWorkload; receiver: () => D
 const armed = (workload: ProtectedWorkload) =>
   waitFor('the workload to be armed', async () => (await workload.pulse(entry())).armed, { timeoutMs: 15_000 });
 
-async function commit(client: PostgresClient): Promise<void> {
-  await client.query('INSERT INTO permit DEFAULT VALUES');
-}
+const commit = (client: PostgresClient) => client.query('INSERT INTO permit DEFAULT VALUES');
 
 beforeAll(async () => {
   agency = await TestAgency.start();
