@@ -49,8 +49,7 @@ export class ResultApplying {
   /** With the ids of what the result tells of, in the trace of the order that it follows from. */
   private async observed(tx: ProviderTransaction, result: SiteResult, work: () => Promise<void>): Promise<void> {
     const { kind, orderId, tenantId, payload } = result;
-    const text = (name: string): string | undefined => (typeof payload[name] === 'string' ? payload[name] : undefined);
-    const [runId, workloadId] = [text('runId'), text('workloadId')];
+    const [runId, workloadId] = [named(payload, 'runId'), named(payload, 'workloadId')];
     const [origin] =
       orderId !== null && isTracing()
         ? await tx.query<{ traceparent: string | null }>(`SELECT traceparent FROM outgoing_order WHERE id = $1`, [
@@ -62,7 +61,7 @@ export class ResultApplying {
       'mainstay.tenant_id': tenantId ?? undefined,
       'mainstay.run_id': runId,
       'mainstay.workload_id': workloadId,
-      'mainstay.step': text('step'),
+      'mainstay.step': named(payload, 'step'),
     };
     const ids = {
       ...(orderId === null ? {} : { orderId }),
@@ -139,4 +138,11 @@ export class ResultApplying {
       if (newest > 0) await this.snapshots.store(tx, snapshot);
     });
   }
+}
+
+/** What a result names, in itself or in the report that it brings. */
+function named(payload: Readonly<Record<string, unknown>>, name: string): string | undefined {
+  const report = payload['report'];
+  const found = payload[name] ?? (typeof report === 'object' ? (report as typeof payload | null)?.[name] : undefined);
+  return typeof found === 'string' ? found : undefined;
 }
