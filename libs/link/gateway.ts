@@ -9,6 +9,7 @@ import type { LinkStream } from './exchange.js';
 import { Admission, type Candidate } from './gateway-admission.js';
 import { helloIsGenuine } from './handshake.js';
 import { PeerLinks, type PeerHandlers } from './peer-links.js';
+import { DEFAULT_STRANGER_LIMITS, type StrangerLimits } from './strangers.js';
 import { DEFAULT_TIMINGS, type LinkLog, type LinkTimings } from './timings.js';
 
 /** Whether this identity may link, by the site's own database; its key then has to have signed the hello. */
@@ -27,8 +28,8 @@ export interface TunnelGatewayOptions {
   /** Without it no other site may link. */
   readonly peers?: PeerHandlers;
   readonly timings?: Partial<LinkTimings>;
-  /** Connections that have not proved who they are, at once; more are closed at once. Default: 64. */
-  readonly maximumUnauthenticated?: number;
+  /** Connections that have not proved who they are, at once. Default: {@link DEFAULT_STRANGER_LIMITS}. */
+  readonly strangers?: Partial<StrangerLimits>;
   readonly log?: LinkLog;
 }
 
@@ -58,8 +59,8 @@ export class TunnelGateway extends EventEmitter<TunnelGatewayEvents> {
     this.admission = new Admission({
       key: options.tls.key,
       certificate: options.tls.certificate,
-      handshakeMs: timings.handshake,
-      maximumUnauthenticated: options.maximumUnauthenticated ?? 64,
+      times: timings,
+      strangers: { ...DEFAULT_STRANGER_LIMITS, ...options.strangers },
       admit: (candidate) => this.admit(candidate),
       log,
     });
