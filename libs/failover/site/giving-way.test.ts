@@ -20,7 +20,8 @@ const asks = (site: WarmSite, runId: string) =>
 const write = (site: WarmSite, text: string) => site.work.run((tx) => tx.execute(text, [workloadId]));
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
+  agency = await TestAgency.start({ shared_preload_libraries: 'pg_stat_statements' });
+  await agency.query('CREATE EXTENSION pg_stat_statements');
   desk = await AgencyDesk.open(agency);
   [metro, regional] = (await Promise.all(
     (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
@@ -54,6 +55,13 @@ test('a run that has not promoted gives way to a newer one, which believes what 
   expect(await metro.finished(newer)).toMatchObject({ state: 'completed', report: { loss: { kind: 'unknown' } } });
   await regional.until('the regional to follow', ({ epoch, state }) => epoch === 3 && state === 'streaming');
   expect((await regional.health())?.frontDoor?.leadsTo).toBe('closed');
+});
+
+test('the password by which it follows stands in no statement that the server keeps', async () => {
+  const kept = await metro.sql<{ query: string }>(`SELECT query FROM pg_stat_statements WHERE query ~* 'password'`);
+  expect(kept.length).toBeGreaterThan(0);
+  // Normalised or not: where a text stands, it is the verifier's.
+  for (const { query } of kept) expect(query).toMatch(/PASSWORD ('SCRAM-SHA-256\$|\$\d)|pg_stat_statements/);
 });
 
 test('a site that no longer follows is asked again, with a new password', async () => {
