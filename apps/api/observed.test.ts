@@ -146,7 +146,8 @@ describe('the figures of the control plane', () => {
     // Nobody takes mails here, so each try fails.
     const failed = await until(
       'a mail to fail',
-      (one) => (one.value('mainstay_job_duration_seconds_count', { job: 'mail.send', outcome: 'failed' }) ?? 0) > 0,
+      (one) =>
+        (one.value('mainstay_job_duration_seconds_count', { job_name: 'mail.send', outcome: 'failed' }) ?? 0) > 0,
     );
     expect(failed.value('mainstay_queue_oldest_waiting_seconds', { queue: 'mail' })).toBeGreaterThanOrEqual(0);
     expect(failed.value('mainstay_queue_jobs', { queue: 'mail', state: 'delayed' })).toBeGreaterThan(0);

@@ -90,7 +90,7 @@ export class JobRunner {
       outcome = 'done';
     } finally {
       const milliseconds = performance.now() - began;
-      this.metrics?.observe(jobDuration, { job: contract.name, outcome }, milliseconds / 1_000);
+      this.metrics?.observe(jobDuration, { job_name: contract.name, outcome }, milliseconds / 1_000);
       if (outcome === 'done') {
         this.log.debug({ job: contract.name, milliseconds: Math.round(milliseconds) }, 'job done');
       }

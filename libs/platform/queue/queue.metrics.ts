@@ -25,7 +25,7 @@ export const queueOldestWaiting = defineGauge(
 export const jobDuration = defineHistogram(
   'mainstay_job_duration_seconds',
   'How long one try of a job took, by its end (done or failed).',
-  ['job', 'outcome'],
+  ['job_name', 'outcome'],
   [0.005, 0.025, 0.1, 0.5, 2, 10, 60, 600],
 );
 

@@ -89,7 +89,7 @@ describe.each(['postgres', 'redis'] as const)('on %s', (kind) => {
     });
     const scraped = await scrape();
     const tries = (outcome: string) =>
-      scraped.value('mainstay_job_duration_seconds_count', { job: greet.name, outcome });
+      scraped.value('mainstay_job_duration_seconds_count', { job_name: greet.name, outcome });
     expect([tries('done'), tries('failed')]).toEqual([1, 3]);
     expect(scraped.value('mainstay_queue_oldest_waiting_seconds', { queue: 'events' })).toBe(0);
     await runner.close();

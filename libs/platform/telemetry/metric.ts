@@ -24,9 +24,14 @@ export type Sample =
 
 const known = new Map<string, Metric>();
 
+/** Prometheus sets these itself, and would rename ours. */
+const TAKEN = ['job', 'instance', 'le'];
+
 function define(metric: Metric): Metric {
   if (!/^mainstay_[a-z0-9_]+$/.test(metric.name)) throw new Error(`${metric.name} is no metric's name`);
   if (known.has(metric.name)) throw new Error(`two metrics are called ${metric.name}`);
+  if (metric.labels.some((label) => TAKEN.includes(label)))
+    throw new Error(`a label of ${metric.name} is Prometheus’s own`);
   known.set(metric.name, Object.freeze(metric));
   return metric;
 }
