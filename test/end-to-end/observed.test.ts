@@ -81,6 +81,19 @@ test(
     ]);
     expect(finished.traceId).toBe(declaration.traceId);
 
+    const logged = async (process: string, ids: Record<string, unknown>): Promise<boolean> => {
+      const text = await readFile(world.stack.installation.file('logs', `${process}.log`), 'utf8');
+      const lines = text.split('\n').filter((line) => line.startsWith('{'));
+      return lines
+        .map((line) => JSON.parse(line) as Record<string, unknown>)
+        .some((line) => Object.entries(ids).every(([key, value]) => line[key] === value));
+    };
+    const { traceId } = declaration;
+    const tenantId = declaration.attributes['mainstay.tenant_id'];
+    expect(await logged('api', { traceId, tenantId, status: 202, route: '/v1/workloads/:id/failovers' })).toBe(true);
+    const ids = { traceId, tenantId, runId: id, workloadId: workload_id };
+    expect(await logged('site-metro', { ...ids, spanId: promotion.spanId, step: 'promote' })).toBe(true);
+
     const metro = await scrape('site', 'metro');
     expect(metro.value('mainstay_failover_runs_total', { outcome: 'completed' })).toBe(1);
     expect(metro.value('mainstay_failover_first_write_seconds_count')).toBe(1);

@@ -93,6 +93,7 @@ export class StepRunner {
         return await withSpan(`failover step ${step}`, { attributes }, async (span) => {
           const outcome = await this.steps.of(step).run({ run, standby, signal });
           span.set({ 'mainstay.outcome': outcome.kind });
+          this.logger.log.info({ step, attempt, outcome: outcome.kind }, 'a step of a failover has ended');
           return outcome;
         });
       } catch (error) {

@@ -61,6 +61,7 @@ export function observeRequests(fastify: FastifyInstance, metrics: Metrics): voi
     });
     if (reply.statusCode >= 500) span?.fail(new Error('a request failed'));
     span?.end();
-    done();
+    // The log line of the answer carries the ids as well.
+    inForce(request, done);
   });
 }

@@ -10,7 +10,7 @@ import {
 } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
-import { AlwaysOnSampler, BatchSpanProcessor, ParentBasedSampler, TracerProvider } from '@opentelemetry/sdk-trace';
+import { AlwaysOnSampler, BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { errorCode } from '#libs/platform/errors';
 import type { OpenSpan, SpanAttributes, SpanOptions, Tracer, TracingSettings } from './span.js';
 
@@ -73,7 +73,7 @@ class SdkSpan implements OpenSpan {
 
 /**
  * Sends spans to an OTLP/HTTP receiver as JSON, in batches, from memory: a receiver that is away costs spans, never a
- * request. A caller's decision not to sample is kept.
+ * request. Every span is sent, also where a caller samples its own: declarations are few, and each is wanted whole.
  */
 export function otlpTracer({ process: name, endpoint }: TracingSettings): Tracer {
   const [kind = name] = name.split(' ');
@@ -82,7 +82,7 @@ export function otlpTracer({ process: name, endpoint }: TracingSettings): Tracer
       'service.name': `mainstay-${kind}`,
       'service.instance.id': `${name} ${process.pid}`,
     }),
-    sampler: new ParentBasedSampler({ root: new AlwaysOnSampler() }),
+    sampler: new AlwaysOnSampler(),
     spanProcessors: [
       new BatchSpanProcessor({
         exporter: new OTLPTraceExporter({ url: `${endpoint.replace(/\/$/, '')}/v1/traces`, timeoutMillis: 5_000 }),

@@ -58,12 +58,12 @@ test('spans go to the receiver in one trace, through a row, and say of an error 
   expect(receiver.find('first')).toMatchObject({ parentSpanId: caller.slice(36, 52), attributes: { a: 1 } });
   expect(receiver.find('alone')).toMatchObject({ parentSpanId: undefined });
   expect(receiver.find('nothing')).toBeUndefined();
-  // Not sampled by the caller: carried on, and not sent.
+  // What its caller does not sample is wanted here all the same.
   const again = await startTracing({ process: 'api', endpoint: receiver.endpoint });
-  const passed = await withSpan('unwanted', { parent: `${caller.slice(0, -1)}0` }, () => currentTraceparent());
+  const passed = await withSpan('unsampled', { parent: `${caller.slice(0, -1)}0` }, () => currentTraceparent());
   await again();
-  expect(passed).toMatch(/^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-00$/);
-  expect(receiver.find('unwanted')).toBeUndefined();
+  expect(passed).toMatch(/^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01$/);
+  expect(receiver.find('unsampled')).toMatchObject({ parentSpanId: caller.slice(36, 52) });
 });
 
 test('a receiver that is away costs neither the work nor the stop', async () => {

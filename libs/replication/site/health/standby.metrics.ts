@@ -2,6 +2,7 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { StandbyHealth } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { type Collector, defineGauge, Metrics, type Sample } from '#libs/platform/telemetry';
+import { followsSource } from '../standby.states.js';
 import { StandbyHealths } from './health.service.js';
 
 export const armed = defineGauge(
@@ -66,7 +67,7 @@ function samplesOf(health: StandbyHealth, now: number): Sample[] {
   const { role, state } = health;
   const workload = { workload_id: health.workloadId };
   const labels = { ...workload, role };
-  const metro = role === 'metro' && state !== 'primary';
+  const metro = role === 'metro' && followsSource(state);
   const left = health.armed === true && health.armedUntil !== null ? (Date.parse(health.armedUntil) - now) / 1_000 : 0;
   const known = (metric: Sample['metric'], value: number | null): Sample[] =>
     value === null ? [] : [{ metric, labels, value }];
