@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { AgentLinks, type AgentLinkInfo, type DuplicateInfo } from './agent-links.js';
-import { ask, askStream, type AskOptions } from './asking.js';
+import { ask, askStream, askUnread, type AskOptions } from './asking.js';
 import type { AgentHello, CloseReason, Lane, RefusalCode, SiteHello } from './contract.js';
 import { HelloRefusedError } from './errors.js';
 import type { LinkStream } from './exchange.js';
@@ -87,6 +87,11 @@ export class TunnelGateway extends EventEmitter<TunnelGatewayEvents> {
   /** A command to an agent. Errors as {@link ask}, and NotConnectedError. */
   async request(agentId: string, lane: Lane, path: string, json: unknown, options?: AskOptions): Promise<unknown> {
     return ask(this.agents.session(agentId, lane), path, json, options);
+  }
+
+  /** As {@link request}, with the answer's JSON as it came: what an agent says is not read here. */
+  async requestUnread(agentId: string, lane: Lane, path: string, json: unknown, options?: AskOptions): Promise<Buffer> {
+    return askUnread(this.agents.session(agentId, lane), path, json, options);
   }
 
   /** A command that is answered by bytes or lines: the body errors unless it came whole. */

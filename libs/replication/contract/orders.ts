@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { defineOrder, defineResult, peerSite, siteRole, uuid } from '#contracts/sites';
+import { defineOrder, defineResult, peerSite, siteRole, text, uuid } from '#contracts/sites';
 import { epoch, preflightReport, protectionMode, replicationNames, workloadName } from './terms.js';
 
 // Control plane → site.
@@ -38,6 +38,6 @@ export const unprotectOrder = defineOrder('replication.unprotect', z.strictObjec
 /** A person lets production go on without the metro's acknowledgement, for so long. */
 export const degradeOrder = defineOrder(
   'replication.degrade',
-  z.strictObject({ workloadId: uuid, requestId: uuid, seconds: z.number().int().positive(), reason: z.string() }),
+  z.strictObject({ workloadId: uuid, requestId: uuid, seconds: z.number().int().positive(), reason: text(2_000) }),
 );
 export const rearmOrder = defineOrder('replication.rearm', z.strictObject({ workloadId: uuid, requestId: uuid }));
