@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
@@ -14,6 +14,7 @@ import { SiteHostError, VersionUnsupportedError } from './errors.js';
 
 const said = z.object({
   versionText: z.string(),
+  folders: z.array(z.string()),
   settings: z.record(z.string(), z.string()),
   extensions: z.record(z.string(), z.array(z.string())),
   libraries: z.array(z.string()),
@@ -23,6 +24,8 @@ const said = z.object({
 
 /** On one line: for a server in single-user mode a line break ends the statement. */
 const QUESTION = `SELECT json_build_object('versionText', version(),
+  'folders', (SELECT json_agg(setting || CASE name WHEN 'SHAREDIR' THEN '/extension' ELSE '' END) FROM pg_config
+    WHERE name IN ('SHAREDIR', 'PKGLIBDIR')),
   'settings', (SELECT json_object_agg(name, setting) FROM pg_settings
     WHERE name IN ('block_size', 'wal_block_size', 'segment_size')),
   'extensions', (SELECT json_object_agg(name, versions) FROM (SELECT name, json_agg(version) AS versions
@@ -37,26 +40,55 @@ const QUESTION = `SELECT json_build_object('versionText', version(),
 
 const ANSWER = / = "(\{.*\})"\t\(typeid/s;
 
-/** For so long, what a version said of itself is believed. */
-const BELIEVED_MS = 60_000;
+/** At the latest after so long it is asked again, whatever its folders say. */
+const BELIEVED_MS = 3_600_000;
+/** Where the operating system keeps its locales. */
+const LOCALES = '/usr/lib/locale';
 
-/** What this host's versions of PostgreSQL are, each asked once in a while. */
+interface Asked {
+  readonly build: SiteBuild;
+  /** What is installed changes them: extensions, libraries, locales. */
+  readonly folders: readonly string[];
+}
+
+interface Known extends Asked {
+  readonly at: number;
+  readonly changed: string;
+}
+
+/** What this host's versions of PostgreSQL are, each asked again when something was installed. */
 export class SiteBuilds {
-  private readonly known = new Map<number, { readonly at: number; readonly build: Promise<SiteBuild> }>();
+  private readonly known = new Map<number, Promise<Known>>();
 
   /** @throws VersionUnsupportedError, SiteHostError */
-  of(majorVersion: number): Promise<SiteBuild> {
-    const known = this.known.get(majorVersion);
-    if (known && performance.now() - known.at < BELIEVED_MS) return known.build;
-    const asked = { at: performance.now(), build: ask(majorVersion) };
-    this.known.set(majorVersion, asked);
-    // A failure is not remembered; who asked is told of it.
-    asked.build.catch(() => this.known.delete(majorVersion));
-    return asked.build;
+  async of(majorVersion: number): Promise<SiteBuild> {
+    const known = await this.known.get(majorVersion)?.catch(() => undefined);
+    if (known && performance.now() - known.at < BELIEVED_MS && (await changes(known.folders)) === known.changed) {
+      return known.build;
+    }
+    const asking = this.ask(majorVersion);
+    this.known.set(majorVersion, asking);
+    return (await asking).build;
+  }
+
+  private async ask(majorVersion: number): Promise<Known> {
+    const at = performance.now();
+    const asked = await ask(majorVersion);
+    return { ...asked, at, changed: await changes(asked.folders) };
   }
 }
 
-async function ask(majorVersion: number): Promise<SiteBuild> {
+async function changes(folders: readonly string[]): Promise<string> {
+  const times = folders.map((folder) =>
+    stat(folder).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => 0,
+    ),
+  );
+  return (await Promise.all(times)).join(' ');
+}
+
+async function ask(majorVersion: number): Promise<Asked> {
   const installed = await listPostgres();
   const installation = installed.find((each) => each.majorVersion === majorVersion);
   const majors = installed.map((each) => each.majorVersion);
@@ -70,7 +102,7 @@ async function ask(majorVersion: number): Promise<SiteBuild> {
  *
  * @throws SiteHostError when it cannot be made to answer
  */
-async function askBuild(installation: PostgresInstallation): Promise<SiteBuild> {
+async function askBuild(installation: PostgresInstallation): Promise<Asked> {
   const folder = await ownedDirectory(await mkdtemp(path.join(tmpdir(), 'mainstay-build-')));
   try {
     const server = await PostgresServer.at(installation, path.join(folder, 'data'));
@@ -83,8 +115,9 @@ async function askBuild(installation: PostgresInstallation): Promise<SiteBuild> 
     const [, text] = ANSWER.exec(stdout) ?? [];
     if (text === undefined)
       throw new SiteHostError("The site's PostgreSQL does not say what it is.", { detail: stdout });
-    const { versionText, ...build } = said.parse(JSON.parse(text));
-    return { ...build, majorVersion: installation.majorVersion, platform: platformOf(versionText) };
+    const { versionText, folders, ...build } = said.parse(JSON.parse(text));
+    const { majorVersion } = installation;
+    return { build: { ...build, majorVersion, platform: platformOf(versionText) }, folders: [...folders, LOCALES] };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
