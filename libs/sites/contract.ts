@@ -148,12 +148,30 @@ export const agentSite = z.object({
   certificateFingerprint: fingerprint,
 });
 export type AgentSite = z.infer<typeof agentSite>;
-/** Where an agent dials to; it asks anew from time to time (`GET /v1/agents/self`, signed with its key). */
+/** Who may ask what of an agent about one of its workloads. */
+export const assignedWorkload = z.object({
+  workloadId: uuid,
+  /** As in the agent's own configuration. */
+  name: z.string(),
+  /** The names of its protection inside the agency's server, by what they are for (replication's contract). */
+  names: z.record(z.string(), z.string()),
+  legs: z.array(z.object({ siteId: uuid, role: siteRole })),
+});
+export type AssignedWorkload = z.infer<typeof assignedWorkload>;
+
+/**
+ * Where an agent dials to, and what it does for whom; it asks anew from time to time, and when a site asks for what is
+ * not in it (`GET /v1/agents/self`, signed with its key).
+ */
 export const agentAssignment = z.object({
   agentId: uuid,
   tenantId: uuid,
   agencyName: z.string(),
   sites: z.array(agentSite),
+  /** Of the sites that it dials, only these may ask something about these workloads, each as what it is. */
+  workloads: z.array(assignedWorkload).default([]),
+  /** Sites that may look, now, whether a workload can be replicated. */
+  preflights: z.array(z.object({ siteId: uuid, workloadName: z.string() })).default([]),
   /**
    * A person's grants to go on without the metro, for an agent that cannot reach it: good only once the agent's own
    * promise to the metro has run out. Counted in seconds left, so that clocks need not agree.
