@@ -15,6 +15,7 @@ export interface SiteModuleHome {
   readonly url: string;
   /** How standbys are run; in the site's folder when left out. */
   readonly standbys?: ProcessDriverOptions;
+  readonly driver?: ProcessDriver;
 }
 
 /** The site process's modules, as apps/site puts them together, without its network. */
@@ -45,7 +46,9 @@ export function siteModule(home: SiteModuleHome, level = 'silent', works = true)
         },
         databaseUrl: home.url,
         orderPublicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
-        driver: new ProcessDriver(home.standbys ?? { root: path.join(home.directory, 'standbys'), durable: false }),
+        driver:
+          home.driver ??
+          new ProcessDriver(home.standbys ?? { root: path.join(home.directory, 'standbys'), durable: false }),
         orders: [...STANDBYS_ORDERS, ...FAILOVER_ORDERS] as never,
       }),
       LinkRowsModule,

@@ -37,6 +37,8 @@ export interface WarmSiteOptions {
   readonly tenantId: string;
   /** A disk of its own for the standbys; in the site's folder when left out. */
   readonly standbys?: ProcessDriverOptions;
+  /** For a host of another kind. */
+  readonly driver?: (options: ProcessDriverOptions) => ProcessDriver;
 }
 
 /** One warm site of a test: its process's modules in this process, its PostgreSQL servers, and plain TCP for the tunnel. */
@@ -98,7 +100,7 @@ export class WarmSite extends SiteRecords {
   private compile(works: boolean): Promise<TestingModule> {
     return (
       Test.createTestingModule({
-        imports: [siteModule({ ...this.home, url: this.home.database.url, standbys: this.standbys }, 'silent', works)],
+        imports: [siteModule({ ...this.home, url: this.home.database.url, driver: this.driver }, 'silent', works)],
       })
         .overrideProvider(AgentCommands)
         .useValue(this.options.desk.commands)
@@ -116,7 +118,7 @@ export class WarmSite extends SiteRecords {
   }
 
   get driver(): ProcessDriver {
-    return new ProcessDriver(this.standbys);
+    return this.options.driver?.(this.standbys) ?? new ProcessDriver(this.standbys);
   }
 
   private get standbys(): ProcessDriverOptions {

@@ -1,10 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { PreflightReport } from '#contracts/replication';
-import { ownedDirectory } from '#libs/platform/postgres';
+import { waitFor } from '#libs/platform/clock';
+import { ProcessDriver, type ProcessDriverOptions, type SiteBuild } from '#libs/sites/site';
 import { TestAgency } from '#test/agency';
 import { AgencyDesk } from '#test/agency-desk';
 import { WarmSite } from '#test/warm-site';
@@ -15,21 +13,29 @@ const tenantId = randomUUID();
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
-let drive: string;
+
+const LIBRARY = 'pg_stat_statements';
+
+/** A host on which the library is installed only later. */
+class PlainHost extends ProcessDriver {
+  static installed = false;
+
+  override async build(majorVersion: number): Promise<SiteBuild> {
+    const build = await super.build(majorVersion);
+    return PlainHost.installed ? build : { ...build, libraries: build.libraries.filter((name) => name !== LIBRARY) };
+  }
+}
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  // A path of this host is one that the site cannot have, since it runs on the same.
-  drive = await ownedDirectory(await mkdtemp(path.join(tmpdir(), 'mainstay-drive-')));
-  await agency.query(`CREATE TABLESPACE archive LOCATION '${drive}'`);
+  agency = await TestAgency.start({ shared_preload_libraries: LIBRARY });
   desk = await AgencyDesk.open(agency);
-  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId });
+  const driver = (options: ProcessDriverOptions) => new PlainHost(options);
+  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId, driver });
 });
 afterAll(async () => {
   await metro?.close();
   await desk?.close();
   await agency?.remove();
-  await rm(drive, { recursive: true, force: true });
 });
 
 async function preflight(): Promise<PreflightReport> {
@@ -40,23 +46,28 @@ async function preflight(): Promise<PreflightReport> {
   return results.find(({ preflightId }) => preflightId === payload.preflightId)!.report;
 }
 
+const blockers = ({ findings }: PreflightReport) =>
+  findings.flatMap(({ code, severity }) => (severity === 'blocker' ? [code] : []));
+
 test('the answer has what the server lacks, and what the site does', async () => {
-  const { ok, findings, server } = await preflight();
+  await agency.query('ALTER SYSTEM SET fsync = off');
+  await agency.query('SELECT pg_reload_conf()');
+  await waitFor('both', async () => blockers(await preflight()).join() === 'fsync.off,site.library-missing', {
+    timeoutMs: 20_000,
+  });
+  await agency.query('ALTER SYSTEM RESET fsync');
+  await agency.query('SELECT pg_reload_conf()');
+  const { ok, server } = await preflight();
   expect(ok).toBe(false);
-  expect(findings.filter(({ severity }) => severity === 'blocker')).toMatchObject([
-    { code: 'site.tablespace-refused' },
-  ]);
-  expect(findings.map(({ code }) => code)).toContain('data.tablespaces');
   expect(server!.version).toContain(' on ');
 });
 
 test('a site that cannot run the server says why and copies nothing, and begins by itself once it can', async () => {
   await metro.protect();
   const { alarms } = await metro.until('the refusal', ({ state }) => state === 'broken');
-  expect(alarms).toContainEqual(expect.objectContaining({ code: 'standby.site-unfit' }));
-  expect(alarms[0]!.what).toContain('Tablespace archive');
+  expect(alarms.find(({ code }) => code === 'standby.site-unfit')?.what).toContain(LIBRARY);
   expect(await metro.driver.list()).toEqual([]);
-  await agency.query('DROP TABLESPACE archive');
-  expect((await preflight()).ok).toBe(true);
+  PlainHost.installed = true;
+  expect(await preflight()).toMatchObject({ ok: true });
   await metro.until('the metro to be armed', ({ armed }) => armed === true);
 });
