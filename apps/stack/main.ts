@@ -52,6 +52,7 @@ Ready after ${seconds} s.
 
   provider staff ${installation.record.staffEmail}
   password       ${installation.record.secrets.staffPassword}
+  second factor  ${installation.record.secrets.staffAuthenticator ?? 'to be set up'}
 `);
   let ending = false;
   let sample: Awaited<ReturnType<typeof bringUpSample>> | undefined;

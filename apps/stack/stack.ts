@@ -1,5 +1,4 @@
 import { connect as connectSocket } from 'node:net';
-import { ownedDirectory } from '#libs/platform/postgres';
 import { EmbeddedDatabase } from './embedded-database.js';
 import { entryPoint } from './entry-points.js';
 import { type EnvironmentOptions, StackEnvironment } from './environment.js';
@@ -74,7 +73,7 @@ export class Stack {
     const tell = options.tell ?? (() => undefined);
     const installation = await Installation.open(options.home);
     const table = await takeOver(installation, tell);
-    await ownedDirectory(installation.socketDirectory);
+    await installation.ensureSocketDirectory();
     const keys = await ensureKeys(installation);
     const database = await EmbeddedDatabase.at(installation);
     const mailbox = new Mailbox(installation.file('mailbox'));

@@ -38,28 +38,43 @@ const pool = (name: string, settings: PoolOptions): DynamicModule =>
     useFactory: () => ({ ...options(name, settings), retryAttempts: 20, retryDelay: 500, verboseRetryLog: false }),
   });
 
+/** Connections for looking up who calls: each look-up is one SELECT. */
+const CALLERS_POOL = 4;
+
 /** The only place that makes connection pools with TypeORM. */
 @Global()
 @Module({})
 export class DatabaseModule {
-  /** Two pools, two roles: row-level security tells them apart, not a setting (facts: tenant isolation). */
+  /**
+   * Two roles: row-level security tells them apart, not a setting (facts: tenant isolation). Three pools: who calls is
+   * looked up on connections of their own, opened when first needed.
+   */
   static forControl(settings: { readonly tenant: PoolOptions; readonly provider: PoolOptions }): DynamicModule {
+    const callers = { ...settings.provider, max: CALLERS_POOL };
     return {
       module: DatabaseModule,
-      imports: [pool('tenant', settings.tenant), pool('provider', settings.provider)],
+      imports: [pool('tenant', settings.tenant), pool('provider', settings.provider), pool('callers', callers)],
       providers: [
         {
           provide: UnitOfWork,
-          inject: [getDataSourceToken('tenant'), getDataSourceToken('provider'), AppLogger, Metrics, ProcessHealth],
+          inject: [
+            getDataSourceToken('tenant'),
+            getDataSourceToken('provider'),
+            getDataSourceToken('callers'),
+            AppLogger,
+            Metrics,
+            ProcessHealth,
+          ],
           useFactory: (
             tenant: DataSource,
             provider: DataSource,
+            callers: DataSource,
             logger: AppLogger,
             metrics: Metrics,
             health: ProcessHealth,
           ) => {
-            observePools({ tenant, provider }, metrics, health);
-            return new UnitOfWork(tenant, provider, logger.log);
+            observePools({ tenant, provider, callers }, metrics, health);
+            return new UnitOfWork(tenant, provider, callers, logger.log);
           },
         },
       ],

@@ -11,7 +11,6 @@ import { observeRequests } from './http.telemetry.js';
 import { serveApiPage } from './open-api.js';
 import { toProblem } from './problem.js';
 import { sendProblem } from './problem.filter.js';
-import { RateLimiter } from './rate-limiter.js';
 import { validationPipe } from './validation.js';
 
 class HttpRoot {}
@@ -50,7 +49,7 @@ export async function createHttpApp(
   app.useLogger(new NestLogger(logger.log));
   app.useGlobalPipes(validationPipe());
   observeRequests(app.getHttpAdapter().getInstance(), app.get(Metrics));
-  guardBorder(app.getHttpAdapter().getInstance(), options, app.get(RateLimiter), logger);
+  guardBorder(app.getHttpAdapter().getInstance(), options, logger);
   serveApiPage(app, options);
   app.enableShutdownHooks();
   return app;
