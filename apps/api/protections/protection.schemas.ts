@@ -1,5 +1,11 @@
 import { z } from 'zod';
-import { alarm, clientNetworks as networks, protectionMode, seedingProgress, standbyState } from '#contracts/replication';
+import {
+  alarm,
+  clientNetworks as networks,
+  protectionMode,
+  seedingProgress,
+  standbyState,
+} from '#contracts/replication';
 import { instant } from '#libs/platform/http';
 import { CONDITIONS, PROTECTION_STATES } from '#libs/replication/control';
 import { plainText } from '#libs/tenancy/control';
