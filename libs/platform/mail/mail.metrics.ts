@@ -31,10 +31,10 @@ export class MailCollector implements Collector, OnModuleInit {
     const [row] = await this.work.provider((tx) =>
       measuring(tx, () =>
         tx.query<{ tried: number; givenUp: number; oldest: number }>(
-          // The newest first: what was given up years ago must not hide what waits now. Three days: see the sweep.
+          // The newest first: what was given up years ago must not hide what waits now.
           `SELECT count(*) FILTER (WHERE tried)::int AS tried, count(*) FILTER (WHERE NOT tried)::int AS "givenUp",
                   coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE tried)), 0)::float8 AS oldest
-             FROM (SELECT created_at, created_at > now() - interval '3 days' AS tried FROM mail_message
+             FROM (SELECT created_at, failed_at IS NULL AS tried FROM mail_message
                     WHERE sent_at IS NULL ORDER BY created_at DESC LIMIT ${COUNTED_AT_MOST}) open`,
         ),
       ),
