@@ -8,7 +8,13 @@ import {
   port,
   secretFile,
 } from '#libs/platform/config';
-import { siteEnvironment, siteSettings, type SiteSettingsValues } from '#libs/sites/site';
+import {
+  siteEnvironment,
+  siteSettings,
+  standbyEnvironment,
+  type ProcessDriverOptions,
+  type SiteSettingsValues,
+} from '#libs/sites/site';
 
 const environment = siteEnvironment.extend({
   SITE_DATABASE_URL: databaseUrl(),
@@ -20,6 +26,7 @@ const environment = siteEnvironment.extend({
   CONTROL_CA_FILE: secretFile(),
   ORDER_PUBLIC_KEY_FILE: secretFile(),
   LOG_LEVEL: z.string().default('info'),
+  ...standbyEnvironment.shape,
   ...observabilitySettings,
 });
 
@@ -29,6 +36,7 @@ export interface SiteEnvironment {
   readonly databaseUrl: string;
   readonly queueUrl: string;
   readonly logLevel: string;
+  readonly standbys?: Pick<ProcessDriverOptions, 'uids' | 'tablespaceRoots'>;
   readonly observability?: Observability;
   /** PEM (SPKI) of the control plane's Ed25519 key. */
   readonly orderPublicKey: string;
@@ -50,6 +58,10 @@ export function loadSiteEnvironment(variables?: NodeJS.ProcessEnv): SiteEnvironm
     databaseUrl: read.SITE_DATABASE_URL,
     queueUrl: read.SITE_QUEUE_URL,
     logLevel: read.LOG_LEVEL,
+    standbys: {
+      ...(read.SITE_UID_RANGE ? { uids: read.SITE_UID_RANGE } : {}),
+      ...(read.SITE_TABLESPACE_ROOTS ? { tablespaceRoots: read.SITE_TABLESPACE_ROOTS } : {}),
+    },
     observability: observabilityOf(read),
     orderPublicKey: read.ORDER_PUBLIC_KEY_FILE,
     endpoint: {
