@@ -66,12 +66,14 @@ export const failoverOrder = defineOrder(
     names: replicationNames,
     otherSite: peerSite.nullable(),
   }),
+  { urgent: true },
 );
 export type FailoverPayload = z.infer<typeof failoverOrder.payload>;
-export const cancelFailoverOrder = defineOrder('failover.cancel', z.strictObject({ runId: uuid }));
+export const cancelFailoverOrder = defineOrder('failover.cancel', z.strictObject({ runId: uuid }), { urgent: true });
 export const confirmFailoverOrder = defineOrder(
   'failover.confirm',
   z.strictObject({ runId: uuid, acceptedLoss, oldServer: oldServerFate }),
+  { urgent: true },
 );
 
 /** The words of {@link standAsideOrder}, each outweighing those before it in the same epoch. */
@@ -95,6 +97,7 @@ export const standAsideOrder = defineOrder(
     promotedAtLsn: lsn.nullable(),
     promotedTimeline: z.number().int().nullable(),
   }),
+  { urgent: true },
 );
 export type StandAside = z.infer<typeof standAsideOrder.payload>;
 

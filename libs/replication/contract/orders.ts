@@ -5,9 +5,13 @@ import { epoch, preflightReport, protectionMode, replicationNames, workloadName 
 
 // Control plane → site.
 
+/** A site gives up on an agent that does not answer a preflight after so long. */
+export const PREFLIGHT_ENDS_SECONDS = 300;
+
 export const preflightOrder = defineOrder(
   'replication.preflight',
   z.strictObject({ preflightId: uuid, agentId: uuid, workloadName }),
+  { endsAfterSeconds: PREFLIGHT_ENDS_SECONDS },
 );
 export const preflightResult = defineResult(
   'replication.preflight',
