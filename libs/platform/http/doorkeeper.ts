@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { createHash } from 'node:crypto';
+import { Clock } from '#libs/platform/clock';
 import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
 import { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
 import { sourceOf } from './source.js';
@@ -27,10 +28,16 @@ export class Doorkeeper {
   private readonly queue: (() => void)[] = [];
   private inLane = 0;
 
+  /** Its own: a flood of made-up credentials must not push the windows of callers out. */
+  private readonly credentials: RateLimiter;
+
   constructor(
     private readonly limiter: RateLimiter,
+    clock: Clock,
     @Inject(HTTP_OPTIONS) private readonly options: HttpOptions,
-  ) {}
+  ) {
+    this.credentials = new RateLimiter(clock);
+  }
 
   /**
    * The caller that `lookUp` finds behind `credential`, or undefined.
@@ -42,7 +49,7 @@ export class Doorkeeper {
     const hash = createHash('sha256').update(credential).digest('base64');
     const [ofSource, ofCredential] = [this.quota(OF_SOURCE), this.quota(OF_CREDENTIAL)];
     const known = this.good.has(hash);
-    const shown = this.limiter.look(ofCredential, hash);
+    const shown = this.credentials.look(ofCredential, hash);
     if (shown.exceeded && !known) throw new TooManyRequestsError(shown.resetSeconds);
     const crowd = this.limiter.look(ofSource, source);
     const found = crowd.exceeded && !known ? await this.slowly(lookUp, crowd.resetSeconds) : await lookUp();
@@ -51,7 +58,7 @@ export class Doorkeeper {
       return found;
     }
     this.good.delete(hash);
-    this.limiter.take(ofCredential, hash);
+    this.credentials.take(ofCredential, hash);
     this.limiter.take(ofSource, source);
     if (crowd.exceeded) throw new TooManyRequestsError(crowd.resetSeconds);
     return undefined;
