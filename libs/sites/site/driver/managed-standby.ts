@@ -13,6 +13,7 @@ import {
   PostgresServerError,
   renderConfiguration,
   renderHba,
+  serverIdentity,
   type PostgresClient,
   type ServerIdentity,
 } from '#libs/platform/postgres';
@@ -57,8 +58,9 @@ export class ManagedStandby {
   /** @throws NotPreparedError */
   static async load(workloadId: string, paths: StandbyPaths, policy: StandbyPolicy): Promise<ManagedStandby> {
     const state = await loadState(paths.stateFile);
-    const identity = await policy.users.of(paths.volume);
-    if (!state || !identity) throw new NotPreparedError(workloadId);
+    if (!state) throw new NotPreparedError(workloadId);
+    // Without a volume it is the rest of a removal that was cut off: there is nothing to own.
+    const identity = (await policy.users.of(paths.volume)) ?? (await serverIdentity());
     return new ManagedStandby(workloadId, paths, state, policy, identity);
   }
 
@@ -71,6 +73,7 @@ export class ManagedStandby {
   /** Lets only this process change names above the data: its user has what lies below, and no other user comes there. */
   async secure(): Promise<void> {
     const { home, volume, wal } = this.paths;
+    if (!(await this.policy.users.of(volume))) throw new NotPreparedError(this.workloadId);
     for (const each of [home, volume, wal]) await keptDirectory(each, this.identity);
   }
 

@@ -182,6 +182,11 @@ describe('standbys as processes', () => {
     const folder = path.join(root, 'volumes', gone, 'data');
     expect(await postgresProcessesIn(folder)).not.toEqual([]);
     await driver.remove(gone);
+    // Cut off once the data had gone.
+    await driver.prepareStandby(gone, specification());
+    await rm(path.join(root, 'volumes', gone), { recursive: true });
+    expect((await driver.list()).map((each) => each.workloadId)).toContain(gone);
+    await driver.remove(gone);
     await mkdir(path.join(root, 'wal', gone));
     expect((await driver.list()).map((each) => each.workloadId)).toContain(gone);
     await driver.remove(gone);

@@ -1,8 +1,13 @@
-import { statfs } from 'node:fs/promises';
-import { availableParallelism, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import path from 'node:path';
-import { errorCode } from '#libs/platform/errors';
-import { freePort, keptDirectory, listPostgres, renderPgpass, type PostgresClient } from '#libs/platform/postgres';
+import {
+  freePort,
+  keptDirectory,
+  listPostgres,
+  renderPgpass,
+  type PostgresClient,
+  type ServerIdentity,
+} from '#libs/platform/postgres';
 import { BackupSource, type BackupSession, type BackupTransport } from '#libs/platform/postgres/backup';
 import { CopyVolume, type Volume } from '#libs/sites/site/volume';
 import type {
@@ -21,6 +26,7 @@ import type {
   StandbyUsage,
   Tablespace,
 } from './driver.js';
+import { capacityOf } from './disk-shares.js';
 import { NotAStandbyError, NotSeededError, VersionUnsupportedError } from './errors.js';
 import { ManagedStandby, type StandbyPolicy } from './managed-standby.js';
 import { policyOf, type ProcessDriverOptions } from './process-driver-options.js';
@@ -70,18 +76,7 @@ export class ProcessDriver implements SiteDriver {
   }
 
   async capacity(): Promise<Capacity> {
-    // Asked each second: the folder is made ready only when it is not there yet.
-    const { blocks, bavail, bsize } = await statfs(this.layout.root).catch(async (error: unknown) => {
-      if (errorCode(error) !== 'ENOENT') throw error;
-      await this.prepareRoot();
-      return statfs(this.layout.root);
-    });
-    return {
-      cpus: availableParallelism(),
-      memoryBytes: totalmem(),
-      diskBytes: blocks * bsize,
-      diskFreeBytes: bavail * bsize,
-    };
+    return capacityOf(this.layout.root, () => this.prepareRoot());
   }
 
   async supportedMajors(): Promise<readonly number[]> {
@@ -115,8 +110,8 @@ export class ProcessDriver implements SiteDriver {
     const { majorVersion, parameters, hba, tls } = specification;
     if (!majors.includes(majorVersion)) throw new VersionUnsupportedError(majorVersion, majors);
     const known = await withKnownLibraries(parameters, () => this.build(majorVersion));
-    await this.prepareRoot();
     const paths = this.layout.of(workloadId);
+    await this.prepareRoot(await this.users.of(paths.volume));
     const present = await loadState(paths.stateFile);
     await keptDirectory(paths.home);
     await this.volume.create(workloadId);
@@ -264,8 +259,8 @@ export class ProcessDriver implements SiteDriver {
     return usageOf(this.layout.of(workloadId));
   }
 
-  private async prepareRoot(): Promise<void> {
-    await prepareSiteRoot(this.layout.root, await this.users.sample());
+  private async prepareRoot(user?: ServerIdentity): Promise<void> {
+    await prepareSiteRoot(this.layout.root, user ?? (await this.users.sample()));
   }
 
   private load(workloadId: string): Promise<ManagedStandby> {
