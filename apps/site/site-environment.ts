@@ -24,6 +24,7 @@ const environment = siteEnvironment.extend({
   SITE_TLS_CERT_FILE: secretFile(),
   SITE_TLS_KEY_FILE: secretFile(),
   CONTROL_CA_FILE: secretFile(),
+  CONTROL_COMMON_NAME: z.string().min(1).default('control'),
   ORDER_PUBLIC_KEY_FILE: secretFile(),
   LOG_LEVEL: z.string().default('info'),
   ...standbyEnvironment.shape,
@@ -47,6 +48,8 @@ export interface SiteEnvironment {
     readonly key: string;
     /** PEM of the authority that signs the control plane's certificates. */
     readonly authority: string;
+    /** The common name in the control plane's certificate: of the authority's other certificates none is let in. */
+    readonly controlName: string;
   };
 }
 
@@ -70,6 +73,7 @@ export function loadSiteEnvironment(variables?: NodeJS.ProcessEnv): SiteEnvironm
       certificate: read.SITE_TLS_CERT_FILE,
       key: read.SITE_TLS_KEY_FILE,
       authority: read.CONTROL_CA_FILE,
+      controlName: read.CONTROL_COMMON_NAME,
     },
   };
 }

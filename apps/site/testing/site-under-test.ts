@@ -271,6 +271,7 @@ export class SiteUnderTest {
         certificate: this.server.certificate,
         key: this.server.privateKey,
         authority: this.authority.certificate,
+        controlName: 'control',
       },
     };
   }
