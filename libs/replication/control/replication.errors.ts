@@ -25,6 +25,28 @@ export class AlreadyProtectedError extends DomainError {
   }
 }
 
+export class PreflightOpenError extends DomainError {
+  constructor(preflightId: string) {
+    super(
+      'conflict',
+      'preflight.open',
+      'A preflight of this workload is under way. Wait for its answer; it ends by itself within minutes.',
+      { facts: { preflightId } },
+    );
+  }
+}
+
+export class TooManyPreflightsError extends DomainError {
+  constructor(most: number) {
+    super(
+      'too-many',
+      'preflight.too-many',
+      `At most ${most} preflights of an agency run at once. Wait until some of them have ended, then start this one.`,
+      { facts: { most } },
+    );
+  }
+}
+
 export class PreflightBlockedError extends DomainError {
   constructor(preflightId: string, findings: readonly Finding[]) {
     super(
