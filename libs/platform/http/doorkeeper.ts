@@ -26,6 +26,8 @@ const REMEMBERED = 20_000;
 export class Doorkeeper {
   private readonly good = new Set<string>();
   private readonly queue: (() => void)[] = [];
+  /** Look-ups under way, by source. */
+  private readonly pending = new Map<string, number>();
   private inLane = 0;
 
   /** Its own: a flood of made-up credentials must not push the windows of callers out. */
@@ -52,16 +54,31 @@ export class Doorkeeper {
     const shown = this.credentials.look(ofCredential, hash);
     if (shown.exceeded && !known) throw new TooManyRequestsError(shown.resetSeconds);
     const crowd = this.limiter.look(ofSource, source);
-    const found = crowd.exceeded && !known ? await this.slowly(lookUp, crowd.resetSeconds) : await lookUp();
+    // Those that are still looked up may all turn out unknown: so many at once count as shown.
+    const pending = this.pending.get(source) ?? 0;
+    const slow = !known && crowd.remaining <= pending;
+    if (!known) this.pending.set(source, pending + 1);
+    let found: T | undefined;
+    try {
+      found = slow ? await this.slowly(lookUp, crowd.resetSeconds) : await lookUp();
+    } finally {
+      if (!known) this.leave(source);
+    }
     if (found !== undefined) {
       this.remember(hash);
       return found;
     }
     this.good.delete(hash);
     this.credentials.take(ofCredential, hash);
-    this.limiter.take(ofSource, source);
-    if (crowd.exceeded) throw new TooManyRequestsError(crowd.resetSeconds);
+    const taken = this.limiter.take(ofSource, source);
+    if (taken.exceeded) throw new TooManyRequestsError(taken.resetSeconds);
     return undefined;
+  }
+
+  private leave(source: string): void {
+    const left = (this.pending.get(source) ?? 1) - 1;
+    if (left > 0) this.pending.set(source, left);
+    else this.pending.delete(source);
   }
 
   private quota(quota: Quota): Quota {
