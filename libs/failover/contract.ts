@@ -61,8 +61,13 @@ export const failoverOrder = defineOrder(
     epoch,
     oldServer: oldServerFate,
     acceptedLoss,
-    /** True when the control plane has recorded no grant to degrade in this epoch, and gives none from now on. */
+    /**
+     * True when the control plane has recorded nothing in this epoch that lets production go on without this site, and
+     * gives nothing from now on. To the metro: no grant to degrade at all. To the regional site: none but to itself.
+     */
     noDegradeGranted: z.boolean(),
+    /** A grant of this epoch let the regional site become the synchronous one. Absent: none did. */
+    regionalGranted: z.boolean().optional(),
     names: replicationNames,
     otherSite: peerSite.nullable(),
   }),
