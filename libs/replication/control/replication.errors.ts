@@ -104,6 +104,27 @@ export class ProtectionNotReadyError extends DomainError {
   }
 }
 
+/** What would stop a standby must not stop the one that production waits for. */
+export class RegionalSynchronousError extends DomainError {
+  constructor() {
+    super(
+      'conflict',
+      'protection.regional-synchronous',
+      'The regional site is the synchronous one, or may become it by a grant that is still open. Return to the metro site first (POST /v1/workloads/{id}/protection/rearm), and try again once the protection shows synchronousSite "metro".',
+    );
+  }
+}
+
+export class NoRegionalLegError extends DomainError {
+  constructor() {
+    super(
+      'conflict',
+      'protection.no-regional',
+      'This protection has no regional site that could become the synchronous one. Production can only go on alone ("to": "alone").',
+    );
+  }
+}
+
 export class NoMetroLegError extends DomainError {
   constructor() {
     super(

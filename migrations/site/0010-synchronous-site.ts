@@ -1,8 +1,8 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /** Either site of a pair can be the synchronous one. */
-export class SynchronousSite1790000000006 implements MigrationInterface {
-  name = 'SynchronousSite1790000000006';
+export class SynchronousSite1790000000010 implements MigrationInterface {
+  name = 'SynchronousSite1790000000010';
 
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`
