@@ -181,6 +181,21 @@ export const agentAssignment = z.object({
   /** Sites that may look, now, whether a workload can be replicated. */
   preflights: z.array(z.object({ siteId: uuid, workloadName: z.string() })).default([]),
   /**
+   * The same for the change of the synchronous site; apart, so that an agent that does not know it does not take it for a
+   * grant to go on alone.
+   */
+  moveGrants: z
+    .array(
+      z.object({
+        workloadId: uuid,
+        requestId: uuid,
+        epoch: z.number().int(),
+        secondsLeft: z.number(),
+        to: siteRole,
+      }),
+    )
+    .optional(),
+  /**
    * A person's grants to go on without the metro, for an agent that cannot reach it: good only once the agent's own
    * promise to the metro has run out. Counted in seconds left, so that clocks need not agree.
    */

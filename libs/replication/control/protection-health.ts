@@ -1,5 +1,4 @@
 import { Injectable } from '@nestjs/common';
-import type { StandbyHealth } from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
 import type { TenantTransaction, Transaction } from '#libs/platform/database';
 import { Workloads } from '#libs/protection/control';
@@ -96,13 +95,7 @@ export class ProtectionHealth {
 
   /** The newest measurements of a workload, with their ages. */
   async kept(tx: Transaction, tenantId: string, workloadId: string): Promise<KeptHealth[]> {
-    const rows = await tx.query<{ siteId: string; ageSeconds: number; measuredAt: Date; health: StandbyHealth }>(
-      `SELECT site_id AS "siteId", extract(epoch FROM clock_timestamp() - received_at)::float8 AS "ageSeconds",
-              measured_at AS "measuredAt", health
-         FROM standby_health WHERE tenant_id = $1 AND workload_id = $2`,
-      [tenantId, workloadId],
-    );
-    return rows.map((row) => ({ ...row, measuredAt: row.measuredAt.toISOString() }));
+    return this.store.kept(tx, tenantId, workloadId);
   }
 
   /** What happened to a workload's protection, the newest first, a hundred at most. */

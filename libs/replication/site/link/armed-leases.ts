@@ -219,6 +219,14 @@ export class ArmedLeases {
     return row?.seconds ?? null;
   }
 
+  /** A person's grant is over: pulses carry it no more. */
+  async endGrant(tx: SiteTransaction, workloadId: string): Promise<void> {
+    await tx.execute(
+      `UPDATE armed_lease SET grant_over = true WHERE workload_id = $1 AND disarm_by = 'person' AND NOT grant_over`,
+      [workloadId],
+    );
+  }
+
   /** The copy is made anew: what was known of the one before proves nothing. */
   async forgetCopy(tx: SiteTransaction, workloadId: string): Promise<void> {
     await tx.execute(

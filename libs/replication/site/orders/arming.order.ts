@@ -71,6 +71,7 @@ export class RearmOrderHandler implements OrderHandler<Rearm> {
       const standby = await this.standbys.get(tx, workloadId);
       const report = await this.reports.of(tx, workloadId);
       if (standby.role === 'regional') {
+        await this.leases.endGrant(tx, workloadId);
         if (leadsHere(standby, report)) await this.leases.requestRearm(tx, workloadId);
         return;
       }
