@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { TEST_NAMES } from '#test/agency';
 import { ArmedFloor, judgeArming, StallWatch } from './armed.js';
+import { SenderNearness } from './sender-nearness.js';
 import { ledBy, synchronousNames, type Sample, type Sender } from './sample.js';
 
 type Site = 'metro' | 'regional';
@@ -16,7 +17,7 @@ const PARTS = {
 
 const sender = (site: Site, over: Partial<Sender> = {}): Sender => {
   const { application, user, pid } = PARTS[site];
-  return { pid, application, user, state: 'streaming', sync: 'async', flush: '0/3000000', ...over };
+  return { pid, application, user, state: 'streaming', sync: 'async', flush: '0/3000000', repliedAt: '1', ...over };
 };
 const slot = (site: Site) => ({
   name: PARTS[site].slot,
@@ -118,4 +119,19 @@ test('a stall counts anew with each leader', () => {
   expect(stalled('metro', 9_000)).toBe(8_000);
   expect(stalled('regional', 10_000)).toBe(0);
   expect(stalled('regional', 11_000)).toBe(1_000);
+});
+
+test('a site is near while it has almost everything and goes on replying: one that is frozen is not, however near it was', () => {
+  const nearness = new SenderNearness();
+  const near = (now: number, over: Partial<Sender>) => nearness.observe(sender('metro', over), led('regional'), now);
+  // Not known yet.
+  expect(near(1_000, { repliedAt: '1' })).toBe(false);
+  expect(near(2_000, { repliedAt: '2' })).toBe(true);
+  expect(near(5_999, { repliedAt: '2' })).toBe(true);
+  expect(near(6_000, { repliedAt: '2' })).toBe(false);
+  expect(near(7_000, { repliedAt: '3', flush: '0/1FFFFFF' })).toBe(false);
+  expect(near(7_000, { repliedAt: '3', flush: '0/2000000' })).toBe(true);
+  expect(near(7_000, { repliedAt: '3', state: 'catchup' })).toBe(false);
+  expect(near(7_000, { repliedAt: '4', pid: 99 })).toBe(false);
+  expect(nearness.observe(undefined, led('regional'), 7_500)).toBe(false);
 });

@@ -109,7 +109,7 @@ test("the control plane's own grant counts only while the metro is silent and un
 });
 
 const sender = (pid: number) =>
-  ({ pid, application: 'a', user: 'u', state: 'streaming', sync: 'sync', flush: '0/3000000' }) as const;
+  ({ pid, application: 'a', user: 'u', state: 'streaming', sync: 'sync', flush: '0/3000000', repliedAt: '1' }) as const;
 
 test.each(['metro', 'regional'] as const)(
   'the %s site leads: its own word counts at once, the other one only passes on what the control plane keeps, once it is silent and unbound',

@@ -1,7 +1,6 @@
 import type { Alarm, PulseRequest, PulseWorkload, ReplicationNames } from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
 import type { Clock } from '#libs/platform/clock';
-import { lsnDifference } from '#libs/platform/postgres';
 import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
 import { ALARMS, replicationAlarms } from './alarms.js';
 import { ArmedFloor, judgeArming, StallWatch, type Arming } from './armed.js';
@@ -11,7 +10,8 @@ import type { DegradeReceiver } from './degrade-receiver.js';
 import type { ProtectionRecord } from './protection-record.js';
 import { LeaderChange } from './leader-change.js';
 import { describeArming, describeServer, type Verdict } from './pulse-answer.js';
-import { Sampler, type Sample, type Sender } from './sample.js';
+import { Sampler, type Sample } from './sample.js';
+import { SenderNearness } from './sender-nearness.js';
 
 export type PulseEntry = PulseRequest['workloads'][number];
 
@@ -35,9 +35,6 @@ export interface ProtectedWorkloadParts {
   readonly clock: Clock;
 }
 
-/** Near enough for production to begin to wait for a site. */
-const NEAR_BYTES = 16n * 1024n * 1024n;
-
 /** Names are new with each protection: a leg that is gone does not come back. */
 const legOf = (role: SiteRole, { lease }: ReplicationNames): string => `${role} ${lease}`;
 
@@ -56,6 +53,7 @@ export class ProtectedWorkload {
   readonly name: string;
   private readonly sampler: Sampler;
   private readonly stall = new StallWatch();
+  private readonly nearness = new SenderNearness();
   private readonly floor = new ArmedFloor();
   private readonly returnFloor = new ArmedFloor();
   private readonly control: DegradeControl;
@@ -232,7 +230,7 @@ export class ProtectedWorkload {
       leader,
       sender,
       inOrder: returned.armed,
-      otherNear: isNear(arming.other, sample),
+      otherNear: this.nearness.observe(arming.other, sample, now),
       applicable: !sample.inRecovery && leader !== null,
     });
     this.apply(decision.receiverForMs);
@@ -290,8 +288,4 @@ export class ProtectedWorkload {
       alarms: [...alarms],
     };
   }
-}
-
-function isNear(sender: Sender | undefined, { lsn }: Sample): boolean {
-  return sender?.state === 'streaming' && sender.flush !== null && lsnDifference(lsn, sender.flush) <= NEAR_BYTES;
 }

@@ -11,6 +11,8 @@ export interface Sender {
   readonly state: string;
   readonly sync: string;
   readonly flush: string | null;
+  /** When the standby says that it sent its last reply, by its own clock. */
+  readonly repliedAt: string | null;
 }
 
 export interface Slot {
@@ -61,7 +63,8 @@ const QUERY = `
       AND objsubid = 2 AND granted) AS "namesLocked",
     pg_conf_load_time()::text AS "configurationLoadedAt", pg_postmaster_start_time()::text AS "startedAt",
     coalesce((SELECT json_agg(json_build_object('pid', pid, 'application', application_name, 'user', usename,
-      'state', state, 'sync', sync_state, 'flush', flush_lsn::text)) FROM pg_stat_replication), '[]') AS senders,
+      'state', state, 'sync', sync_state, 'flush', flush_lsn::text,
+      'repliedAt', reply_time::text)) FROM pg_stat_replication), '[]') AS senders,
     coalesce((SELECT json_agg(json_build_object('name', slot_name, 'active', active, 'activePid', active_pid,
       'walStatus', wal_status, 'safeWalBytes', safe_wal_size,
       'retainedBytes', pg_wal_lsn_diff(position, restart_lsn))) FROM pg_replication_slots), '[]') AS slots
