@@ -34,7 +34,10 @@ export interface Sample {
   readonly timeline: number;
   readonly systemIdentifier: string;
   readonly synchronousNames: string;
-  /** What the next reload would make of it: another value when somebody was interrupted before the reload. */
+  /**
+   * What the next reload would make of it, as ALTER SYSTEM has filed it: another value when somebody was interrupted before
+   * the reload. Read from the file itself, since a fault elsewhere in the configuration hides it from pg_file_settings.
+   */
   readonly filedNames: string;
   /** A process of the agent's, or what is left of a dead one in the server, is changing it. */
   readonly namesLocked: boolean;
@@ -57,8 +60,11 @@ const QUERY = `
       ELSE ('x' || substr(pg_walfile_name(position), 1, 8))::bit(32)::int END AS timeline,
     (SELECT system_identifier::text FROM pg_control_system()) AS "systemIdentifier",
     current_setting('synchronous_standby_names') AS "synchronousNames",
-    coalesce((SELECT setting FROM pg_file_settings WHERE name = 'synchronous_standby_names' AND error IS NULL
-      ORDER BY seqno DESC LIMIT 1), '') AS "filedNames",
+    coalesce((SELECT (regexp_match(line, '=\\s*''(.*)''\\s*$'))[1]
+      FROM regexp_split_to_table(pg_read_file('postgresql.auto.conf', 0, 1000000, true), E'\\n')
+        WITH ORDINALITY AS lines (line, number)
+      WHERE line ~* '^\\s*synchronous_standby_names\\s*=' ORDER BY number DESC LIMIT 1),
+      current_setting('synchronous_standby_names')) AS "filedNames",
     EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = ${NAMES_LOCK[0]} AND objid = ${NAMES_LOCK[1]}
       AND objsubid = 2 AND granted) AS "namesLocked",
     pg_conf_load_time()::text AS "configurationLoadedAt", pg_postmaster_start_time()::text AS "startedAt",
