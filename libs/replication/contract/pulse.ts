@@ -91,7 +91,10 @@ export const pulseWorkload = z.object({
    * While the regional site is the synchronous one: the metro is back and near, and the agent asks to return to it. To be
    * recorded before it is allowed.
    */
-  returnRequest: z.strictObject({ requestId: uuid, lsn, reason: text(500) }).nullable().optional(),
+  returnRequest: z
+    .strictObject({ requestId: uuid, lsn, reason: text(500) })
+    .nullable()
+    .optional(),
   degraded: z.strictObject({ since: z.iso.datetime(), secondsLeft: z.number() }).nullable(),
   fenced: z.strictObject({ epoch, at: z.iso.datetime(), evidence: text(2_000) }).nullable(),
   divergence: divergenceFound.payload.nullable(),

@@ -112,7 +112,7 @@ describe('the synchronous site', () => {
   it('proves strictness to the regional one only by the mode that the agent goes by: the metro’s word', async () => {
     await protect('regional');
     for (const mode of ['available', undefined] as const) {
-      const { mode: _strict, ...rest } = leads();
+      const rest = { synchronousSite: 'regional' as const };
       await answer(await pulse(), mode ? { ...rest, mode } : rest);
       expect(await state()).toMatchObject({ armed: true, strictConfirmed: false });
     }
