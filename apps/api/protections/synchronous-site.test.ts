@@ -93,6 +93,8 @@ describe('the regional site as the synchronous one', () => {
     await led(workload, 'metro');
     expect((await change(workload, { mode: 'available' })).status).toBe(202);
     expect((await change(workload, { paused: true })).status).toBe(202);
+    expect((await change(workload, { paused: false })).status).toBe(202);
+    expect((await change(workload, { paused: true })).status).toBe(202);
     expect(await degrade(workload, { to: 'regional' })).toMatchObject({
       status: 409,
       body: { code: 'protection.not-ready' },

@@ -153,13 +153,22 @@ function sourceAgeOf({ health, measuredAt, ageSeconds }: KeptHealth): number | n
   return seen === null ? null : Math.max(0, (Date.parse(measuredAt) - Date.parse(seen)) / 1_000) + ageSeconds;
 }
 
-/**
- * The synchronous site, by whichever site heard the agency last; null when neither was told, or not within `withinSeconds`.
- */
+/** What the sites were told of the synchronous site within so many seconds, the newest word first. */
+function toldOf(kept: readonly KeptHealth[], withinSeconds: number): (SiteRole | null)[] {
+  return kept
+    .map((one) => ({ site: one.health.synchronousSite, age: sourceAgeOf(one) ?? Infinity }))
+    .filter(({ site, age }) => site !== undefined && age <= withinSeconds)
+    .sort((one, other) => one.age - other.age)
+    .map(({ site }) => site ?? null);
+}
+
+/** The synchronous site, by whichever site heard the agency last; null when neither was told of one. */
 export function synchronousSiteOf(kept: readonly KeptHealth[], withinSeconds = Infinity): SiteRole | null {
-  const heard = kept
-    .map((one) => ({ site: one.health.synchronousSite ?? null, age: sourceAgeOf(one) ?? Infinity }))
-    .filter(({ site, age }) => site !== null && age <= withinSeconds)
-    .sort((one, other) => one.age - other.age);
-  return heard[0]?.site ?? null;
+  return toldOf(kept, withinSeconds).find((site) => site !== null) ?? null;
+}
+
+/** Whether production may be waiting for the regional site: it was just told so, or nothing is known now. */
+export function regionalMayLead(kept: readonly KeptHealth[]): boolean {
+  const [newest] = toldOf(kept, SILENT_SECONDS);
+  return newest === undefined || newest === 'regional';
 }

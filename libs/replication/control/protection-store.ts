@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { ProtectionMode, ReplicationNames, StandbyHealth } from '#contracts/replication';
 import type { Transaction } from '#libs/platform/database';
-import { type KeptHealth, SILENT_SECONDS, synchronousSiteOf } from './health.js';
+import { type KeptHealth, regionalMayLead } from './health.js';
 import { NotProtectedError, RegionalSynchronousError } from './replication.errors.js';
 import { type ProtectionState, protectionStatesBefore } from './protection.states.js';
 
@@ -104,8 +104,7 @@ export class ProtectionStore {
       epoch,
     ]);
     if (!given?.granted) return;
-    const leader = synchronousSiteOf(await this.kept(tx, tenantId, workloadId), SILENT_SECONDS);
-    if (given.open || leader !== 'metro') throw new RegionalSynchronousError();
+    if (given.open || regionalMayLead(await this.kept(tx, tenantId, workloadId))) throw new RegionalSynchronousError();
   }
 
   /** @returns whether it moved: false when it is in no state from which `to` can be reached. */

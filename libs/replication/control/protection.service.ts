@@ -141,7 +141,8 @@ export class Protections {
         change.bandwidthBytesPerSecond === undefined ? current.bandwidthBytesPerSecond : change.bandwidthBytesPerSecond,
       rebootUntil: change.rebootUntil === undefined ? current.rebootUntil : change.rebootUntil,
     };
-    if (next.mode !== current.mode || next.paused !== current.paused) await this.store.requireMetroLeads(tx, current);
+    const stops = next.paused && !current.paused;
+    if (stops || next.mode !== current.mode) await this.store.requireMetroLeads(tx, current);
     if (next.mode === 'strict' && next.metroSiteId === null) {
       throw new ProtectionNotReadyError(
         current.state,
