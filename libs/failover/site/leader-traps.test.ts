@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { ArmedLeases, SourceReports } from '#libs/replication/site';
 import { TestAgency, TEST_NAMES } from '#test/agency';
@@ -10,6 +10,8 @@ import { WarmSite } from '#test/warm-site';
 import { PromotionOutlooks } from './outlook.service.js';
 
 // The ways in which a site could claim what is not so, and an agent that dies in the middle of a change.
+// Promises of twelve seconds and a patience of thirty are waited for.
+vi.setConfig({ testTimeout: 240_000 });
 const workloadId = randomUUID();
 const tenantId = randomUUID();
 let agency: TestAgency;

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { armCommand, disarmCommand } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
 import { ArmedLeases } from '#libs/replication/site';
@@ -11,6 +11,8 @@ import { WarmSite } from '#test/warm-site';
 import { PromotionOutlooks } from './outlook.service.js';
 
 // One story: the metro is lost twice, and the agency then.
+// Promises of twelve seconds and a patience of thirty are waited for.
+vi.setConfig({ testTimeout: 240_000 });
 const workloadId = randomUUID();
 const tenantId = randomUUID();
 let agency: TestAgency;
