@@ -143,6 +143,33 @@ test.each(['metro', 'regional'] as const)(
   },
 );
 
+test('a grant passed on before the leader was told that it is armed moves nothing once that is silent; its own record does', () => {
+  const passedOn = { requestId: randomUUID(), leaseSeconds: 3_600, to: 'metro' as const, byOrder: true };
+  const decider = control();
+  const hear = (now: number, disarmed: PulseEntry['disarmed']) => {
+    decider.hear(entry({ disarmed }), heard(now, now - 500, 'regional'));
+  };
+  const moveTo = (now: number) =>
+    decider.decide(alone(now, { leader: 'regional', stalledMs: 60_000, otherNear: true })).moveTo;
+  decider.hear(entry({ role: 'regional' }), heard(20_000, 19_500, 'regional'));
+  hear(20_000, passedOn);
+  decider.promiseArmed('regional', 20_500);
+  const past = 20_500 + PROMISE_MS;
+  hear(past, passedOn);
+  expect(moveTo(past)).toBeNull();
+  // A person says it anew, knowing how it stands.
+  hear(past, { ...passedOn, requestId: randomUUID() });
+  expect(moveTo(past)).toBe('metro');
+
+  // The other site may have the person's word a moment before the leader, which is still told that it is armed.
+  const word = { requestId: randomUUID(), leaseSeconds: 30, to: 'regional' as const, byOrder: true };
+  const second = control();
+  second.hear(entry({ role: 'regional', disarmed: word }), heard(20_000, 19_500));
+  second.promiseArmed('metro', 20_100);
+  second.hear(entry({ disarmed: word }), heard(21_000, 20_500));
+  expect(second.decide(alone(21_000, { stalledMs: 0, otherNear: true })).moveTo).toBe('regional');
+});
+
 test("to the regional site: by the metro's record at once if it is near, never beside a receiver, and once only", () => {
   const decider = control();
   const disarmed = { requestId: randomUUID(), leaseSeconds: 30, to: 'regional' as const };

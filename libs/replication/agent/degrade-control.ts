@@ -94,6 +94,10 @@ export class DegradeControl {
   private offered: OfferedGrant | null = null;
   private readonly seen = new Set<string>();
   private readonly usedUp = new Set<string>();
+  /** Grants that the control plane keeps, from wherever they were heard. */
+  private readonly kept = new Set<string>();
+  /** Those from before the leader was last told that it is armed: they count by its own word only. */
+  private readonly overtaken = new Set<string>();
   private degradedSince: Date | null = null;
 
   constructor(
@@ -133,6 +137,8 @@ export class DegradeControl {
   hear(entry: PulseEntry, heard: Heard): void {
     const { leader, now } = heard;
     this.sites.hear(entry.role, entry.refuseLease, now);
+    // Whether it is taken now or not: a promise that follows makes it worthless.
+    if (entry.disarmed?.byOrder) this.kept.add(entry.disarmed.requestId);
     if (this.sites.refused) this.end();
     else if (leader === entry.role) this.hearLeader(entry, leader, heard);
     // The other site may pass on a grant that the control plane keeps, once the leader can believe nothing any more.
@@ -144,7 +150,7 @@ export class DegradeControl {
   /** The grant that the control plane serves for this server's epoch, or none: what it no longer serves is over. */
   hearControlPlane(offered: OfferedGrant | null): void {
     this.offered = offered;
-    if (offered) this.seen.add(offered.requestId);
+    if (offered) this.kept.add(offered.requestId);
     if (offered?.to === 'metro') this.back.hurry();
     if (this.grant?.from !== 'control-plane') return;
     if (offered?.requestId === this.grant.requestId) this.grant.until = offered.until;
@@ -174,10 +180,15 @@ export class DegradeControl {
     return { ...still, receiverForMs: grant.until - now, endSender: frozen };
   }
 
-  /** To be called before "armed" is answered to the leader: from now on what was granted before is worth nothing. */
+  /**
+   * To be called before "armed" is answered to the leader: from now on what was granted before is worth nothing. Its own
+   * record of a grant that was heard elsewhere first may follow, and counts.
+   */
   promiseArmed(role: SiteRole, now: number): void {
     for (const id of this.seen) this.usedUp.add(id);
     this.seen.clear();
+    for (const id of this.kept) this.overtaken.add(id);
+    this.kept.clear();
     this.sites.promise(role, now);
   }
 
@@ -217,7 +228,8 @@ export class DegradeControl {
    */
   private takeOffered({ now, sender, otherNear }: DegradeInput, leader: SiteRole, stalled: boolean): SiteRole | null {
     const { offered } = this;
-    if (!offered || now >= offered.until || this.sites.refused || this.usedUp.has(offered.requestId)) return null;
+    if (!offered || now >= offered.until || this.sites.refused) return null;
+    if (this.usedUp.has(offered.requestId) || this.overtaken.has(offered.requestId)) return null;
     const { requestId, to = 'alone', until } = offered;
     if (this.grant && (this.grant.from !== 'self' || to === 'alone')) return null;
     // To return is worth it without a stall too.
@@ -251,7 +263,8 @@ export class DegradeControl {
   ): void {
     if (!disarmed) return;
     const { requestId, leaseSeconds, to = 'alone' } = disarmed;
-    this.seen.add(requestId);
+    if (from === 'leader') this.seen.add(requestId);
+    else if (this.overtaken.has(requestId)) return;
     if (to === leader || this.usedUp.has(requestId) || answeredAt === undefined) return;
     const until = answeredAt + leaseSeconds * 1_000;
     if (until <= now) return;

@@ -35,8 +35,8 @@ export interface Sample {
   readonly systemIdentifier: string;
   readonly synchronousNames: string;
   /**
-   * What the next reload would make of it, as ALTER SYSTEM has filed it: another value when somebody was interrupted before
-   * the reload. Read from the file itself, since a fault elsewhere in the configuration hides it from pg_file_settings.
+   * What the next reload would make of it: another value when somebody was interrupted before the reload, and '' when
+   * nobody has filed one, or it cannot be known (see FILED_NAMES).
    */
   readonly filedNames: string;
   /** A process of the agent's, or what is left of a dead one in the server, is changing it. */
@@ -54,17 +54,25 @@ export const SAMPLE_TIMEOUT_MS = 800;
 /** The advisory lock (two keys) without which no process of the agent changes synchronous_standby_names. */
 export const NAMES_LOCK = [1_296_651_127, 1_852_796_275] as const;
 
+/**
+ * As SQL, what the next reload would make of synchronous_standby_names. What ALTER SYSTEM has written comes last and wins;
+ * it is read from the file itself, since a fault elsewhere in the configuration hides it from pg_file_settings. Without a
+ * line there, the agency's own files count as far as the server would take it from them: with such a fault it would not.
+ */
+export const FILED_NAMES = `coalesce((SELECT (regexp_match(line, '=\\s*''(.*)''\\s*$'))[1]
+      FROM regexp_split_to_table(pg_read_file('postgresql.auto.conf', 0, 1000000, true), E'\\n')
+        WITH ORDINALITY AS lines (line, number)
+      WHERE line ~* '^\\s*synchronous_standby_names\\s*=' ORDER BY number DESC LIMIT 1),
+    (SELECT setting FROM pg_file_settings
+      WHERE lower(name) = 'synchronous_standby_names' AND applied ORDER BY seqno DESC LIMIT 1), '')`;
+
 const QUERY = `
   SELECT recovery AS "inRecovery", position::text AS lsn,
     CASE WHEN recovery THEN (SELECT timeline_id FROM pg_control_checkpoint())
       ELSE ('x' || substr(pg_walfile_name(position), 1, 8))::bit(32)::int END AS timeline,
     (SELECT system_identifier::text FROM pg_control_system()) AS "systemIdentifier",
     current_setting('synchronous_standby_names') AS "synchronousNames",
-    coalesce((SELECT (regexp_match(line, '=\\s*''(.*)''\\s*$'))[1]
-      FROM regexp_split_to_table(pg_read_file('postgresql.auto.conf', 0, 1000000, true), E'\\n')
-        WITH ORDINALITY AS lines (line, number)
-      WHERE line ~* '^\\s*synchronous_standby_names\\s*=' ORDER BY number DESC LIMIT 1),
-      current_setting('synchronous_standby_names')) AS "filedNames",
+    ${FILED_NAMES} AS "filedNames",
     EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = ${NAMES_LOCK[0]} AND objid = ${NAMES_LOCK[1]}
       AND objsubid = 2 AND granted) AS "namesLocked",
     pg_conf_load_time()::text AS "configurationLoadedAt", pg_postmaster_start_time()::text AS "startedAt",

@@ -8,7 +8,7 @@ import { quoteIdentifier, quoteLiteral, type PostgresClient } from '#libs/platfo
 import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
 import { RegionalLeadsError, ReplicationRefusedError } from './errors.js';
 import { underNamesLock } from './names-lock.js';
-import { ledBy, synchronousNames } from './sample.js';
+import { FILED_NAMES, ledBy, synchronousNames } from './sample.js';
 
 /** What ALTER SYSTEM said before Mainstay changed it: null when it said nothing. Put back at the release. */
 export const settingsRecord = z.strictObject({ before: z.record(z.string(), z.string().nullable()) });
@@ -61,11 +61,11 @@ export class ServerSettings {
    */
   async listMetro(client: PostgresClient, names: ReplicationNames): Promise<void> {
     const wanted = synchronousNames(names);
-    if ((await this.show(client, NAMES)) !== wanted) {
+    // What the next reload would make of it counts as well: a change may have been cut off before its reload.
+    const standing = async () => [await this.show(client, NAMES), await filedNames(client)];
+    if ((await standing()).some((setting) => setting !== wanted)) {
       await underNamesLock(client, async () => {
-        // What the next reload would make of it counts as well: a change may have been cut off before its reload.
-        const standing = [await this.show(client, NAMES), await this.filed(client, NAMES)];
-        if (standing.some((setting) => ledBy(setting ?? '', names) === 'regional')) throw new RegionalLeadsError();
+        if ((await standing()).some((setting) => ledBy(setting, names) === 'regional')) throw new RegionalLeadsError();
         await this.set(client, NAMES, wanted);
       });
     }
@@ -151,4 +151,9 @@ export class ServerSettings {
       { detail: `wanted ${wanted}, is ${row?.setting} from ${row?.source}` },
     );
   }
+}
+
+async function filedNames(client: PostgresClient): Promise<string> {
+  const { rows } = await client.query<{ filed: string }>(`SELECT ${FILED_NAMES} AS filed`);
+  return rows[0]?.filed ?? '';
 }
