@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { TEST_NAMES } from '#test/agency';
 import { ArmedFloor, judgeArming, StallWatch } from './armed.js';
+import { describeServer } from './pulse-answer.js';
 import { SenderNearness } from './sender-nearness.js';
 import { ledBy, synchronousNames, type Sample, type Sender } from './sample.js';
 
@@ -134,4 +135,12 @@ test('a site is near while it has almost everything and goes on replying: one th
   expect(near(7_000, { repliedAt: '3', state: 'catchup' })).toBe(false);
   expect(near(7_000, { repliedAt: '4', pid: 99 })).toBe(false);
   expect(nearness.observe(undefined, led('regional'), 7_500)).toBe(false);
+});
+
+test("the protection's own slots are the first that a site reads, on a server with many others", () => {
+  const others = Array.from({ length: 100 }, (_, index) => ({ ...slot('metro'), name: `vendor_${index}` }));
+  const { slots } = describeServer(led('metro', { slots: [...others, slot('regional'), slot('metro')] }), TEST_NAMES);
+  expect(slots).toHaveLength(102);
+  expect(slots.slice(0, 2).map(({ name }) => name)).toEqual([TEST_NAMES.regionalSlot, TEST_NAMES.metroSlot]);
+  expect(slots[2]?.name).toBe('vendor_0');
 });

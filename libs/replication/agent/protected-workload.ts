@@ -264,7 +264,7 @@ export class ProtectedWorkload {
   }
 
   private answer(
-    { workloadId, role }: PulseEntry,
+    { workloadId, role, names }: PulseEntry,
     sample: Sample | undefined,
     verdict: Verdict | undefined,
     alarms: readonly Alarm[],
@@ -274,7 +274,7 @@ export class ProtectedWorkload {
       this.control.degraded(this.parts.clock.monotonic()) ??
       (this.receiver?.running ? { since: wallClock, secondsLeft: 0 } : null);
     return {
-      ...describeServer(sample),
+      ...describeServer(sample, names),
       ...describeArming(role, verdict),
       workloadId,
       wallClock,

@@ -1,4 +1,4 @@
-import { type Alarm, type PulseWorkload, REGIONAL_LEADS } from '#contracts/replication';
+import { type Alarm, type PulseWorkload, REGIONAL_LEADS, type ReplicationNames } from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
 import type { Sample } from './sample.js';
 
@@ -14,15 +14,22 @@ export interface Verdict {
 
 type Server = Pick<PulseWorkload, 'reachable' | 'lsn' | 'timeline' | 'systemIdentifier' | 'inRecovery' | 'slots'>;
 
-/** The server's part of an answer; undefined when it did not answer. */
-export function describeServer(sample: Sample | undefined): Server {
+/**
+ * The server's part of an answer; undefined when it did not answer. The protection's own slots come first: a site reads
+ * no more than so many.
+ */
+export function describeServer(sample: Sample | undefined, { metroSlot, regionalSlot }: ReplicationNames): Server {
+  const own = ({ name }: { readonly name: string }) => name === metroSlot || name === regionalSlot;
+  const slots = sample?.slots ?? [];
   return {
     reachable: sample !== undefined,
     lsn: sample?.lsn ?? null,
     timeline: sample?.timeline ?? null,
     systemIdentifier: sample?.systemIdentifier ?? null,
     inRecovery: sample?.inRecovery ?? null,
-    slots: (sample?.slots ?? []).map(({ activePid: _activePid, ...slot }) => slot),
+    slots: [...slots.filter(own), ...slots.filter((slot) => !own(slot))].map(
+      ({ activePid: _activePid, ...slot }) => slot,
+    ),
   };
 }
 
