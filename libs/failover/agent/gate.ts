@@ -2,7 +2,7 @@ import path from 'node:path';
 import { readPlain } from '#libs/platform/postgres';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import type { ProtectionRecord } from '#libs/replication/agent';
+import { ledBy, type ProtectionRecord } from '#libs/replication/agent';
 import type { FencingRecord } from './fencing-record.js';
 
 /** What the tunnel answers to the gate's question. */
@@ -51,7 +51,7 @@ export async function passGate(question: GateQuestion): Promise<GateVerdict> {
   if (protection.mode === 'strict' && (await startsArmed(question.dataDirectory, protection))) {
     return {
       open: true,
-      why: 'No warm site could be reached. The server may start: it is armed and acknowledges no write before the metro site is back.',
+      why: 'No warm site could be reached. The server may start: it is armed and acknowledges no write before its synchronous site is back.',
       alarm: false,
     };
   }
@@ -73,6 +73,6 @@ function closed(epoch: number | null): GateVerdict {
 /** What the next start will read: a server that nobody armed could acknowledge alone. */
 async function startsArmed(dataDirectory: string, protection: ProtectionRecord): Promise<boolean> {
   const auto = await readPlain(path.join(dataDirectory, 'postgresql.auto.conf')).then(String, () => '');
-  const lines = auto.split('\n').filter((line) => /^\s*synchronous_standby_names\s*=/.test(line));
-  return lines.at(-1)?.includes(protection.names.metroApplication) ?? false;
+  const filed = [...auto.matchAll(/^\s*synchronous_standby_names\s*=\s*'(.*)'\s*$/gim)].at(-1)?.[1];
+  return filed !== undefined && ledBy(filed, protection.names) !== null;
 }

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SystemClock, waitFor } from '#libs/platform/clock';
 import { connect, findPostgres, PostgresServer, signalProcess } from '#libs/platform/postgres';
-import type { PulseEntry } from '#libs/replication/agent';
+import { synchronousNames, type PulseEntry } from '#libs/replication/agent';
 import { DurableValue } from '#libs/sites/agent';
 import { TEST_NAMES, TestAgency } from '#test/agency';
 import { fencingRecord, passGate, ServerFencing } from './index.js';
@@ -201,9 +201,14 @@ test('the gate: fenced never, unconfirmed after the time-out, strict only when t
   // Strict, but nobody armed it: it could acknowledge alone.
   expect(await passGate({ ...base, ask: silent })).toMatchObject({ open: true, alarm: true });
   const auto = path.join(agency.server.directory, 'postgresql.auto.conf');
-  await appendFile(auto, `synchronous_standby_names = 'FIRST 1 ("${TEST_NAMES.metroApplication}","x")'\n`);
-  expect(await readFile(auto, 'utf8')).toContain(TEST_NAMES.metroApplication);
-  expect(await passGate({ ...base, ask: silent })).toMatchObject({ open: true, alarm: false });
+  const filed = (setting: string) => appendFile(auto, `synchronous_standby_names = '${setting}'\n`);
+  for (const leader of ['metro', 'regional'] as const) {
+    await filed('');
+    expect(await passGate({ ...base, ask: silent })).toMatchObject({ open: true, alarm: true });
+    // Whichever site leads: the server waits for it.
+    await filed(synchronousNames(TEST_NAMES, leader));
+    expect(await passGate({ ...base, ask: silent })).toMatchObject({ open: true, alarm: false });
+  }
   const available = { ...protection, mode: 'available' as const };
   expect(await passGate({ ...base, protection: available, ask: silent })).toMatchObject({ open: true, alarm: true });
 });

@@ -9,6 +9,7 @@ export { runPreflight, surveil, type Baseline, type PreflightQuestion } from './
 export * from './protected-workload.js';
 export * from './protection-record.js';
 export * from './replication-commands.js';
+export { ledBy, synchronousNames } from './sample.js';
 export * from './server.js';
 export * from './server-settings.js';
 export * from './workload-desk.js';
