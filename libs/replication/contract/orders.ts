@@ -56,5 +56,9 @@ export const degradeOrder = defineOrder(
     /** Absent: 'alone'. */
     to: z.enum(['alone', 'regional']).optional(),
   }),
+  // Production may be standing still meanwhile.
+  { urgent: true },
 );
-export const rearmOrder = defineOrder('replication.rearm', z.strictObject({ workloadId: uuid, requestId: uuid }));
+export const rearmOrder = defineOrder('replication.rearm', z.strictObject({ workloadId: uuid, requestId: uuid }), {
+  urgent: true,
+});
