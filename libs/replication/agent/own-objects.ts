@@ -1,8 +1,10 @@
 import { z } from 'zod';
+import type { ReplicationNames } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
 import { quoteIdentifier, quoteLiteral, scramVerifier, type PostgresClient } from '#libs/platform/postgres';
 import type { DurableValue } from '#libs/sites/agent';
 import { ReplicationRefusedError } from './errors.js';
+import { areOurNames } from './own-names.js';
 
 /** The roles and slots that this agent has made in the server, or was about to make when it was last cut off. */
 export const madeRecord = z.strictObject({ roles: z.array(z.string()), slots: z.array(z.string()) });
@@ -18,6 +20,23 @@ const SLOT_FREE_MS = 5_000;
  */
 export class OwnObjects {
   constructor(private readonly record: DurableValue<MadeRecord>) {}
+
+  /**
+   * An agent of before has kept no such record: what the server has under the names of the protection that it serves is
+   * its own. Once there is a record, nothing is added in this way any more.
+   */
+  async adopt(client: PostgresClient, names: ReplicationNames): Promise<void> {
+    if (!areOurNames(names) || (await this.record.read()) !== undefined) return;
+    const { rows } = await client.query<{ roles: string[]; slots: string[] }>(
+      `SELECT ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1) ORDER BY 1) AS roles,
+              ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE slot_name = ANY ($2) ORDER BY 1) AS slots`,
+      [
+        [names.metroRole, names.regionalRole],
+        [names.metroSlot, names.regionalSlot],
+      ],
+    );
+    if (rows[0]) await this.record.write(rows[0]);
+  }
 
   /** Makes the role, or gives the agent's own a new password. @throws ReplicationRefusedError */
   async ensureRole(client: PostgresClient, role: string, password: string): Promise<void> {

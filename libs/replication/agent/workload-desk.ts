@@ -37,6 +37,8 @@ export class WorkloadDesk {
   private kept: Promise<PostgresClient> | undefined;
   private turn: Promise<unknown> = Promise.resolve();
   private readonly commands: ReplicationCommands;
+  private readonly objects: OwnObjects;
+  private adopted = false;
 
   constructor(private readonly parts: WorkloadDeskParts) {
     const { workload } = parts;
@@ -46,12 +48,18 @@ export class WorkloadDesk {
       connect: () => openConnection(workload),
     });
     const settings = new ServerSettings(workload, parts.settings);
-    this.commands = new ReplicationCommands(workload, settings, new OwnObjects(parts.made), () => this.client());
+    this.objects = new OwnObjects(parts.made);
+    this.commands = new ReplicationCommands(workload, settings, this.objects, () => this.client());
   }
 
   /** Runs a command once those before it are through. @throws WorkloadUnreachableError when the server hangs. */
   inTurn<T>(work: (commands: ReplicationCommands) => Promise<T>): Promise<T> {
-    const mine = this.turn.then(() => this.bounded(() => work(this.commands)));
+    const mine = this.turn.then(() =>
+      this.bounded(async () => {
+        await this.adopt();
+        return work(this.commands);
+      }),
+    );
     this.turn = mine.catch(() => undefined);
     return mine;
   }
@@ -84,6 +92,14 @@ export class WorkloadDesk {
   async close(): Promise<void> {
     await this.backup.close();
     await end(this.kept);
+  }
+
+  /** Before the first command, which would make a record of its own: the server is known to answer only then. */
+  private async adopt(): Promise<void> {
+    if (this.adopted) return;
+    const protection = await this.parts.protection.read();
+    if (protection) await this.objects.adopt(await this.client(), protection.names);
+    this.adopted = true;
   }
 
   /** Two that ask at once get the same one. */
