@@ -13,7 +13,7 @@ import {
   pulseAnswer,
   pulseCommand,
 } from '#contracts/replication';
-import type { AgentAssignment, SiteRole } from '#contracts/sites';
+import type { AgentAssignment, AssignedWorkload, SiteRole } from '#contracts/sites';
 import { certificateFingerprint, createAuthority, issueCertificate, TunnelGateway } from '#libs/link';
 import { waitFor } from '#libs/platform/clock';
 import { isAlive, signalProcess } from '#libs/platform/postgres';
@@ -109,7 +109,7 @@ let agent: ChildProcess;
 const pidIn = async (file: string) => Number.parseInt(await readFile(path.join(home, file), 'utf8'), 10);
 const linked = () =>
   waitFor('all lanes', () => [metro, regional].every(({ gateway }) => gateway.links().length === 2), SOON);
-const assign = (legs: AgentAssignment['workloads'][number]['legs']) => {
+const assign = (legs: AssignedWorkload['legs']) => {
   assignment.workloads = [{ workloadId, name: 'permits', names: { ...TEST_NAMES }, legs }];
 };
 const bothLegs = () => [

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { prepareCommand, preflightCommand } from '#contracts/replication';
+import { fenceCommand, prepareCommand, preflightCommand } from '#contracts/replication';
+import { agentAssignment } from '#contracts/sites';
 import { Clock, SystemClock } from '#libs/platform/clock';
 import { TEST_NAMES } from '#test/agency';
-import { SiteRights } from './site-rights.js';
+import { SiteRights, type SiteRightsOptions } from './site-rights.js';
 
 /** Time that a test can let pass. */
 class AheadClock extends Clock {
@@ -27,11 +28,14 @@ const workloads = [
 const preflights = [{ siteId, workloadName: 'permits' }];
 
 /** @param answer what a question to the control plane does */
-function rights(answer: (rights: SiteRights) => Promise<void>) {
+function rights(
+  answer: (rights: SiteRights) => Promise<void>,
+  known: SiteRightsOptions['known'] = { workloads: [], preflights: [] },
+) {
   const clock = new AheadClock();
-  const seen = { questions: 0, refused: 0 };
+  const seen = { questions: 0, refused: 0, doubted: 0 };
   const made: SiteRights = new SiteRights({
-    known: { workloads: [], preflights: [] },
+    known,
     listed: (name) => name === 'permits',
     ask: () => {
       seen.questions += 1;
@@ -39,6 +43,7 @@ function rights(answer: (rights: SiteRights) => Promise<void>) {
     },
     clock,
     refused: () => (seen.refused += 1),
+    doubted: () => (seen.doubted += 1),
   });
   return { rights: made, clock, seen };
 }
@@ -48,9 +53,10 @@ test('a preflight that leads to a protection at once costs the protection nothin
   const ask = { workloadName: 'permits', supportedMajors: [], expectedNames: null };
   await asked.requireCommand(siteId, preflightCommand.path, ask);
   // The order has come to the site before the agent has heard of it, a moment after it was last asked.
-  const { rights: later } = rights(async (at) => at.set({ workloads, preflights: [] }));
+  let assigned = false;
+  const { rights: later } = rights(async (at) => at.set({ workloads: assigned ? workloads : [], preflights }));
   await later.requireCommand(siteId, preflightCommand.path, ask);
-  later.set({ workloads: [], preflights: [] });
+  assigned = true;
   await later.requireCommand(siteId, prepareCommand.path, prepare);
 });
 
@@ -94,4 +100,51 @@ test('while the control plane is away, what was assigned counts, and nothing tha
   expect(seen.questions).toBe(0);
   const { rights: cut } = rights(() => Promise.reject(new Error('no way out')));
   await expect(cut.requireStream(siteId, 'permits')).rejects.toThrow('does not answer just now');
+});
+
+test('an answer that lacks a workload altogether counts once another one agrees some minutes later', () => {
+  const { rights: site, clock, seen } = rights(() => new Promise(() => undefined));
+  const lacking = { workloads: [], preflights: [] };
+  const served = () => site.allowsStream(siteId, 'permits') && site.refusal(siteId, pulse) === undefined;
+  site.set({ workloads, preflights: [] });
+  site.set(lacking);
+  clock.ahead += 179_000;
+  // Asked by a site in between, which proves nothing.
+  site.set(lacking);
+  expect(served()).toBe(true);
+  // It is there again, and the next doubt begins anew.
+  site.set({ workloads, preflights: [] });
+  clock.ahead += 300_000;
+  site.set(lacking);
+  expect(served()).toBe(true);
+  clock.ahead += 300_000;
+  expect(served()).toBe(true);
+  site.set(lacking);
+  expect(served()).toBe(false);
+  expect(seen.doubted).toBe(2);
+  // What is said outright counts at once.
+  site.set({ workloads, preflights: [] });
+  site.set({ workloads: [{ ...workloads[0]!, legs: [] }], preflights: [] });
+  expect(served()).toBe(false);
+});
+
+test('what an agent of before has saved, or a control plane of before says, shuts no site out', async () => {
+  const saved = agentAssignment.parse({
+    agentId: randomUUID(),
+    tenantId: randomUUID(),
+    agencyName: 'Ashby',
+    sites: [],
+  });
+  const { rights: site, seen } = rights(() => Promise.reject(new Error('no way out')), saved);
+  const served = () => site.allowsStream(siteId, 'permits') && site.refusal(siteId, pulse) === undefined;
+  expect(served()).toBe(true);
+  await site.requireCommand(siteId, fenceCommand.path, { workloadId, workloadName: 'permits', epoch: 2 });
+  site.set({});
+  expect(served()).toBe(true);
+  expect(seen.questions).toBe(0);
+  site.set({ workloads: [], preflights: [] });
+  expect(served()).toBe(false);
+  // Known once, it stays known.
+  site.set({});
+  expect(served()).toBe(false);
 });

@@ -64,6 +64,13 @@ const ASK_WAIT_MS = 5_000;
 
 type Known = Pick<AgentAssignment, 'workloads' | 'preflights'>;
 
+/**
+ * A workload that an answer lacks altogether is served as before until another answer agrees so much later: a control
+ * plane that was restored from yesterday must not make production stand still. (The agent asks about every five minutes.)
+ * An answer that has the workload, with other sites or under another id, counts at once.
+ */
+const DOUBT_MS = 180_000;
+
 /** A site's question about a workload that the control plane was asked about. */
 interface Asked {
   /** Monotonic milliseconds. */
@@ -84,24 +91,50 @@ export interface SiteRightsOptions {
   readonly ask: () => Promise<unknown>;
   readonly clock: Clock;
   readonly refused: (facts: { siteId: string; workload: string; why: string }) => void;
+  /** An answer lacks a workload that was assigned. */
+  readonly doubted: (facts: { workload: string }) => void;
 }
 
 /**
  * Whether a site may ask something about a workload: the one place that every pulse, command and stream passes. What the
  * control plane assigned last counts, also while it is away. For what is not in it the control plane is asked, since
  * its order may have reached the site before its assignment reached the agent; nothing that is allowed waits for that.
+ * Before the control plane has ever said what is assigned, each of the agent's sites is served.
  */
 export class SiteRights {
   private known: Known;
   private readonly asked = new Map<string, Asked>();
+  /** By workload, since when the answers lack it (monotonic milliseconds). */
+  private readonly doubtedSince = new Map<string, number>();
 
   constructor(private readonly options: SiteRightsOptions) {
     this.known = options.known;
   }
 
-  /** A new assignment. */
-  set(known: Known): void {
-    this.known = known;
+  /** A new assignment, from the control plane. */
+  set({ workloads, preflights }: Known): void {
+    // One of before says nothing of it, also after a newer one has.
+    if (workloads === undefined) return;
+    this.known = { workloads: [...workloads, ...this.inDoubt(workloads)], preflights };
+  }
+
+  /** Of what was assigned, what is missing now and is not known to have ended. */
+  private inDoubt(assigned: readonly AssignedWorkload[]): AssignedWorkload[] {
+    const now = this.options.clock.monotonic();
+    const missing = (this.known.workloads ?? []).filter(
+      (before) => !assigned.some(({ workloadId, name }) => workloadId === before.workloadId || name === before.name),
+    );
+    for (const workloadId of this.doubtedSince.keys()) {
+      if (!missing.some((each) => each.workloadId === workloadId)) this.doubtedSince.delete(workloadId);
+    }
+    return missing.filter(({ workloadId, name }) => {
+      const since = this.doubtedSince.get(workloadId);
+      if (since === undefined) {
+        this.doubtedSince.set(workloadId, now);
+        this.options.doubted({ workload: name });
+      }
+      return since === undefined || now - since < DOUBT_MS;
+    });
   }
 
   /** For a pulse, which waits for nobody: why it is refused now, or undefined. A refusal has the control plane asked. */
@@ -159,16 +192,17 @@ export class SiteRights {
 
   /** @returns why not, or undefined. */
   private judge(siteId: string, claim: Claim, right: Right): string | undefined {
+    if (this.known.workloads === undefined) return undefined;
     const why = this.judgeLeg(siteId, claim, right);
     const looking =
       right === 'preflight' &&
       claim.names === undefined &&
-      this.known.preflights.some((each) => each.siteId === siteId && each.workloadName === claim.workloadName);
+      this.known.preflights?.some((each) => each.siteId === siteId && each.workloadName === claim.workloadName);
     return looking ? undefined : why;
   }
 
   private judgeLeg(siteId: string, claim: Claim, right: Right): string | undefined {
-    const assigned = this.known.workloads.find(({ name }) => name === claim.workloadName);
+    const assigned = this.known.workloads?.find(({ name }) => name === claim.workloadName);
     const leg = assigned?.legs.find((each) => each.siteId === siteId);
     if (!assigned || !leg) return 'Mainstay has not assigned it there';
     if (claim.workloadId !== undefined && claim.workloadId !== assigned.workloadId) {

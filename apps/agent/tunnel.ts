@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   fenceCommand,
+  pulseAnswer,
   pulseCommand,
   releaseCommand,
   type PulseAnswer,
@@ -25,6 +26,7 @@ import {
 } from '#libs/sites/agent';
 import { z } from 'zod';
 import type { TunnelStatus } from './agent-status.js';
+import { DivergenceTurns } from './divergence-turns.js';
 import { DoorClosedError, knock, openDoor, type DoorAnswer, type DoorRequest } from './local-door.js';
 import { askForAssignment } from './keep-assignment.js';
 import { SiteRights } from './site-rights.js';
@@ -62,6 +64,7 @@ export class Tunnel {
   private readonly startedAt = new Date().toISOString();
   private readonly stopping = new AbortController();
   private readonly streams = new WorkloadStreams();
+  private readonly turns = new DivergenceTurns();
   private readonly rights: SiteRights;
   private dialer: TunnelDialer | undefined;
 
@@ -78,6 +81,7 @@ export class Tunnel {
       ask: () => askForAssignment(directory),
       clock,
       refused: (facts) => log.warn(facts, 'a site asks for what it is not assigned'),
+      doubted: (facts) => log.warn(facts, 'the assignment lacks a workload; it is served until another one does too'),
     });
   }
 
@@ -155,7 +159,9 @@ export class Tunnel {
 
   private async pulse(request: PulseRequest, siteId: string): Promise<PulseAnswer> {
     const workloads = await Promise.all(request.workloads.map((entry) => this.pulseOne(entry, siteId)));
-    return { instanceId: this.instanceId, workloads };
+    const answer = { instanceId: this.instanceId, workloads: this.turns.thin(siteId, workloads) };
+    // Cut here by the site's own bounds: it throws away what is too long before it cuts.
+    return pulseAnswer.safeParse(answer).data ?? answer;
   }
 
   private async pulseOne(entry: PulseEntry, siteId: string): Promise<PulseAnswer['workloads'][number]> {

@@ -176,10 +176,13 @@ export const agentAssignment = z.object({
   tenantId: uuid,
   agencyName: z.string(),
   sites: z.array(agentSite),
-  /** Of the sites that it dials, only these may ask something about these workloads, each as what it is. */
-  workloads: z.array(assignedWorkload).default([]),
-  /** Sites that may look, now, whether a workload can be replicated. */
-  preflights: z.array(z.object({ siteId: uuid, workloadName: z.string() })).default([]),
+  /**
+   * Of the sites that it dials, only these may ask something about these workloads, each as what it is. Absent in what an
+   * earlier control plane says, or an earlier agent has saved: not known.
+   */
+  workloads: z.array(assignedWorkload).optional(),
+  /** Sites that may look, now, whether a workload can be replicated. Absent with the former. */
+  preflights: z.array(z.object({ siteId: uuid, workloadName: z.string() })).optional(),
   /**
    * The same for the change of the synchronous site; apart, so that an agent that does not know it does not take it for a
    * grant to go on alone.
