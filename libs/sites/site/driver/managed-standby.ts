@@ -26,7 +26,7 @@ import { limitsOf } from './position.js';
 import { standbyHba, standbySettings } from './standby-configuration.js';
 import type { StandbyPaths } from './standby-paths.js';
 import { loadState, renderFile, saveState, type StandbyState } from './standby-state.js';
-import { connectPatiently, siteSession } from './site-session.js';
+import { anybodysSession, connectPatiently, siteSession } from './site-session.js';
 import { keepWalScript } from './wal-keeping.js';
 import type { WorkloadUsers } from './workload-users.js';
 
@@ -183,32 +183,43 @@ export class ManagedStandby {
 
   /** Signs in as the cluster's superuser by the site's own socket; waits for a server that is just starting. */
   async connect(applicationName: string, database = 'postgres', statementTimeoutMs?: number): Promise<PostgresClient> {
-    const attempt = (user: string, name: string) =>
-      connect({
-        host: this.paths.sockets,
-        port: this.state.port,
-        user,
-        database: name,
-        applicationName,
-        settings: siteSession(this.state.majorVersion, statementTimeoutMs),
-      });
-    const superuser = this.state.superuser ?? 'postgres';
-    const patient = (user: string, name: string) => connectPatiently(() => attempt(user, name));
+    const { superuser, majorVersion } = this.state;
+    const user = superuser ?? 'postgres';
+    const signIn = (name: string) =>
+      this.signIn(user, name, applicationName, siteSession(majorVersion, statementTimeoutMs));
     try {
-      return await patient(superuser, database);
+      return await signIn(database);
     } catch (error) {
       // The agency may have dropped its database "postgres", or renamed its superuser.
-      if (errorCode(error) === NO_SUCH_DATABASE && database === 'postgres') return patient(superuser, 'template1');
-      if (errorCode(error) !== NO_SUCH_ROLE || !this.state.follow) throw error;
-      const renamed = await this.findSuperuser(await patient(this.state.follow.user, database));
+      if (errorCode(error) === NO_SUCH_DATABASE && database === 'postgres') return signIn('template1');
+      const renamed = errorCode(error) === NO_SUCH_ROLE ? await this.withSuperuserNow() : undefined;
+      if (!renamed) throw error;
       return renamed.connect(applicationName, database, statementTimeoutMs);
     }
   }
 
-  private async findSuperuser(client: PostgresClient): Promise<ManagedStandby> {
+  private signIn(user: string, database: string, applicationName: string, settings: Record<string, string>) {
+    const { port } = this.state;
+    return connectPatiently(() =>
+      connect({ host: this.paths.sockets, port, user, database, applicationName, settings }),
+    );
+  }
+
+  /** Undefined when the superuser is called as before, or nobody else can be asked. */
+  private async withSuperuserNow(): Promise<ManagedStandby | undefined> {
+    const user = this.state.follow?.user ?? this.state.followedAs;
+    if (user === undefined) return undefined;
+    const signIn = (database: string) =>
+      this.signIn(user, database, 'mainstay superuser', anybodysSession(this.state.majorVersion));
+    // Which of the two the agency has dropped, or closed to roles like this one, is not known.
+    const client = await signIn('postgres').catch(() => signIn('template1'));
     try {
       const { rows } = await client.query<{ name: string }>('SELECT rolname AS name FROM pg_roles WHERE oid = 10');
-      return await this.with({ superuser: rows[0]?.name ?? this.state.superuser });
+      const superuser = rows[0]?.name;
+      if (superuser === undefined || superuser === (this.state.superuser ?? 'postgres')) return undefined;
+      // Whom it follows may have changed while the server was asked.
+      const now = await ManagedStandby.load(this.workloadId, this.paths, this.policy);
+      return await now.with({ superuser });
     } finally {
       await client.end();
     }

@@ -167,7 +167,7 @@ export class ProcessDriver implements SiteDriver {
     if (!(await isMarkedStandby(standby.paths.data))) throw new NotAStandbyError(workloadId);
     const entry = { host: '*', port: '*', database: '*', user: target.user, password } as const;
     await replaceFile(standby.paths.passfile, renderPgpass([entry]), standby.identity);
-    await (await standby.with({ follow })).reloadSettings();
+    await (await standby.with({ follow, followedAs: follow.user })).reloadSettings();
   }
 
   async pauseReceiving(workloadId: string, killAfterMs = 1_000): Promise<PauseResult> {

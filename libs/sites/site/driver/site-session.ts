@@ -16,17 +16,24 @@ const LOCK_MS = 10_000;
  */
 export function siteSession(majorVersion: number, statementMs = STATEMENT_MS): Record<string, string> {
   return {
-    search_path: 'pg_catalog',
+    ...anybodysSession(majorVersion, statementMs),
     session_preload_libraries: '',
-    local_preload_libraries: '',
     dynamic_library_path: '$libdir',
+    // A login trigger would run in our name.
+    ...(majorVersion >= 17 ? { event_triggers: 'off' } : {}),
+  };
+}
+
+/** Those that every role may set: whoever is no superuser is refused the connection for any of the others (42501). */
+export function anybodysSession(majorVersion: number, statementMs = STATEMENT_MS): Record<string, string> {
+  return {
+    search_path: 'pg_catalog',
+    local_preload_libraries: '',
     statement_timeout: String(statementMs),
     lock_timeout: String(LOCK_MS),
     idle_in_transaction_session_timeout: '0',
     // A backup's session is idle while the files are copied.
     ...(majorVersion >= 14 ? { idle_session_timeout: '0' } : {}),
-    // A login trigger would run in our name.
-    ...(majorVersion >= 17 ? { event_triggers: 'off' } : {}),
   };
 }
 

@@ -38,6 +38,8 @@ const standbyState = z.object({
   seeded: z.boolean(),
   /** Null while it follows nobody. The password is in the passfile only. */
   follow: followed.nullable(),
+  /** As whom it followed last: the site's other way in, should the superuser have been given another name. */
+  followedAs: z.string().optional(),
   /** Paths of the host that lead to this standby's tablespaces. */
   tablespaceLinks: z.array(z.string()),
 });
