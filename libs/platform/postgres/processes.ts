@@ -89,17 +89,24 @@ export async function postgresProcessesIn(directory: string): Promise<number[]> 
 
 /** What runs as a user, by its real or effective number; dead ones left out. Linux only; elsewhere none is found. */
 export async function processesOfUser(uid: number): Promise<number[]> {
+  return (await usersOfProcesses()).flatMap(([pid, ids]) => (ids.includes(uid) ? [pid] : []));
+}
+
+/** The users that something runs as: for a look at many of them, since each look reads all processes. As above. */
+export async function usersThatRun(): Promise<Set<number>> {
+  return new Set((await usersOfProcesses()).flatMap(([, ids]) => ids));
+}
+
+async function usersOfProcesses(): Promise<[pid: number, ids: number[]][]> {
   if (platform() !== 'linux') return [];
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
-  const found = await Promise.all(
-    pids.map(async (pid) => {
+  return Promise.all(
+    pids.map(async (pid): Promise<[number, number[]]> => {
       const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-      if (/^State:\s+[ZX]/m.test(status)) return undefined;
-      const ids = /^Uid:\s+([\d\s]+)$/m.exec(status)?.[1]?.trim().split(/\s+/).map(Number) ?? [];
-      return ids.includes(uid) ? pid : undefined;
+      if (/^State:\s+[ZX]/m.test(status)) return [pid, []];
+      return [pid, /^Uid:\s+([\d\s]+)$/m.exec(status)?.[1]?.trim().split(/\s+/).map(Number) ?? []];
     }),
   );
-  return found.filter((pid) => pid !== undefined);
 }
 
 async function linuxProcesses(): Promise<SystemProcess[]> {

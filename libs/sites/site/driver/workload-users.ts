@@ -9,6 +9,7 @@ import {
   processesOfUser,
   serverIdentity,
   signalProcess,
+  usersThatRun,
   type ServerIdentity,
 } from '#libs/platform/postgres';
 import { SiteHostError } from './errors.js';
@@ -66,12 +67,14 @@ export class WorkloadUsers {
   private async claim(home: string): Promise<ServerIdentity> {
     if (!this.areSeparate) return serverIdentity();
     await keptDirectory(this.registry);
-    const own = await this.claimedBy(home);
+    const claims = await this.claims();
+    const own = [...claims].find(([, holder]) => holder === home)?.[0];
     if (own !== undefined) return numberedIdentity(own);
-    const strangers = await namedIds();
-    for (let uid = this.range.first; uid <= this.range.last; uid++) {
-      if (strangers.has(uid) || (await processesOfUser(uid)).length > 0) continue;
-      if (await this.reserve(uid, home)) return numberedIdentity(uid);
+    const free = await this.free(claims);
+    // All processes of the host are read, and once: a failover of another workload waits for its own files meanwhile.
+    const running = free.length > 0 ? await usersThatRun() : new Set<number>();
+    for (const uid of free) {
+      if (!running.has(uid) && (await this.reserve(uid, home))) return numberedIdentity(uid);
     }
     throw new SiteHostError(
       'All user numbers of the site are given away. Widen SITE_UID_RANGE by numbers that nobody else uses on this host.',
@@ -94,20 +97,35 @@ export class WorkloadUsers {
   /** Gives the number back, after everything that bore it is gone. */
   async release(home: string): Promise<void> {
     if (!this.areSeparate) return;
-    const uid = await this.claimedBy(home);
-    if (uid !== undefined) await rm(this.link(uid), { force: true });
+    for (const [uid, holder] of await this.claims()) {
+      if (holder === home) await rm(this.link(uid), { force: true });
+    }
   }
 
   private link(uid: number): string {
     return path.join(this.registry, String(uid));
   }
 
-  private async claimedBy(home: string): Promise<number | undefined> {
+  /** The folders of the workloads to which numbers were given, whether or not they are still there. */
+  private async claims(): Promise<Map<number, string>> {
+    const claims = new Map<number, string>();
     for (const name of await readdir(this.registry).catch(() => [])) {
-      const uid = Number(name);
-      if (Number.isInteger(uid) && (await readlink(this.link(uid)).catch(() => undefined)) === home) return uid;
+      const holder = /^\d+$/.test(name) && (await readlink(this.link(Number(name))).catch(() => undefined));
+      if (holder) claims.set(Number(name), holder);
     }
-    return undefined;
+    return claims;
+  }
+
+  /** Numbers of the range that no user of the host has, and no workload that is still there. */
+  private async free(claims: ReadonlyMap<number, string>): Promise<number[]> {
+    const strangers = await namedIds();
+    const free: number[] = [];
+    for (let uid = this.range.first; uid <= this.range.last; uid++) {
+      const holder = claims.get(uid);
+      const taken = strangers.has(uid) || (holder !== undefined && (await lstat(holder).catch(() => undefined)));
+      if (!taken) free.push(uid);
+    }
+    return free;
   }
 
   private async reserve(uid: number, home: string): Promise<boolean> {
