@@ -36,8 +36,20 @@ export const finding = z.strictObject({
 });
 export type Finding = z.infer<typeof finding>;
 
-/** What the agency's server says of itself; sites size their standbys by it. */
-export const serverFacts = z.strictObject({
+const MOST_RULES = 2_000;
+const MOST_NAMES = 1_000;
+const LONGEST_NAME = 200;
+const hbaRule = z.strictObject({
+  type: z.string(),
+  database: z.array(z.string()),
+  user: z.array(z.string()),
+  address: z.string().nullable(),
+  method: z.string(),
+});
+type HbaRule = z.infer<typeof hbaRule>;
+
+/** What the agency's server says of itself, before its rules are bounded. */
+const saidFacts = z.strictObject({
   version: text(200),
   majorVersion: z.number().int(),
   systemIdentifier: z.string().max(20),
@@ -55,26 +67,57 @@ export const serverFacts = z.strictObject({
     .array(z.strictObject({ oid: z.number().int(), name: z.string().max(63), location: z.string().max(1_024) }))
     .max(256),
   /** Roles that log in and how clients authenticate (pg_hba_file_rules), to render the standby's own. */
-  hbaRules: atMost(
-    z.strictObject({
-      type: z.string().max(20),
-      database: z.array(z.string().max(200)).max(1_000),
-      user: z.array(z.string().max(200)).max(1_000),
-      address: z.string().max(255).nullable(),
-      method: z.string().max(40),
-    }),
-    // The first rule that matches counts, and none means no: what is cut off lets nobody in.
-    2_000,
-  ),
+  hbaRules: z.array(hbaRule),
   sizeBytes: z.number(),
   dataChecksums: z.boolean(),
   walLogHints: z.boolean(),
 });
-export type ServerFacts = z.infer<typeof serverFacts>;
+export type ServerFacts = z.infer<typeof saidFacts>;
+/** What the agency's server says of itself; sites size their standbys by it. */
+export const serverFacts = saidFacts.overwrite(withinBounds);
 
-export const preflightReport = z.strictObject({
-  ok: z.boolean(),
-  findings: atMost(finding, 200),
-  server: serverFacts.nullable(),
-});
+const MOST_FINDINGS = 200;
+export const preflightReport = z
+  .strictObject({
+    ok: z.boolean(),
+    findings: atMost(finding, MOST_FINDINGS),
+    server: saidFacts.nullable(),
+  })
+  .overwrite((report) => {
+    if (!report.server || staysBehind(report.server.hbaRules) === 0) return report;
+    const findings = [rulesLeftOut(staysBehind(report.server.hbaRules)), ...report.findings];
+    return { ...report, findings: findings.slice(0, MOST_FINDINGS), server: withinBounds(report.server) };
+  });
 export type PreflightReport = z.infer<typeof preflightReport>;
+
+const namesFit = (names: readonly string[]): boolean =>
+  names.length <= MOST_NAMES && names.every((name) => name.length <= LONGEST_NAME);
+const fits = ({ type, database, user, address, method }: HbaRule): boolean =>
+  namesFit(database) && namesFit(user) && type.length <= 20 && (address?.length ?? 0) <= 255 && method.length <= 40;
+
+/** How many rules do not reach the sites as they are. */
+const staysBehind = (rules: readonly HbaRule[]): number =>
+  rules.length - rules.slice(0, MOST_RULES).filter(fits).length;
+
+/**
+ * The first rule that matches counts, and none means no: what is left out or cut off lets nobody in. So one that refuses
+ * is made to refuse everybody instead.
+ */
+function withinBounds(facts: z.infer<typeof saidFacts>): z.infer<typeof saidFacts> {
+  const rules = facts.hbaRules.slice(0, MOST_RULES).flatMap((rule) => {
+    if (fits(rule)) return [rule];
+    const { type, address, method } = rule;
+    const widened = { type, database: ['all'], user: ['all'], address, method };
+    return method === 'reject' && fits(widened) ? [widened] : [];
+  });
+  return { ...facts, hbaRules: rules };
+}
+
+function rulesLeftOut(count: number): Finding {
+  return {
+    code: 'server.hba-rules-left-out',
+    severity: 'warning',
+    what: `${count} rules of pg_hba.conf are too long or too many for the warm sites and stay behind: whom they let in cannot sign in there, and where one refuses somebody, nobody who comes after it can.`,
+    remedy: `Split rules that name more than ${MOST_NAMES} users or databases, or a name of more than ${LONGEST_NAME} characters, and keep to ${MOST_RULES} rules.`,
+  };
+}
