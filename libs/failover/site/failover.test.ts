@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { peerFollow } from '#contracts/failover';
 import { waitFor } from '#libs/platform/clock';
 import { lsnDifference } from '#libs/platform/postgres';
+import { PeerRefusedError } from '#libs/sites/site';
 import { TestAgency } from '#test/agency';
 import { AgencyDesk } from '#test/agency-desk';
 import { WarmSite } from '#test/warm-site';
@@ -21,6 +23,19 @@ const regionalHas = (note: string) =>
   waitFor(`"${note}" at the regional site`, async () => (await notes(regional)).some((row) => row.note === note), {
     timeoutMs: 20_000,
   });
+/** The other site then refuses what it did not know before `keptFromLsn`. Answers how it was asked to follow. */
+function asSiteOfBefore(site: WarmSite): string[] {
+  const asked: string[] = [];
+  const call = site.peers.call.bind(site.peers);
+  site.peers.call = async (address, command, input, options) => {
+    if (command.path !== peerFollow.path) return call(address, command, input, options);
+    const isKnown = peerFollow.input.omit({ keptFromLsn: true }).safeParse(input).success;
+    asked.push(isKnown ? 'without' : 'with keptFromLsn');
+    if (!isKnown) throw new PeerRefusedError('peer-command.malformed', 'Update both sites.');
+    return call(address, command, input, options);
+  };
+  return asked;
+}
 
 beforeAll(async () => {
   agency = await TestAgency.start();
@@ -75,6 +90,7 @@ test('with the metro cut off the regional runs ahead; the metro fetches that, ta
   await regional.standAside('hold', 2);
   // Whatever else tells the site of the epoch, the new primary's request to follow it is of the same.
   await regional.protect({ peer: metro.asPeer, epoch: 2 });
+  const asked = asSiteOfBefore(metro);
   const runId = await metro.failover({ otherSite: regional.asPeer });
   await expect(metro.failover({ epoch: 3 })).rejects.toThrow(RunConflictError);
   const { state, report } = await metro.finished(runId);
@@ -84,6 +100,7 @@ test('with the metro cut off the regional runs ahead; the metro fetches that, ta
   expect(steps['fetch-missing']).toMatchObject({ state: 'done', evidence: { reached: ahead } });
   expect(steps['repoint-other-site']).toMatchObject({ state: 'done' });
   expect(steps['fence-agency']).toMatchObject({ state: 'skipped' });
+  expect(asked.slice(0, 2)).toEqual(['with keptFromLsn', 'without']);
   expect(await notes(metro)).toEqual([{ note: 'acknowledged' }, { note: 'never acknowledged' }]);
   await metro.sql(`INSERT INTO permit (note) VALUES ('written at the metro site')`);
   await regionalHas('written at the metro site');

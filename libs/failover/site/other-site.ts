@@ -1,10 +1,13 @@
 import { Inject, Injectable } from '@nestjs/common';
+import type { z } from 'zod';
 import { peerFollow } from '#contracts/failover';
-import { DomainError } from '#libs/platform/errors';
+import { DomainError, errorCode } from '#libs/platform/errors';
 import { newPassword, quoteIdentifier, quoteLiteral, scramVerifier } from '#libs/platform/postgres';
 import { slotForOther, type Standby } from '#libs/replication/site';
 import { PeerSites, SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import type { FailoverRun } from './run.row.js';
+
+type FollowInput = z.infer<typeof peerFollow.input>;
 
 export interface RepointAnswer {
   readonly following: boolean;
@@ -14,6 +17,9 @@ export interface RepointAnswer {
 
 /** The other site looks at its standby, and waits a moment for the stream. */
 const FOLLOW_MS = 5_000;
+
+/** How a site refuses a command with a field that it does not know. */
+const NOT_UNDERSTOOD = 'peer-command.malformed';
 
 /** Turns the other site's standby to the new primary here. */
 @Injectable()
@@ -34,22 +40,16 @@ export class OtherSite {
     const user = standby.role === 'metro' ? run.names.regionalRole : run.names.metroRole;
     const password = newPassword();
     await this.grant(run.workloadId, user, password);
+    const { workloadId, epoch } = run;
+    const asked = { workloadId, epoch, promotedAtLsn, promotedTimeline, user, password, slot };
+    const ask = (input: FollowInput) =>
+      this.peers.call({ peer: otherSite, workloadId }, peerFollow, input, { timeoutMs: FOLLOW_MS, signal });
     try {
-      return await this.peers.call(
-        { peer: otherSite, workloadId: run.workloadId },
-        peerFollow,
-        {
-          workloadId: run.workloadId,
-          epoch: run.epoch,
-          promotedAtLsn,
-          promotedTimeline,
-          user,
-          password,
-          slot,
-          keptFromLsn,
-        },
-        { timeoutMs: FOLLOW_MS, signal },
-      );
+      return await ask({ ...asked, keptFromLsn }).catch((error: unknown) => {
+        // A site of before does not know from where the slot keeps the log; it then finds that out by following.
+        if (errorCode(error) === NOT_UNDERSTOOD) return ask(asked);
+        throw error;
+      });
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof DomainError)) throw error;
