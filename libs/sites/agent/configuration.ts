@@ -21,7 +21,7 @@ export const postgresWorkload = z.strictObject({
   /** When given, the agent's own connection uses this Unix socket (`/var/run/postgresql`) instead of host and port. */
   socketDirectory: absolute.optional(),
   user: z.string().min(1).max(63).default('postgres'),
-  /** A file that holds the user's password, readable by the agent alone. Not needed with peer authentication. */
+  /** A file that holds the user's password, readable by the agent alone. Not needed where peer maps its user to `user`. */
   passwordFile: absolute.optional(),
   /** The server's data directory on this machine (`SHOW data_directory`). */
   dataDirectory: absolute,
@@ -79,8 +79,8 @@ export const EXAMPLE_CONFIGURATION = `${JSON.stringify(
       {
         name: 'permits',
         port: 5432,
-        socketDirectory: '/var/run/postgresql',
-        user: 'postgres',
+        user: 'mainstay_agent',
+        passwordFile: '/var/lib/mainstay-agent/permits.password',
         dataDirectory: '/var/lib/postgresql/15/main',
         service: {
           start: ['systemctl', 'start', 'postgresql@15-main'],

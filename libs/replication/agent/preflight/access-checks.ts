@@ -117,7 +117,7 @@ export async function tryReceiver(workload: PostgresWorkload): Promise<Finding[]
   } catch (error) {
     const socket = workload.socketDirectory !== undefined;
     const line = socket
-      ? `local replication ${workload.user} peer`
+      ? `local replication ${workload.user} peer (with the map= of the line by which the agent signs in, if that has one)`
       : `host replication ${workload.user} ${loopback(workload.host)}/${isIPv6(workload.host) ? 128 : 32} scram-sha-256`;
     return [
       blocker(

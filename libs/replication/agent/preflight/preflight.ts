@@ -108,6 +108,6 @@ function unreachable(workload: PostgresWorkload, error: unknown): Finding {
   return blocker(
     'server.unreachable',
     `The agent cannot sign in at ${where} as "${workload.user}": ${errorText(cause)}.`,
-    'See that the server runs, and that host, port, user and passwordFile in agent.json are right.',
+    `See that the server runs, and that host, port, user and passwordFile in agent.json are right. Peer authentication lets the agent, which runs as root as a rule, in as "${workload.user}" only by a map in pg_ident.conf; a role with a password (passwordFile, no socketDirectory) needs none.`,
   );
 }

@@ -7,7 +7,7 @@ import { StandbyHealths } from './health.service.js';
 
 export const armed = defineGauge(
   'mainstay_armed',
-  '1 while this metro site knows that production acknowledges nothing that it lacks; 0 when it is not so, or not known.',
+  '1 while this synchronous site knows that production acknowledges nothing that it lacks; 0 when not so, or not known.',
   ['workload_id'],
 );
 export const armedLease = defineGauge(
