@@ -36,8 +36,12 @@ export class ProtectionOrders {
     private readonly agents: Agents,
   ) {}
 
-  /** Orders the protection as it is now at each of its sites. Repeating it with other values changes it there. */
-  async protect(tx: Transaction, facts: ProtectionFacts): Promise<void> {
+  /**
+   * Orders the protection as it is now at each of its sites. Repeating it with other values changes it there. A front door
+   * is closed until it is told of a network, so an empty list is left out unless `closes`: a site that does not know the
+   * list yet would refuse the whole order.
+   */
+  async protect(tx: Transaction, facts: ProtectionFacts, closes = false): Promise<void> {
     const legs = legsOf(facts);
     const siteIds = legs.map(({ siteId }) => siteId);
     await this.agents.assign(tx, facts.tenantId, facts.agentId, siteIds);
@@ -63,7 +67,7 @@ export class ProtectionOrders {
           bandwidthBytesPerSecond,
           paused,
           rebootUntil,
-          clientNetworks: [...facts.clientNetworks],
+          ...((closes || facts.clientNetworks.length > 0) && { clientNetworks: [...facts.clientNetworks] }),
         },
       });
     }

@@ -163,7 +163,7 @@ export class Protections {
         next.clientNetworks,
       ],
     );
-    await this.protectionOrders.protect(tx, next);
+    await this.protectionOrders.protect(tx, next, clientNetworks !== undefined);
     await this.record(tx, actor, 'protection.changed', workloadId, { ...change });
     return next;
   }
