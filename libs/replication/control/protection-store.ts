@@ -43,6 +43,9 @@ const GRANTS = `
             AND g.granted_at + make_interval(secs => g.seconds) > clock_timestamp() ORDER BY g.granted_at DESC))[1] AS open
     FROM degrade_grant g WHERE g.tenant_id = $1 AND g.workload_id = $2 AND g.epoch = $3`;
 
+/** A site that was silent for so long is left out of a removal, if a person repeats it. */
+const GONE_SECONDS = 900;
+
 /** Reads protections and moves them from state to state. */
 @Injectable()
 export class ProtectionStore {
@@ -105,6 +108,21 @@ export class ProtectionStore {
     ]);
     if (!given?.granted) return;
     if (given.open || regionalMayLead(await this.kept(tx, tenantId, workloadId))) throw new RegionalSynchronousError();
+  }
+
+  /**
+   * Whether a removal waits for nothing but sites that have measured nothing of the workload for a quarter of an hour:
+   * such a site may be gone for good, which a person says by asking for the removal once more.
+   */
+  async waitsForSilentOnly(tx: Transaction, protection: ProtectionRow): Promise<boolean> {
+    const { tenantId, workloadId, removingAt, createdAt } = protection;
+    const kept = await this.kept(tx, tenantId, workloadId);
+    const [clock] = await tx.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+    const neverHeard = ((clock?.now ?? createdAt).getTime() - createdAt.getTime()) / 1_000;
+    return removingAt.every((site) => {
+      const measured = kept.find(({ siteId }) => siteId === site);
+      return (measured?.ageSeconds ?? neverHeard) >= GONE_SECONDS;
+    });
   }
 
   /** @returns whether it moved: false when it is in no state from which `to` can be reached. */

@@ -189,19 +189,25 @@ export class Protections {
   }
 
   /**
-   * Removes a protection: state `removing` until both sites have said that nothing is left, there or at the agency.
+   * Removes a protection: state `removing` until both sites have said that nothing is left, there or at the agency. Asked
+   * again, it ends without the sites that have long been silent: what they hold, and their slots, are left behind. Also
+   * while the regional site leads: it records that before it lets go, and there may be no metro to return to.
    *
-   * @throws NotFoundError, NotProtectedError, DeclarationInForceError, ProtectionNotReadyError, RegionalSynchronousError
+   * @throws NotFoundError, NotProtectedError, DeclarationInForceError, ProtectionNotReadyError
    */
   async remove(tx: TenantTransaction, workloadId: string, actor: Actor): Promise<ProtectionRow> {
     await this.workloads.lock(tx, workloadId);
     const current = await this.store.get(tx, tx.tenantId, workloadId);
-    if (current.state === 'removing') return current;
+    if (current.state === 'removing') {
+      if (!(await this.store.waitsForSilentOnly(tx, current))) return current;
+      await this.store.move(tx, tx.tenantId, current.id, 'removed');
+      await this.record(tx, actor, 'protection.removed', workloadId, { leftBehindAt: current.removingAt });
+      return { ...current, state: 'removed' };
+    }
     if (current.state === 'checking' || current.state === 'blocked') {
       await this.store.move(tx, tx.tenantId, current.id, 'removed');
     } else {
       requireChangeable(current.state);
-      await this.store.requireMetroLeads(tx, current);
       const removingAt = await this.protectionOrders.unprotect(tx, current);
       await tx.execute(`UPDATE protection SET removing_at = $3 WHERE tenant_id = $1 AND id = $2`, [
         tx.tenantId,

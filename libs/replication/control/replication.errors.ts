@@ -18,7 +18,7 @@ export class AlreadyProtectedError extends DomainError {
       'conflict',
       'protection.exists',
       state === 'removing'
-        ? 'The protection of this workload is still being removed. Wait until it is gone, then protect it anew.'
+        ? 'The protection of this workload is still being removed. Wait until it is gone, then protect it anew. If a site is gone for good, remove it once more (DELETE), a quarter of an hour after that site was last heard.'
         : 'This workload is protected already. Change its protection (PATCH) or remove it first (DELETE).',
       { facts: { state } },
     );

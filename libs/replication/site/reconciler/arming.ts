@@ -55,8 +55,13 @@ export class Arming {
    * that no promotion can claim what was not so.
    */
   async disarm(standby: Standby, reason: string, signal: AbortSignal): Promise<void> {
+    await this.recordDisarm(standby, reason);
+    await this.source.disarm(standby, signal);
+  }
+
+  /** The first half of {@link disarm}, for a regional site that leads: of it the agent takes the release alone. */
+  async recordDisarm({ workloadId }: Standby, reason: string): Promise<void> {
     await this.work.run(async (tx) => {
-      const { workloadId } = standby;
       const { disarmedAt } = await this.leases.state(tx, workloadId);
       if (disarmedAt !== null) return;
       await this.leases.recordDisarm(tx, {
@@ -67,6 +72,5 @@ export class Arming {
         reason,
       });
     });
-    await this.source.disarm(standby, signal);
   }
 }

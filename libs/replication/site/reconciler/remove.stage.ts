@@ -9,6 +9,8 @@ import { Arming } from './arming.js';
 import { SourceServer } from './source-server.js';
 import { MOVED, type Outcome, REST, type Stage } from './stage.js';
 
+const ENDED = 'protection has ended';
+
 /**
  * The end of a protection, at both ends: production waits for nobody, slot, role and settings are gone from the agency's
  * server, and then data, ports and rows here. An agent that does not answer is waited for, since what it would leave
@@ -32,11 +34,7 @@ export class RemoveStage implements Stage {
       return MOVED;
     }
     if (standby.follow === 'agency' && !(await this.isRevoked(standby))) {
-      const leads = leadsHere(standby, await this.work.run((tx) => this.reports.of(tx, standby.workloadId)));
-      if (standby.role === 'metro' || leads) await this.arming.disarm(standby, 'protection has ended', signal);
-      if ((await this.driver.phase(standby.workloadId)) === 'running')
-        await this.driver.ensureStopped(standby.workloadId);
-      await this.source.release(standby, signal);
+      await this.letGo(standby, signal);
     }
     await this.driver.remove(standby.workloadId);
     await this.work.run(async (tx) => {
@@ -46,6 +44,19 @@ export class RemoveStage implements Stage {
       await this.outbox.emit(tx, unprotectedResult, { tenantId }, { workloadId, role });
     });
     return REST;
+  }
+
+  private async letGo(standby: Standby, signal: AbortSignal): Promise<void> {
+    const { workloadId, role } = standby;
+    if (leadsHere(standby, await this.work.run((tx) => this.reports.of(tx, workloadId)))) {
+      // The release takes it off the list first, and production would stand still if the server stopped before that.
+      await this.arming.recordDisarm(standby, ENDED);
+      await this.source.release(standby, signal);
+      return;
+    }
+    if (role === 'metro') await this.arming.disarm(standby, ENDED, signal);
+    if ((await this.driver.phase(workloadId)) === 'running') await this.driver.ensureStopped(workloadId);
+    await this.source.release(standby, signal);
   }
 
   /** A revoked agent never answers again: what it left behind is its machine's owner's to remove. */
