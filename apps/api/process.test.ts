@@ -162,6 +162,11 @@ describe('the api process', () => {
     expect(await ended(weak)).toMatchObject({ code: 1, said: expect.stringContaining('password.unfit') });
     const { rows } = await admin.query(`SELECT email, role FROM auth.staff`);
     expect(rows).toEqual([{ email: 'ops@mainstay.example', role: 'administrator' }]);
+    const lost = ['--email', 'ops@mainstay.example', '--reset-second-factor'];
+    expect(await ended(launch('create-staff', lost))).toEqual({ code: 0, said: '' });
+    const more = await ended(launch('create-staff', [...lost, '--role', 'operator']));
+    expect(more).toMatchObject({ code: 1, said: expect.stringContaining('cannot be used with') });
+    expect(await ended(launch('create-staff', ['--help']))).toEqual({ code: 0, said: '' });
   });
 
   /** Holds whatever writes staff, so that a request stays in flight until it is let go. */

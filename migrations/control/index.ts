@@ -18,6 +18,8 @@ import { SignIn1790000000022 } from './0022-sign-in.js';
 import { MailDelivery1790000000023 } from './0023-mail-delivery.js';
 import { NarrowRights1790000000024 } from './0024-narrow-rights.js';
 import { SynchronousSite1790000000030 } from './0030-synchronous-site.js';
+import { OpenDoors1790000000031 } from './0031-open-doors.js';
+import { OpenPasswordResets1790000000032 } from './0032-open-password-resets.js';
 
 /** The control plane's schema, oldest first. */
 export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
@@ -40,4 +42,6 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   MailDelivery1790000000023,
   NarrowRights1790000000024,
   SynchronousSite1790000000030,
+  OpenDoors1790000000031,
+  OpenPasswordResets1790000000032,
 ];

@@ -3,11 +3,14 @@ import pg from 'pg';
 import type { QueryRunner } from 'typeorm';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type ControlDatabase, createControlDatabase } from '#test/databases';
+import { ClientNetworks1790000000015 } from '../../migrations/control/0015-client-networks.js';
 import { SignUpConfirmation1790000000020 } from '../../migrations/control/0020-sign-up-confirmation.js';
 import { Makers1790000000021 } from '../../migrations/control/0021-makers.js';
 import { SignIn1790000000022 } from '../../migrations/control/0022-sign-in.js';
 import { MailDelivery1790000000023 } from '../../migrations/control/0023-mail-delivery.js';
 import { NarrowRights1790000000024 } from '../../migrations/control/0024-narrow-rights.js';
+import { OpenDoors1790000000031 } from '../../migrations/control/0031-open-doors.js';
+import { OpenPasswordResets1790000000032 } from '../../migrations/control/0032-open-password-resets.js';
 
 let database: ControlDatabase;
 let owner: pg.Client;
@@ -28,8 +31,9 @@ afterAll(async () => {
   await database.drop();
 });
 
+const runner = { query: (sql: string) => owner.query(sql) } as unknown as QueryRunner;
+
 it('goes back and forth with rows there; who made what before is learnt from the log', async () => {
-  const runner = { query: (sql: string) => owner.query(sql) } as unknown as QueryRunner;
   const changes = [
     new SignUpConfirmation1790000000020(),
     new Makers1790000000021(),
@@ -86,4 +90,80 @@ it('goes back and forth with rows there; who made what before is learnt from the
     `SELECT relname FROM pg_class WHERE relname IN ('invitation', 'enrolment_token', 'audit_entry') AND NOT relforcerowsecurity`,
   );
   expect(unforced).toEqual([]);
+});
+
+it('production that ran at a site before keeps its open door, and a person’s word about client networks stands', async () => {
+  const agency = randomUUID();
+  const open = ['0.0.0.0/0', '::/0'];
+  // Rows without what they point to.
+  await admin.query(`SELECT set_config('session_replication_role', 'replica', false)`);
+  const workloads = new Map<string, string>();
+  const protect = async (name: string, state: string): Promise<void> => {
+    const id = randomUUID();
+    workloads.set(name, id);
+    await admin.query(
+      `INSERT INTO protection (tenant_id, id, workload_id, agent_id, state, mode, metro_site_id, names)
+       VALUES ($1, $2, $2, $2, $3, 'strict', $2, '{}')`,
+      [agency, id, state],
+    );
+  };
+  const said = (number: number, name: string, action: string, detail: unknown) =>
+    admin.query(
+      `INSERT INTO audit_entry (tenant_id, number, at, actor_kind, actor_id, actor_name, action, subject_kind, subject_id, detail, previous_hash, hash)
+       VALUES ($1, $2, now(), 'member', null, 'x', $3, 'workload', $4, $5, '', '')`,
+      [agency, number, action, workloads.get(name), JSON.stringify(detail)],
+    );
+  const networks = async (): Promise<Record<string, unknown>> => {
+    const { rows } = await admin.query(`SELECT workload_id, client_networks FROM protection WHERE tenant_id = $1`, [
+      agency,
+    ]);
+    const found = new Map(rows.map((row) => [row.workload_id, row.client_networks]));
+    return Object.fromEntries([...workloads].map(([name, id]) => [name, found.get(id)]));
+  };
+  const change = new ClientNetworks1790000000015();
+  await change.down(runner);
+  await protect('at home', 'protecting');
+  await protect('failed over', 'failed-over');
+  await protect('on its way', 'failing-over');
+  await change.up(runner);
+  const right = { 'at home': [], 'failed over': open, 'on its way': open };
+  expect(await networks()).toEqual(right);
+  // As the same change left them where it saw no rows.
+  await admin.query(`UPDATE protection SET client_networks = '{}' WHERE tenant_id = $1`, [agency]);
+  await protect('made since', 'failed-over');
+  await protect('closed since', 'failed-over');
+  await said(1, 'made since', 'protection.created', { mode: 'strict', clientNetworks: [] });
+  await said(2, 'closed since', 'protection.changed', { clientNetworks: [] });
+  await said(3, 'failed over', 'protection.created', { mode: 'strict' });
+  const repair = new OpenDoors1790000000031();
+  await repair.up(runner);
+  await repair.up(runner);
+  expect(await networks()).toEqual({ ...right, 'made since': [], 'closed since': [] });
+  const { rows: unforced } = await admin.query(
+    `SELECT relname FROM pg_class WHERE relname IN ('protection', 'audit_entry') AND NOT relforcerowsecurity`,
+  );
+  expect(unforced).toEqual([]);
+});
+
+it('of several open tokens of a person the newest goes back to one a person', async () => {
+  const [person, other] = [randomUUID(), randomUUID()];
+  await admin.query(`SELECT set_config('session_replication_role', 'replica', false)`);
+  for (const [who, hash, minutes] of [
+    [person, 'a', 3],
+    [person, 'b', 1],
+    [other, 'c', 2],
+  ]) {
+    await admin.query(
+      `INSERT INTO auth.password_reset (user_id, token_hash, mailed_at, expires_at)
+       VALUES ($1, convert_to($2, 'UTF8'), now() - make_interval(mins => $3::int), now() + interval '1 hour')`,
+      [who, hash, minutes],
+    );
+  }
+  const change = new OpenPasswordResets1790000000032();
+  await change.down(runner);
+  const kept = async (): Promise<unknown[]> =>
+    (await admin.query(`SELECT convert_from(token_hash, 'UTF8') AS hash FROM auth.password_reset ORDER BY 1`)).rows;
+  expect(await kept()).toEqual([{ hash: 'b' }, { hash: 'c' }]);
+  await change.up(runner);
+  expect(await kept()).toEqual([{ hash: 'b' }, { hash: 'c' }]);
 });

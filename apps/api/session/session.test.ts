@@ -128,6 +128,27 @@ describe('sessions', () => {
     expect(body.items.map(({ action }: { action: string }) => action)).toContain('password.reset');
   });
 
+  it('asking for a password again voids no mailed token, five are open at most, and the one that is used voids the others', async () => {
+    const member = await api.member(agency, 'operator');
+    const ask = async (): Promise<string> => {
+      await api.post('/v1/password-resets', { email: member.email });
+      return api.mailedToken(member.email);
+    };
+    const first = await ask();
+    // Within the minute nothing is mailed.
+    expect(await ask()).toBe(first);
+    const tokens = [first];
+    for (let more = 0; more < 6; more++) {
+      await api.rows(`UPDATE auth.password_reset SET mailed_at = mailed_at - interval '1 minute'`);
+      tokens.push(await ask());
+    }
+    expect(new Set(tokens).size).toBe(5);
+    const use = (token: string) => api.post('/v1/password-resets/confirm', { token, password: 'nine kites over mud' });
+    const both = await Promise.all([use(first), use(tokens[1]!)]);
+    expect(both.map(({ status }) => status).sort()).toEqual([204, 422]);
+    for (const token of tokens) expect((await use(token)).body.code).toBe('token.invalid');
+  });
+
   it('a password reset tells the agency which invitations and keys of that person are still in force', async () => {
     const town = await api.agency();
     const member = await api.member(town, 'owner', true);

@@ -156,6 +156,54 @@ describe('people, passwords and sessions', () => {
     expect((await signIn('di@elm.example', PASSWORD, backupCodes[0])).kind).toBe('code-wrong');
   });
 
+  /** A person with an authenticator app who has signed in from 192.0.2.1; the answer is the app's secret. */
+  const withApp = async (email: string): Promise<string> => {
+    await person(email);
+    const first = await signIn(email, PASSWORD);
+    if (first.kind !== 'signed-in') throw new Error(first.kind);
+    const { token } = first.value;
+    await work.provider((tx) => identity.dedicate(tx, token, { audience: 'staff' }));
+    const proven = await twoFactor.prove(token, PASSWORD);
+    const { uri } = await work.provider((tx) => twoFactor.begin(tx, token, proven));
+    await work.provider((tx) => twoFactor.confirm(tx, token, authenticatorCode(uri)));
+    return uri;
+  };
+
+  it('a stranger with the password guesses ten codes wherever they are, and keeps nobody out who is known', async () => {
+    const email = 'hal@elm.example';
+    const uri = await withApp(email);
+    const guess = (host: number) => signIn(email, PASSWORD, '000000', `198.51.100.${host}`);
+    const guesses = await Promise.all(Array.from({ length: 25 }, (_, host) => guess(host)));
+    expect(guesses.filter(({ kind }) => kind === 'code-wrong')).toHaveLength(10);
+    expect(guesses.filter(({ kind }) => kind === 'locked')).toHaveLength(15);
+    const next = authenticatorCode(uri, 1);
+    expect((await signIn(email, PASSWORD, next, '203.0.113.9')).kind).toBe('locked');
+    expect((await signIn(email, PASSWORD, next)).kind).toBe('signed-in');
+  });
+
+  it('a session that was stolen guesses the password ten times', async () => {
+    await person('jo@elm.example');
+    const session = await signIn('jo@elm.example', PASSWORD);
+    if (session.kind !== 'signed-in') throw new Error(session.kind);
+    const prove = (password: string) => twoFactor.prove(session.value.token, password);
+    await prove(PASSWORD);
+    const codes = await Promise.all(
+      Array.from({ length: 12 }, () => prove('wrong wrong wrong').catch((error: { code: string }) => error.code)),
+    );
+    expect(codes.filter((code) => code === 'session.refused')).toHaveLength(10);
+    await expect(prove(PASSWORD)).rejects.toMatchObject({ code: 'session.locked' });
+    expect((await signIn('jo@elm.example', PASSWORD)).kind).toBe('signed-in');
+  });
+
+  it('right codes and questions for one from a new place cost nothing of what strangers may guess', async () => {
+    const email = 'ida@elm.example';
+    await withApp(email);
+    for (let host = 0; host < 12; host++) {
+      expect((await signIn(email, PASSWORD, undefined, `198.51.100.${host}`)).kind).toBe('code-required');
+    }
+    expect((await signIn(email, PASSWORD, '000000', '203.0.113.9')).kind).toBe('code-wrong');
+  });
+
   it('refuses passwords that are short or easy to guess', async () => {
     for (const unfit of ['short', 'aaaaaaaaaaaaaaaa', 'my password 1234', 'ada.clerk and more']) {
       await expect(identity.hash(unfit, 'ada.clerk@elm.example')).rejects.toMatchObject({ code: 'password.unfit' });
@@ -173,6 +221,48 @@ describe('people, passwords and sessions', () => {
     expect(again.id).toBe(made.id);
     expect((await signIn(admin.email, PASSWORD)).kind).toBe('refused');
     expect((await signIn(admin.email, `${PASSWORD} twice`)).kind).toBe('signed-in');
+  });
+
+  it('the installer’s new password is in the log and trusts no source of before; nobody is raised or let in by it', async () => {
+    const log = async (): Promise<string[]> =>
+      (
+        await work.provider((tx) =>
+          tx.query<{ action: string }>(`SELECT action FROM audit_entry WHERE action LIKE 'staff.%' ORDER BY number`),
+        )
+      ).map(({ action }) => action);
+    const [email, name] = ['root@mainstay.example', 'Root'];
+    const passwordHash = await identity.hash(PASSWORD, email);
+    const ensure = () => work.provider((tx) => staff.ensureAdministrator(tx, { email, name, passwordHash }));
+    const { id } = await ensure();
+    expect((await signIn(email, PASSWORD)).kind).toBe('signed-in');
+    const before = await log();
+    await ensure();
+    expect((await log()).slice(before.length)).toEqual(['staff.password-set']);
+    const sources = await work.provider((tx) =>
+      tx.query(`SELECT FROM auth.known_source k JOIN auth.staff f ON f.user_id = k.user_id WHERE f.id = $1`, [id]),
+    );
+    expect(sources).toHaveLength(0);
+    const set = (column: string, value: string | null) =>
+      work.provider((tx) => tx.execute(`UPDATE auth.staff SET ${column} = $2 WHERE id = $1`, [id, value]));
+    await set('role', 'operator');
+    await expect(ensure()).rejects.toMatchObject({ code: 'staff.unfit', message: expect.stringContaining('operator') });
+    await set('role', 'administrator');
+    await set('disabled_at', new Date().toISOString());
+    await expect(ensure()).rejects.toMatchObject({ code: 'staff.unfit', message: expect.stringContaining('disabled') });
+  });
+
+  it('the installer takes a lost second factor away by the address, and changes nothing else', async () => {
+    const email = 'op@mainstay.example';
+    const passwordHash = await identity.hash(PASSWORD, email);
+    const made = await work.provider((tx) =>
+      staff.create(tx, { email, name: 'Op', role: 'operator', passwordHash }, null),
+    );
+    const reset = (address: string) => work.provider((tx) => staff.resetSecondFactorOf(tx, address));
+    expect(await reset('OP@mainstay.example')).toBe(made.id);
+    const kept = (await work.provider((tx) => staff.list(tx))).find(({ id }) => id === made.id);
+    expect(kept).toEqual(made);
+    expect((await signIn(email, PASSWORD)).kind).toBe('signed-in');
+    await expect(reset('nobody@mainstay.example')).rejects.toMatchObject({ kind: 'not-found' });
   });
 
   it('accepts no session that was not signed here', () => {

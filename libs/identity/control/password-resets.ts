@@ -8,6 +8,8 @@ import { Refusals } from './refusals.js';
 const HOURS = 1;
 /** At most one mail in this time, so that nobody fills somebody else's mailbox. */
 const MAIL_EVERY_SECONDS = 60;
+/** Nor any more while so many mailed tokens are still good: who asks has those in the mailbox. */
+const OPEN = 5;
 
 /** Whose token it is. */
 export interface ResetPerson {
@@ -15,7 +17,7 @@ export interface ResetPerson {
   readonly email: string;
 }
 
-/** Tokens to choose a new password with: one a person, good for an hour, used once. */
+/** Tokens to choose a new password with: each good for an hour, whoever asks for another; the first used voids all. */
 @Injectable()
 export class PasswordResets {
   constructor(
@@ -23,19 +25,20 @@ export class PasswordResets {
     private readonly refusals: Refusals,
   ) {}
 
-  /** A fresh token for the person with this address, which voids the one before; undefined when there is none to mail. */
+  /** A fresh token for the person with this address; undefined when there is none to mail. */
   async issue(tx: ProviderTransaction, email: string): Promise<string | undefined> {
     const { token, hash } = makeToken();
-    const issued = await tx.query(
-      `INSERT INTO auth.password_reset AS r (user_id, token_hash, expires_at)
-       SELECT id, $2, now() + make_interval(hours => $3) FROM auth."user" WHERE email = $1
-       ON CONFLICT (user_id) DO UPDATE
-         SET token_hash = excluded.token_hash, expires_at = excluded.expires_at, mailed_at = now()
-         WHERE r.mailed_at < now() - make_interval(secs => $4)
-       RETURNING user_id`,
-      [email.toLowerCase(), hash, HOURS, MAIL_EVERY_SECONDS],
+    const userId = await this.identity.findAlone(tx, email);
+    if (userId === undefined) return undefined;
+    const issued = await tx.execute(
+      `INSERT INTO auth.password_reset (user_id, token_hash, expires_at)
+       SELECT $1, $2, now() + make_interval(hours => $3)
+        WHERE (SELECT count(*) FROM auth.password_reset WHERE user_id = $1 AND expires_at > now()) < $5
+          AND NOT EXISTS (SELECT FROM auth.password_reset
+                           WHERE user_id = $1 AND mailed_at > now() - make_interval(secs => $4))`,
+      [userId, hash, HOURS, MAIL_EVERY_SECONDS, OPEN],
     );
-    return issued.length > 0 ? token : undefined;
+    return issued > 0 ? token : undefined;
   }
 
   /** Whose token it is, without using it; undefined for a wrong, used or expired one. */
@@ -49,7 +52,7 @@ export class PasswordResets {
   }
 
   /**
-   * Uses a token up and sets the password: all sessions end, and no source of before is trusted any more but `address`,
+   * Uses a token up, with all others of that person, and sets the password: all sessions end, and no source of before is trusted any more but `address`,
    * from where the mailed token came. Undefined for a wrong, used or expired token.
    */
   async use(
@@ -58,16 +61,16 @@ export class PasswordResets {
     passwordHash: string,
     address: string,
   ): Promise<ResetPerson | undefined> {
-    const [row] = await tx.query<ResetPerson>(
-      `DELETE FROM auth.password_reset r USING auth."user" u
-        WHERE u.id = r.user_id AND r.token_hash = $1 AND r.expires_at > now()
-        RETURNING r.user_id AS "userId", u.email`,
-      [hashToken(token)],
-    );
-    if (!row) return undefined;
-    await this.identity.setPassword(tx, row.userId, passwordHash);
-    await this.refusals.forgetSources(tx, row.userId);
-    await this.refusals.know(tx, row.userId, row.email, sourceOf(address));
-    return row;
+    const whose = await this.find(tx, token);
+    if (!whose) return undefined;
+    // One after another for each person, so that of two tokens at once one alone counts.
+    await this.identity.findAlone(tx, whose.email);
+    const used = await tx.execute(`DELETE FROM auth.password_reset WHERE token_hash = $1`, [hashToken(token)]);
+    if (used === 0) return undefined;
+    await tx.execute(`DELETE FROM auth.password_reset WHERE user_id = $1`, [whose.userId]);
+    await this.identity.setPassword(tx, whose.userId, passwordHash);
+    await this.refusals.forgetSources(tx, whose.userId);
+    await this.refusals.know(tx, whose.userId, whose.email, sourceOf(address));
+    return whose;
   }
 }

@@ -27,9 +27,13 @@ export class PasswordWork {
   private busy = 0;
   private readonly waiting: Record<'first' | 'later', (() => void)[]> = { first: [], later: [] };
 
-  /** @throws PasswordsBusyError */
+  /**
+   * For who has proved a mailed token, or is signed in: no flood of strangers keeps them waiting.
+   *
+   * @throws PasswordsBusyError
+   */
   hash(password: string): Promise<string> {
-    return this.inTurn('later', () => hashPassword(password));
+    return this.inTurn('first', () => hashPassword(password));
   }
 
   /**

@@ -11,10 +11,19 @@ const WINDOW_SECONDS = 900;
 const ACCOUNT_FROM_SOURCE = 10;
 const ACCOUNT_FROM_ALL = 100;
 const ALL_FROM_SOURCE = 200;
+/**
+ * Wrong codes of strangers who have the password (a code has six digits, and three count at any moment), and wrong
+ * passwords by which a session was to show that it is its person's.
+ */
+const GUESSES = 10;
 /** A source counts as known for so long after the last sign-in there. */
 const KNOWN_DAYS = 90;
 
 const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
+/** `code`: of an authenticator app, by a stranger with the password; `password`: by somebody with a session. */
+type Guess = 'code' | 'password';
+
+const guessKey = (guess: Guess, email: string): Buffer => hash(`${guess}|${email}|`);
 
 /** The person behind an address, as far as a sign-in must know before the password is checked. */
 export interface Applicant {
@@ -46,15 +55,7 @@ export class Refusals {
    */
   async take(tx: ProviderTransaction, email: string, source: string, known: boolean): Promise<number> {
     const keys = this.keys(email, source);
-    const rows = await tx.query<{ key: Buffer; count: number; seconds: number }>(
-      `INSERT INTO auth.refusal AS r (key, count, until)
-       SELECT key, 1, now() + make_interval(secs => $2) FROM unnest($1::bytea[]) AS key ORDER BY key
-       ON CONFLICT (key) DO UPDATE
-         SET count = CASE WHEN r.until > now() THEN r.count + 1 ELSE 1 END,
-             until = CASE WHEN r.until > now() THEN r.until ELSE excluded.until END
-       RETURNING key, count, ceil(extract(epoch FROM until - now()))::int AS seconds`,
-      [[keys.both, keys.account, keys.source], WINDOW_SECONDS],
-    );
+    const rows = await this.count(tx, [keys.both, keys.account, keys.source]);
     const limits = new Map([[keys.both.toString('hex'), ACCOUNT_FROM_SOURCE]]);
     if (!known) {
       limits.set(keys.account.toString('hex'), ACCOUNT_FROM_ALL);
@@ -69,12 +70,37 @@ export class Refusals {
   /** Takes back what {@link take} counted: the try was no refusal. */
   async release(tx: ProviderTransaction, email: string, source: string): Promise<void> {
     const { both, account, source: from } = this.keys(email, source);
-    await tx.query(`SELECT FROM auth.refusal WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE`, [
-      [both, account, from],
-    ]);
-    await tx.execute(`UPDATE auth.refusal SET count = count - 1 WHERE key = ANY ($1::bytea[]) AND count > 0`, [
-      [both, account, from],
-    ]);
+    await this.uncount(tx, [both, account, from]);
+  }
+
+  /** Like {@link take}, for what somebody guesses who has shown something already. One after another for each account. */
+  async takeGuess(tx: ProviderTransaction, guess: Guess, email: string): Promise<number> {
+    const [row] = await this.count(tx, [guessKey(guess, email)]);
+    if (!row || row.count <= GUESSES) return 0;
+    await this.releaseGuess(tx, guess, email);
+    return Math.max(1, row.seconds);
+  }
+
+  /** Takes back what {@link takeGuess} counted: it was right. */
+  async releaseGuess(tx: ProviderTransaction, guess: Guess, email: string): Promise<void> {
+    await this.uncount(tx, [guessKey(guess, email)]);
+  }
+
+  private count(tx: ProviderTransaction, keys: Buffer[]): Promise<{ key: Buffer; count: number; seconds: number }[]> {
+    return tx.query(
+      `INSERT INTO auth.refusal AS r (key, count, until)
+       SELECT key, 1, now() + make_interval(secs => $2) FROM unnest($1::bytea[]) AS key ORDER BY key
+       ON CONFLICT (key) DO UPDATE
+         SET count = CASE WHEN r.until > now() THEN r.count + 1 ELSE 1 END,
+             until = CASE WHEN r.until > now() THEN r.until ELSE excluded.until END
+       RETURNING key, count, ceil(extract(epoch FROM until - now()))::int AS seconds`,
+      [keys, WINDOW_SECONDS],
+    );
+  }
+
+  private async uncount(tx: ProviderTransaction, keys: Buffer[]): Promise<void> {
+    await tx.query(`SELECT FROM auth.refusal WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE`, [keys]);
+    await tx.execute(`UPDATE auth.refusal SET count = count - 1 WHERE key = ANY ($1::bytea[]) AND count > 0`, [keys]);
   }
 
   /** A person has shown who they are from this source: what was refused here before is forgotten. */

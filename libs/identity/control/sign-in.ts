@@ -17,6 +17,9 @@ export interface Credentials {
   readonly address: string;
 }
 
+/** `known`: whether this person has signed in from there before. */
+type KnownCredentials = Credentials & { readonly known: boolean };
+
 /** A person who has shown who they are, with a session that serves nothing yet. */
 export interface SignedIn {
   readonly userId: string;
@@ -96,13 +99,15 @@ export class SignIn {
         // A new password waits for this sign-in, or this one sees it: see Identity.setPassword.
         await tx.query(`SELECT FROM auth.account WHERE "userId" = $1 FOR SHARE`, [applicant.userId]);
         const proven = { hash, password: given.password };
-        const signIn = await withProvenPassword(proven, () => this.authenticate(tx, email, given));
+        const { known } = applicant;
+        const signIn = await withProvenPassword(proven, () => this.authenticate(tx, { ...given, email, known }));
         if (signIn.kind !== 'signed-in') return signIn;
         await this.refusals.release(tx, email, source);
         await this.refusals.know(tx, signIn.value.userId, email, source);
         return { kind: 'signed-in' as const, value: await open(tx, signIn.value) };
       });
-      if (outcome.kind === 'code-required') await takeBack();
+      // A code that was not asked for, or not looked at, is no refusal.
+      if (outcome.kind === 'code-required' || outcome.kind === 'locked') await takeBack();
       return outcome;
     } catch (error) {
       await takeBack();
@@ -110,12 +115,12 @@ export class SignIn {
     }
   }
 
-  private authenticate(tx: ProviderTransaction, email: string, given: Credentials): Promise<SignInOutcome<SignedIn>> {
+  private authenticate(tx: ProviderTransaction, given: KnownCredentials): Promise<SignInOutcome<SignedIn>> {
     return insideTransaction(tx, async () => {
       try {
         const { api } = await this.library.get();
         const { response, headers } = await api.signInEmail({
-          body: { email, password: given.password },
+          body: { email: given.email, password: given.password },
           headers: new Headers(),
           returnHeaders: true,
         });
@@ -123,7 +128,11 @@ export class SignIn {
           return { kind: 'signed-in', value: { userId: response.user.id, token: response.token } };
         }
         if (given.code === undefined) return { kind: 'code-required' };
-        return await this.secondFactor(tx, given.code, new Headers({ cookie: cookiesOf(headers) }));
+        const seconds = given.known ? 0 : await this.refusals.takeGuess(tx, 'code', given.email);
+        if (seconds > 0) return { kind: 'locked', seconds };
+        const outcome = await this.secondFactor(tx, given.code, new Headers({ cookie: cookiesOf(headers) }));
+        if (outcome.kind === 'signed-in' && !given.known) await this.refusals.releaseGuess(tx, 'code', given.email);
+        return outcome;
       } catch (error) {
         if (refusalCode(error) !== undefined) return { kind: 'refused' };
         throw error;

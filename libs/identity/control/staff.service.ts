@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import { Audit } from '#libs/audit/control';
+import { type Actor, Audit } from '#libs/audit/control';
 import type { ProviderTransaction } from '#libs/platform/database';
 import { DomainError, NotFoundError } from '#libs/platform/errors';
 import { Identity } from './identity.service.js';
+import { Refusals } from './refusals.js';
 import { TwoFactor } from './two-factor.js';
 import type { StaffCaller, StaffRole } from './staff-caller.js';
 
@@ -16,6 +17,18 @@ export class StaffExistsError extends DomainError {
 export class LastAdministratorError extends DomainError {
   constructor() {
     super('conflict', 'staff.last-administrator', 'This is the last administrator: make another one first.');
+  }
+}
+
+/** The installer gives passwords anew, and neither roles nor the way back in: those are an administrator's to give. */
+export class StaffUnfitError extends DomainError {
+  constructor(found: { readonly role: StaffRole; readonly disabled_at: Date | null }) {
+    const is = found.disabled_at === null ? `has the role ${found.role}` : 'is disabled';
+    super(
+      'conflict',
+      'staff.unfit',
+      `The staff member with this e-mail address ${is}, and stays so. Use another address for an administrator.`,
+    );
   }
 }
 
@@ -69,12 +82,15 @@ const toCaller = (row: Row): StaffCaller => ({
   actor: { kind: 'staff', id: row.id, name: `${row.name} <${row.email}>` },
 });
 
+const INSTALLER: Actor = { kind: 'system', id: null, name: 'installer' };
+
 /** The provider's own people. They are members of no agency; what they do is in the provider's own log. */
 @Injectable()
 export class Staff {
   constructor(
     private readonly identity: Identity,
     private readonly twoFactor: TwoFactor,
+    private readonly refusals: Refusals,
     private readonly audit: Audit,
   ) {}
 
@@ -100,7 +116,7 @@ export class Staff {
     if (!row) throw new Error('the staff member was not written');
     await this.audit.record(tx, {
       tenantId: null,
-      actor: maker?.actor ?? { kind: 'system', id: null, name: 'installer' },
+      actor: maker?.actor ?? INSTALLER,
       action: 'staff.made',
       subjectKind: 'staff',
       subjectId: row.id,
@@ -110,14 +126,26 @@ export class Staff {
   }
 
   /**
-   * For the installer: makes the administrator, or gives the one with this address the password anew. Safe to repeat.
+   * For the installer: makes the administrator, or gives the one with this address the password anew, after which no
+   * source of before is trusted. Safe to repeat.
+   *
+   * @throws StaffUnfitError for somebody else with this address, StaffExistsError for a member of an agency
    */
   async ensureAdministrator(tx: ProviderTransaction, staff: Omit<NewStaff, 'role'>): Promise<StaffView> {
-    const [known] = await tx.query<Row>(`${STAFF} WHERE f.email = $1`, [staff.email.toLowerCase()]);
+    const known = await this.withAddress(tx, staff.email);
     if (!known) return this.create(tx, { ...staff, role: 'administrator' }, null);
+    if (known.role !== 'administrator' || known.disabled_at !== null) throw new StaffUnfitError(known);
     await this.identity.setPassword(tx, known.user_id, staff.passwordHash);
-    await tx.execute(`UPDATE auth.staff SET role = 'administrator', disabled_at = NULL WHERE id = $1`, [known.id]);
-    return view({ ...known, role: 'administrator', disabled_at: null });
+    await this.refusals.forgetSources(tx, known.user_id);
+    await this.audit.record(tx, {
+      tenantId: null,
+      actor: INSTALLER,
+      action: 'staff.password-set',
+      subjectKind: 'staff',
+      subjectId: known.id,
+      detail: { email: known.email },
+    });
+    return view(known);
   }
 
   async list(tx: ProviderTransaction): Promise<StaffView[]> {
@@ -158,12 +186,20 @@ export class Staff {
     await this.twoFactor.reset(tx, row.user_id);
     await this.audit.record(tx, {
       tenantId: null,
-      actor: by?.actor ?? { kind: 'system', id: null, name: 'installer' },
+      actor: by?.actor ?? INSTALLER,
       action: 'staff.second-factor-reset',
       subjectKind: 'staff',
       subjectId: id,
       detail: { email: row.email },
     });
+  }
+
+  /** The same by the address, for the installer, and nothing else of them changes. @throws NotFoundError */
+  async resetSecondFactorOf(tx: ProviderTransaction, email: string): Promise<string> {
+    const row = await this.withAddress(tx, email);
+    if (!row) throw new NotFoundError('staff member');
+    await this.resetSecondFactor(tx, row.id, null);
+    return row.id;
   }
 
   /** The staff member behind a person, unless disabled. */
@@ -180,5 +216,10 @@ export class Staff {
       [token],
     );
     return row && toCaller(row);
+  }
+
+  private async withAddress(tx: ProviderTransaction, email: string): Promise<Row | undefined> {
+    const [row] = await tx.query<Row>(`${STAFF} WHERE f.email = $1`, [email.toLowerCase()]);
+    return row;
   }
 }

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { beforeTheChange, type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
 import { insideTransaction } from './auth-database.js';
 import { type Authentication, AuthenticationLibrary, refusalCode } from './authentication.js';
-import { CodeWrongError, SignInRefusedError, TwoFactorStateError } from './identity.errors.js';
+import { CodeWrongError, SignInLockedError, SignInRefusedError, TwoFactorStateError } from './identity.errors.js';
 import { type ClientSession, Identity, type SessionPurpose } from './identity.service.js';
 import { PasswordWork } from './password-work.js';
 import { type ProvenPassword, withProvenPassword } from './proven-password.js';
@@ -25,24 +25,34 @@ export class TwoFactor {
   ) {}
 
   /**
-   * Checks the password of the person whose session this is, outside of any transaction.
+   * Checks the password of the person whose session this is, outside of any transaction. Wrong ones are counted: whoever
+   * has got hold of a session alone must not find the password by it.
    *
-   * @throws SignInRefusedError when it is wrong, PasswordsBusyError
+   * @throws SignInRefusedError when it is wrong, SignInLockedError, PasswordsBusyError
    */
   async prove(token: string, password: string): Promise<ProvenPassword> {
-    const [row] = await beforeTheChange(() =>
-      this.work.provider((tx) =>
-        tx.query<{ hash: string | null }>(
-          `SELECT a.password AS hash FROM auth.session s
-             JOIN auth.account a ON a."userId" = s."userId" AND a."providerId" = 'credential' WHERE s.token = $1`,
+    const { person, seconds } = await beforeTheChange(() =>
+      this.work.provider(async (tx) => {
+        const [row] = await tx.query<{ email: string; hash: string }>(
+          `SELECT u.email, a.password AS hash FROM auth.session s JOIN auth."user" u ON u.id = s."userId"
+             JOIN auth.account a ON a."userId" = s."userId" AND a."providerId" = 'credential'
+            WHERE s.token = $1 AND a.password IS NOT NULL`,
           [token],
-        ),
-      ),
+        );
+        return { person: row, seconds: row ? await this.refusals.takeGuess(tx, 'password', row.email) : 0 };
+      }),
     );
-    const hash = row?.hash ?? undefined;
-    const fits = await this.passwords.verify(hash, password, 'first');
-    if (!fits || hash === undefined) throw new SignInRefusedError();
-    return { hash, password };
+    if (!person) throw new SignInRefusedError();
+    if (seconds > 0) throw new SignInLockedError(seconds);
+    const takeBack = (): Promise<void> =>
+      beforeTheChange(() => this.work.provider((tx) => this.refusals.releaseGuess(tx, 'password', person.email)));
+    const fits = await this.passwords.verify(person.hash, password, 'first').catch(async (error: unknown) => {
+      await takeBack();
+      throw error;
+    });
+    if (!fits) throw new SignInRefusedError();
+    await takeBack();
+    return { hash: person.hash, password };
   }
 
   /**
