@@ -36,7 +36,12 @@ describe('what sites are asked and ordered around a failover', () => {
     await plane.metro.ordered(failoverOrder, ({ runId }) => runId === later.id);
   });
 
-  const finish = (workload: ProtectedWorkload, run: { id: string; epoch: number }, promotedAtLsn: string | null) =>
+  const finish = (
+    workload: ProtectedWorkload,
+    run: { id: string; epoch: number },
+    promotedAtLsn: string | null,
+    frontDoor: { host: string; port: number } | null = null,
+  ) =>
     plane.metro.say(
       runFinishedResult,
       {
@@ -51,7 +56,7 @@ describe('what sites are asked and ordered around a failover', () => {
           loss: { kind: 'none', bytes: 0, why: 'armed' },
           secondsToFirstWrite: null,
           otherSiteLagBytes: null,
-          frontDoor: null,
+          frontDoor,
         },
       },
       { tenantId: workload.agency.id },
@@ -188,5 +193,30 @@ describe('what sites are asked and ordered around a failover', () => {
     finish(workload, run, null);
     expect(await told(run.id, 'resume')).toMatchObject({ epoch: 2 });
     await state(run, workload, 'cancelled');
+  });
+
+  it('closed front doors are a warning and no obstacle, and the end of the run says that nobody gets in', async () => {
+    const workload = await plane.protectedWorkload();
+    const token = workload.agency.apiKey;
+    plane.metro.outlooks.set(workload.id, {
+      ...{ workloadId: workload.id, canPromote: true, bytesBehind: 0, armed: true, obstacles: [] },
+      loss: { kind: 'none', bytes: 0, why: 'Armed.' },
+    });
+    const preview = () => plane.api.post(`/v1/workloads/${workload.id}/failovers/preview`, undefined, token);
+    expect((await preview()).body.warnings).toEqual([]);
+    const closed = { token, body: { clientNetworks: [] } };
+    expect((await plane.api.call('PATCH', `/v1/workloads/${workload.id}/protection`, closed)).status).toBe(202);
+    expect((await preview()).body).toMatchObject({
+      obstacles: [],
+      warnings: [{ code: 'front-door.closed', remedy: expect.stringContaining('PATCH clientNetworks') }],
+    });
+    const { body: run } = await declare(workload);
+    finish(workload, run, '0/5000060', { host: 'warm.example', port: 24_000 });
+    await state(run, workload, 'completed');
+    const [notice] = await plane.api.rows<{ text: string }>(
+      `SELECT payload->>'text' AS text FROM outbox_event WHERE tenant_id = $1 AND payload->>'kind' = 'failover.finished'`,
+      [workload.agency.id],
+    );
+    expect(notice?.text).toMatch(/warm\.example:24000, and nobody gets in: No client network is listed/);
   });
 });

@@ -50,6 +50,9 @@ export const previewView = z
     mode: z.enum(['strict', 'available']),
     loss,
     obstacles,
+    warnings: obstacles.meta({
+      description: 'What hinders no promotion, and yet is to be mended: `front-door.closed`.',
+    }),
     sites: z.array(
       z.object({
         siteId: z.uuid(),

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
+import { storableText } from '#contracts/sites';
 import { noticeRaised } from '#libs/notifications/control';
 import type { ProviderTransaction } from '#libs/platform/database';
 import { Mailer } from '#libs/platform/mail';
@@ -49,11 +50,14 @@ export class PasswordChangeNotice {
         kind: 'member.password-reset',
         severity: 'warning',
         title: 'A member has chosen a new password by mail',
-        text: `${one.memberName} has chosen a new password with a mailed token. All sessions of this person are ended.
+        text: storableText(
+          `${one.memberName} has chosen a new password with a mailed token. All sessions of this person are ended.
 
 What was handed out before stays in force. If somebody else may have known the old password, withdraw it:
 
-${whatStays(one)}`.slice(0, 4_000),
+${whatStays(one)}`,
+          4_000,
+        ),
         subjectIds: { memberId: one.memberId },
         dedupeKey: `password-reset/${randomUUID()}`,
       });

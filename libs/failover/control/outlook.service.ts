@@ -5,6 +5,7 @@ import { type ProviderTransaction, type Transaction, UnitOfWork } from '#libs/pl
 import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import {
+  CLOSED_DOORS,
   DegradeGrants,
   type KeptHealth,
   type LegView,
@@ -40,6 +41,8 @@ export interface Preview {
   readonly sites: readonly SiteOutlook[];
   readonly loss: LossStatement;
   readonly obstacles: SiteOutlook['obstacles'];
+  /** What hinders no promotion, and yet is to be mended. */
+  readonly warnings: SiteOutlook['obstacles'];
   /** What the declaration must say; `oldServer` is a choice where one word must be picked. */
   readonly declare: {
     readonly siteId: string;
@@ -99,6 +102,7 @@ export class Outlooks {
       sites,
       loss: site.loss,
       obstacles: site.obstacles,
+      warnings: protection.clientNetworks.length > 0 ? [] : [CLOSED_DOORS],
       declare: { siteId: chosen, acceptLoss, oldServer },
     };
   }

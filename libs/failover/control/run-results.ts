@@ -7,12 +7,12 @@ import {
   runFinishedResult,
   type RunState,
 } from '#contracts/failover';
-import { orderFailed, type ResultContract } from '#contracts/sites';
+import { orderFailed, type ResultContract, storableText } from '#contracts/sites';
 import { Injectable } from '@nestjs/common';
 import { noticeRaised } from '#libs/notifications/control';
 import type { ProviderTransaction } from '#libs/platform/database';
 import { Outbox } from '#libs/platform/outbox';
-import { ProtectionDuringFailover } from '#libs/replication/control';
+import { CLOSED_DOORS, ProtectionDuringFailover } from '#libs/replication/control';
 import { type AppliedResult, AppliesResult, type ResultHandler } from '#libs/sites/control';
 import { ForeignReportError } from './failover.errors.js';
 import { FINAL_STATES, isFinal, runStatesBefore } from './failover.states.js';
@@ -109,11 +109,12 @@ export class RunEnding {
       await this.protections.abandoned(tx, run.tenantId, run.workloadId);
       await this.orders.ended(tx, run, NOT_PROMOTED);
     }
+    const admitsClients = await this.protections.admitsClients(tx, run.tenantId, run.workloadId);
     await this.outbox.publish(tx, noticeRaised, run.tenantId, {
       kind: 'failover.finished',
       severity: state === 'completed' ? 'warning' : 'alarm',
       title: `${run.workloadName}: failover ${state} (declaration ${run.number})`,
-      text: describe(run, finished).slice(0, 4_000),
+      text: storableText(describe(run, finished, admitsClients), 4_000),
       subjectIds: { workloadId: run.workloadId, runId: run.id },
       dedupeKey: `failover.finished ${run.id} ${state}`,
     });
@@ -134,13 +135,18 @@ interface RunFailure {
   readonly report: null;
 }
 
-function describe(run: HeldRun, { state, reason, report }: Finished | RunFailure): string {
+function describe(run: HeldRun, { state, reason, report }: Finished | RunFailure, admitsClients: boolean): string {
   if (state !== 'completed' || report === null) {
     return `The failover of ${run.workloadName} ended as ${state}: ${reason ?? 'no reason given'}. The run's steps at /v1/failovers/${run.id} say what was done.`;
   }
   const seconds = report.secondsToFirstWrite === null ? '' : ` First write after ${report.secondsToFirstWrite} s.`;
-  const door =
-    report.frontDoor === null ? '' : ` Clients reach it at ${report.frontDoor.host}:${report.frontDoor.port}.`;
+  let door = '';
+  if (report.frontDoor !== null) {
+    const { host, port } = report.frontDoor;
+    door = admitsClients
+      ? ` Clients reach it at ${host}:${port}.`
+      : ` Its front door is ${host}:${port}, and nobody gets in: ${CLOSED_DOORS.what} ${CLOSED_DOORS.remedy}`;
+  }
   return `${run.workloadName} runs at the warm site.${seconds} Loss: ${report.loss.kind}. ${report.loss.why}${door}`;
 }
 

@@ -25,6 +25,12 @@ export class ProtectionDuringFailover {
     return this.store.get(tx, tx.tenantId, workloadId);
   }
 
+  /** Whether any network is listed from where clients may come to the front doors. */
+  async admitsClients(tx: Transaction, tenantId: string, workloadId: string): Promise<boolean> {
+    const row = await this.store.find(tx, tenantId, workloadId);
+    return row !== undefined && row.clientNetworks.length > 0;
+  }
+
   /** From here on nothing is changed and no grant to degrade given. @throws ProtectionNotReadyError */
   async declared(tx: TenantTransaction, protection: ProtectionRow): Promise<void> {
     const moved = await this.store.move(tx, tx.tenantId, protection.id, 'failing-over');

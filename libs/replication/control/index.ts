@@ -1,4 +1,5 @@
 export { AssignedWorkloads } from './assigned-workloads.js';
+export { CLOSED_DOORS } from './closed-doors.js';
 export { type Connection, connectionOf } from './connection-strings.js';
 export * from './degrade.service.js';
 export { ProtectionDuringFailover } from './failover-hooks.js';

@@ -3,6 +3,7 @@ import type { SiteRole } from '#contracts/sites';
 import type { TenantTransaction, Transaction } from '#libs/platform/database';
 import { Workloads } from '#libs/protection/control';
 import { Sites } from '#libs/sites/control';
+import { CLOSED_DOORS } from './closed-doors.js';
 import {
   type Condition,
   conditionOf,
@@ -34,8 +35,7 @@ export interface ProtectionEvent {
   readonly at: Date;
 }
 
-const NO_CLIENTS =
-  'No client network is listed, so the front doors are closed to everybody, also after a failover. List from where clients come (PATCH clientNetworks, for example ["10.20.0.0/16"]).';
+const NO_CLIENTS = `${CLOSED_DOORS.what} ${CLOSED_DOORS.remedy}`;
 
 /** Says how protections do, by what sites measured last. */
 @Injectable()
