@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { type TestAgency, TestApi } from '#test/api';
+import { EventStreams, TooManyStreamsError } from './event-streams.js';
 
 /** One open event stream, as far as a client sees it. */
 interface Stream {
@@ -80,6 +81,17 @@ describe('event streams of runs that wait for a person for days', () => {
     );
     expect([streams[1]!.text().includes('id: 1'), late.text().includes('id: 1')]).toEqual([true, false]);
     for (const stream of open.splice(0)) stream.close();
+  });
+
+  it('fifty of one agency, however many keys it makes; another agency has its own', () => {
+    const streams = new EventStreams();
+    const leaves = Array.from({ length: 50 }, (_, key) => streams.enter('elm', `key:${key}`));
+    expect(() => streams.enter('elm', 'key:50')).toThrow('Your agency follows 50 streams already.');
+    streams.enter('oak', 'key:51');
+    leaves[0]!();
+    leaves[0]!();
+    streams.enter('elm', 'key:52');
+    expect(() => streams.enter('elm', 'key:53')).toThrow(TooManyStreamsError);
   });
 
   it('ends for a revoked key, an ended session and a member without the right, and goes on for all others', async () => {

@@ -3,7 +3,9 @@ import { DomainError } from '#libs/platform/errors';
 
 /** Streams of one caller at once: some tabs of a portal and a script. */
 const OF_CALLER = 10;
-/** Of all callers, in this process. */
+/** Of all people and API keys of one agency, which makes as many of these as it likes. */
+const OF_AGENCY = 50;
+/** Of all agencies, in this process. */
 const OF_ALL = 1_000;
 
 export class TooManyStreamsError extends DomainError {
@@ -21,20 +23,31 @@ export class EventStreams {
   private all = 0;
 
   /** Takes a place for a stream; the answer gives it back, once. @throws TooManyStreamsError */
-  enter(caller: string): () => void {
-    const own = this.open.get(caller) ?? 0;
-    if (own >= OF_CALLER) throw new TooManyStreamsError(`You follow ${OF_CALLER} streams already.`);
+  enter(tenantId: string, caller: string): () => void {
+    const keys = [`caller ${caller}`, `agency ${tenantId}`] as const;
+    const [callers, agencys] = keys;
+    if (this.count(callers) >= OF_CALLER) throw new TooManyStreamsError(`You follow ${OF_CALLER} streams already.`);
+    if (this.count(agencys) >= OF_AGENCY)
+      throw new TooManyStreamsError(`Your agency follows ${OF_AGENCY} streams already.`);
     if (this.all >= OF_ALL) throw new TooManyStreamsError('Too many streams are followed just now.');
-    this.open.set(caller, own + 1);
+    for (const key of keys) this.open.set(key, this.count(key) + 1);
     this.all += 1;
     let inside = true;
     return () => {
       if (!inside) return;
       inside = false;
       this.all -= 1;
-      const left = (this.open.get(caller) ?? 1) - 1;
-      if (left > 0) this.open.set(caller, left);
-      else this.open.delete(caller);
+      for (const key of keys) this.leave(key);
     };
+  }
+
+  private count(key: string): number {
+    return this.open.get(key) ?? 0;
+  }
+
+  private leave(key: string): void {
+    const left = this.count(key) - 1;
+    if (left > 0) this.open.set(key, left);
+    else this.open.delete(key);
   }
 }

@@ -25,7 +25,7 @@ export class RunVisibleGuard implements CanActivate {
     const tenantId = request.tenantCaller?.tenantId;
     if (tenantId === undefined || !isUuid(id)) throw new NotFoundError('failover');
     await this.work.tenant(tenantId, (tx) => this.runs.state(tx, id));
-    const leave = this.streams.enter(callerKey(request));
+    const leave = this.streams.enter(tenantId, callerKey(request));
     const { raw } = context.switchToHttp().getResponse<FastifyReply>();
     raw.once('close', leave);
     // Gone while its run was looked up: the event has been.
