@@ -67,6 +67,8 @@ export class Workloads {
       [tx.tenantId, input.agentId, input.name],
     );
     if (taken) throw new WorkloadNameTakenError(input.name);
+    // One after another for each agency, so that two do not both take the last place.
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`workloads of ${tx.tenantId}`]);
     const [all] = await tx.query<{ n: number }>(
       `SELECT count(*)::int AS n FROM workload WHERE tenant_id = $1 AND removed_at IS NULL`,
       [tx.tenantId],

@@ -12,6 +12,7 @@ const TOKENS = 100;
 export class AgentQuotas {
   /** @throws QuotaReachedError */
   async token(tx: TenantTransaction): Promise<void> {
+    await this.inTurn(tx, tx.tenantId);
     const [row] = await tx.query<{ n: number }>(
       `SELECT count(*)::int AS n FROM enrolment_token
         WHERE tenant_id = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > now()`,
@@ -22,10 +23,16 @@ export class AgentQuotas {
 
   /** @throws QuotaReachedError */
   async agent(tx: Transaction, tenantId: string): Promise<void> {
+    await this.inTurn(tx, tenantId);
     const [row] = await tx.query<{ n: number }>(
       `SELECT count(*)::int AS n FROM agent WHERE tenant_id = $1 AND revoked_at IS NULL`,
       [tenantId],
     );
     if ((row?.n ?? 0) >= AGENTS) throw new QuotaReachedError('agents', AGENTS);
+  }
+
+  /** One after another for each agency, so that two do not both take the last place. */
+  private async inTurn(tx: Transaction, tenantId: string): Promise<void> {
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`agents of ${tenantId}`]);
   }
 }

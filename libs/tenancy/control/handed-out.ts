@@ -27,7 +27,7 @@ export class HandedOutByMembers {
     const [row] = await tx.query<{ role: Role; mayDeclare: boolean; keyScopes: Scope[] | null }>(
       `SELECT m.role, m.may_declare AS "mayDeclare", k.scopes AS "keyScopes"
          FROM member m LEFT JOIN api_key k ON k.tenant_id = m.tenant_id AND k.id = $2 AND k.made_by = m.id
-        WHERE m.tenant_id = $1 AND (m.id = $2 OR (k.id = $2 AND k.revoked_at IS NULL))`,
+        WHERE m.tenant_id = $1 AND (m.id = $2 OR (k.id = $2 AND k.revoked_at IS NULL AND k.expires_at > now()))`,
       [tenantId, makerId],
     );
     if (!row || !scopesOfMember(row.role, row.mayDeclare).includes(scope)) return false;
