@@ -82,6 +82,17 @@ async function signIn(client: RestClient, installation: Installation): Promise<S
   throw new InstallationError('no code of the first administrator’s authenticator app was taken: is this clock right?');
 }
 
+/** For an installation that was complete before staff had a second factor. */
+async function ensureAuthenticator(installation: Installation): Promise<void> {
+  if (installation.record.secrets.staffAuthenticator !== undefined) return;
+  try {
+    await staffClient(installation);
+  } catch (error) {
+    // Somebody has changed the password, or set up an app of their own: that is theirs, and no reason not to start.
+    if (!(error instanceof RestError && error.status === 401)) throw error;
+  }
+}
+
 interface SiteView {
   readonly id: string;
   readonly gateway: { readonly port: number };
@@ -96,7 +107,7 @@ export async function ensureSites(
   advertise?: AdvertiseGateway,
 ): Promise<void> {
   const { record } = installation;
-  if (record.complete && !advertise) return;
+  if (record.complete && !advertise) return ensureAuthenticator(installation);
   const staff = await staffClient(installation);
   for (const key of SITE_KEYS) {
     const { id, orderPort, gatewayPort } = record.sites[key];
