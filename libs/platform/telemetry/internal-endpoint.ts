@@ -62,6 +62,8 @@ export class InternalEndpoint {
       this.server.once('error', failed);
       this.server.listen(this.address, () => {
         this.server.off('error', failed);
+        // Without a listener an error of the server, out of file descriptors for one, would end the process.
+        this.server.on('error', (error) => this.log.error({ reason: errorText(error) }, 'metrics: the server failed'));
         this.log.info({ host: this.address.host, port: this.port }, 'serving metrics');
         resolve();
       });
