@@ -71,7 +71,10 @@ export const degradeRequest = z
   .meta({ id: 'DegradeRequest' });
 export type DegradeRequest = z.infer<typeof degradeRequest>;
 
-export const rearmRequest = z.strictObject({ reason: plainText(500).default('re-arm') }).meta({ id: 'RearmRequest' });
+export const rearmRequest = z
+  .strictObject({ reason: plainText(500).default('re-arm') })
+  .default({ reason: 're-arm' })
+  .meta({ id: 'RearmRequest' });
 export type RearmRequest = z.infer<typeof rearmRequest>;
 
 export const degradeGrant = z

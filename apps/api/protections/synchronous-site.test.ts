@@ -17,7 +17,8 @@ describe('the regional site as the synchronous one', () => {
   const path = ({ id }: ProtectedWorkload, rest = '') => `/v1/workloads/${id}/protection${rest}`;
   const degrade = (workload: ProtectedWorkload, body: Record<string, unknown> = {}) =>
     plane.api.post(path(workload, '/degrade'), { seconds: 600, reason, ...body }, workload.agency.apiKey);
-  const rearm = (workload: ProtectedWorkload) => plane.api.post(path(workload, '/rearm'), {}, workload.agency.apiKey);
+  const rearm = (workload: ProtectedWorkload) =>
+    plane.api.post(path(workload, '/rearm'), undefined, workload.agency.apiKey);
   const change = (workload: ProtectedWorkload, body: Record<string, unknown>) =>
     plane.api.call('PATCH', path(workload), { token: workload.agency.apiKey, body });
   /** As both sites measure it, and the control plane shows it. */
