@@ -110,7 +110,7 @@ export class RegionalSynchronousError extends DomainError {
     super(
       'conflict',
       'protection.regional-synchronous',
-      'The regional site is the synchronous one, or may become it by a grant that is still open. Return to the metro site first (POST /v1/workloads/{id}/protection/rearm), and try again once the protection shows synchronousSite "metro".',
+      'The regional site is the synchronous one, or may become it by a grant that is still open. Return to the metro site first (POST /v1/workloads/{id}/protection/rearm), and try again once the protection shows synchronousSite "metro". If the metro site is gone for good, remove the protection, and protect the workload at another.',
     );
   }
 }
