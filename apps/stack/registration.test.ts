@@ -24,7 +24,13 @@ async function olderInstallation(staffEmail: string, staffPassword: string): Pro
   const file = path.join(home, 'secrets', 'installation.json');
   const record = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
   const apiPort = Number(new URL(api.url).port);
-  const older = { ...record, apiPort, staffEmail, secrets: { ...secrets, staffPassword, staffAuthenticator: undefined }, complete: true };
+  const older = {
+    ...record,
+    apiPort,
+    staffEmail,
+    secrets: { ...secrets, staffPassword, staffAuthenticator: undefined },
+    complete: true,
+  };
   await writeFile(file, JSON.stringify(older));
   return Installation.open(home);
 }
