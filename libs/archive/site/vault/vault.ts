@@ -93,7 +93,7 @@ export class Vault {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    switch (request.method) {
+    switch (request.method ?? '') {
       case 'HEAD':
         this.allow(caller, 'read', name);
         return this.downloads.describe(caller.repository, name, response);

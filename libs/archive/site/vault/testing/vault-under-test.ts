@@ -31,6 +31,12 @@ export interface VaultRequest {
   readonly as?: IssuedCredential;
 }
 
+export interface OpenedRepository {
+  readonly id: string;
+  readonly as: IssuedCredential;
+  readonly of: (name: string) => string;
+}
+
 const DAY = 86_400;
 
 /** A vault on a folder and a site's database of its own, asked over HTTP as restic asks. */
@@ -75,6 +81,10 @@ export class VaultUnderTest {
     await rm(this.directory, { recursive: true, force: true });
   }
 
+  get databaseUrl(): string {
+    return this.database.url;
+  }
+
   get repositories(): VaultRepositories {
     return this.app.get(VaultRepositories);
   }
@@ -97,6 +107,14 @@ export class VaultUnderTest {
     const terms = { tenantId: randomUUID(), quotaBytes: null, minimumAgeSeconds: DAY, ...wish };
     await this.repositories.ensure({ ...terms, repositoryId: id });
     return { id, credential: await this.repositories.issue(id, role) };
+  }
+
+  /** The same, made by its client: what `of` answers are its paths. */
+  async opened(...wish: Parameters<VaultUnderTest['repository']>): Promise<OpenedRepository> {
+    const { id, credential } = await this.repository(...wish);
+    const of = (name: string) => `/${id}/${name}`;
+    if (wish[0] !== 'read') await this.ask('POST', of('?create=true'), { as: credential });
+    return { id, as: credential, of };
   }
 
   ask(method: string, target: string, { body, headers, as }: VaultRequest = {}): Promise<VaultAnswer> {
