@@ -57,6 +57,12 @@ export class Downloads {
     await pipeline(body, response);
   }
 
+  /** The object has just been hashed on its way in, which is worth as much as having been read. */
+  trust(repository: string, name: ObjectName, object: StoredObject): void {
+    if (this.trusted.size >= TRUSTED_MAX) this.trusted.clear();
+    this.trusted.set(mark(repository, name, object), Date.now() + TRUST_MS);
+  }
+
   private async find(repository: string, name: ObjectName): Promise<StoredObject> {
     const object = await this.storage.stat(repository, name);
     if (!object) throw new ObjectNotFoundError(objectLabel(name));
@@ -78,8 +84,7 @@ export class Downloads {
       this.damaged(repository, name);
       throw new ObjectDamagedError(objectLabel(name));
     }
-    if (this.trusted.size >= TRUSTED_MAX) this.trusted.clear();
-    this.trusted.set(key, Date.now() + TRUST_MS);
+    this.trust(repository, name, object);
   }
 }
 

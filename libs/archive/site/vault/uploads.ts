@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { VaultCaller, VaultLedger } from './ledger.js';
 import { objectLabel, type ObjectName } from './object-names.js';
 import type { RepositoryUsage } from './repository-usage.js';
-import type { IncomingObject, VaultStorage } from './storage.js';
+import type { IncomingObject, StoredObject, VaultStorage } from './storage.js';
 import { NotAllowedError, VaultAnswerError } from './vault.errors.js';
 
 /** Writes are joined to about so much: fewer calls, and a bounded memory for each upload. */
@@ -39,6 +39,7 @@ export class Uploads {
     private readonly storage: VaultStorage,
     private readonly ledger: VaultLedger,
     private readonly usage: RepositoryUsage,
+    private readonly stored: (repository: string, name: ObjectName, object: StoredObject) => void,
   ) {}
 
   /**
@@ -84,6 +85,8 @@ export class Uploads {
       if (name.type === 'locks') await this.ledger.lockTaken(caller, name.id);
       const outcome = await incoming.commit();
       if (outcome === 'exists' && name.type === 'config') throw configExists();
+      const object = await this.storage.stat(caller.repository, name);
+      if (object && outcome === 'stored') this.stored(caller.repository, name, object);
       if (name.type === 'snapshots') await this.received(caller, name);
       return outcome === 'stored' ? bytes : 0;
     } finally {

@@ -33,8 +33,8 @@ export class Vault {
   constructor(private readonly parts: VaultParts) {
     const { storage, ledger } = parts;
     this.usage = new RepositoryUsage(storage);
-    this.uploads = new Uploads(storage, ledger, this.usage);
     this.downloads = new Downloads(storage, parts.damaged);
+    this.uploads = new Uploads(storage, ledger, this.usage, (...object) => this.downloads.trust(...object));
     this.removals = new Removals(storage, ledger, this.usage, parts.now);
   }
 
