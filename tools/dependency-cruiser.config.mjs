@@ -102,6 +102,18 @@ export default {
       { pathNot: '^libs/platform/queue/' },
       { path: 'node_modules/bullmq' },
     ),
+    rule(
+      'telemetry-fence',
+      'Prometheus and OpenTelemetry only in platform/telemetry: domains define metrics and open spans there.',
+      { pathNot: '^libs/platform/telemetry/' },
+      { path: 'node_modules/(prom-client|@opentelemetry)/' },
+    ),
+    rule(
+      'telemetry-lazy',
+      'A process that is not observed loads neither library: only the two files that are imported lazily reach them.',
+      { path: '^libs/platform/telemetry/', pathNot: '/(otlp|prometheus)\\.ts$' },
+      { path: 'node_modules/(prom-client|@opentelemetry)/' },
+    ),
     rule('stripe-fence', 'stripe only in billing.', { pathNot: '^libs/billing/' }, { path: 'node_modules/stripe' }),
   ],
   options: {

@@ -31,7 +31,16 @@ let controlUrl: string;
 const agentId = randomUUID();
 const workloadId = randomUUID();
 const site = { siteId: randomUUID(), name: 'metro', host: '127.0.0.1', port: 0, certificateFingerprint: '' };
-const assignment = () => ({ agentId, tenantId: randomUUID(), agencyName: 'Town of Ashby', sites: [site] });
+const assignment = () => ({
+  agentId,
+  tenantId: randomUUID(),
+  agencyName: 'Town of Ashby',
+  sites: [site],
+  workloads: [
+    { workloadId, name: 'permits', names: { ...TEST_NAMES }, legs: [{ siteId: site.siteId, role: 'metro' as const }] },
+  ],
+  preflights: [],
+});
 const children: ChildProcess[] = [];
 
 interface Ended {
@@ -118,16 +127,20 @@ afterAll(async () => {
 test('enroll: a refused token says what to do; a lost answer costs nothing; the key never leaves', async () => {
   const wrong = await agent('enroll', '--token', 'mainstay_enrol_wrong_wrong_wrong', '--control-url', controlUrl);
   expect(wrong).toMatchObject({ code: 1, out: expect.stringContaining('make a new one') as string });
+  expect(wrong.out).toContain('use --token-file');
+  const tokenFile = path.join(home, 'token');
+  await writeFile(tokenFile, `${TOKEN}\n`, { mode: 0o600 });
+  const enroll = () => agent('enroll', '--token-file', tokenFile, '--control-url', controlUrl);
   control.loseNextAnswer = true;
-  const lost = await agent('enroll', '--token', TOKEN, '--control-url', controlUrl);
+  const lost = await enroll();
   expect(lost).toMatchObject({ code: 1, out: expect.stringContaining('give the same command again') as string });
   const first = control.publicKey;
-  const done = await agent('enroll', '--token', TOKEN, '--control-url', controlUrl);
+  const done = await enroll();
   expect(done.out).toContain('Enrolled for Town of Ashby');
   expect(done.code).toBe(0);
   expect(control.publicKey).toBe(first);
   expect((await stat(path.join(home, 'key.pem'))).mode & 0o777).toBe(0o600);
-  expect(await agent('enroll', '--token', TOKEN, '--control-url', controlUrl)).toMatchObject({ code: 1 });
+  expect(await enroll()).toMatchObject({ code: 1 });
 });
 
 test('check: faults of agent.json by name, and what stands in the way of protection', async () => {
@@ -199,15 +212,13 @@ test('the tunnel lives on when run is killed, and the next run takes it over', a
   signalProcess(supervisor, 'SIGKILL');
   await waitFor('run to be gone', async () => !(await isAlive(supervisor)), { timeoutMs: 5_000 });
   expect(await pulse(1)).toMatchObject({ reachable: true });
-  const refused = gateway.request(agentId, 'bulk', preflightCommand.path, {}, { timeoutMs: 5_000 });
+  const body = { workloadName: 'permits', supportedMajors: [], expectedNames: null };
+  const refused = gateway.request(agentId, 'bulk', preflightCommand.path, body, { timeoutMs: 5_000 });
   await expect(refused).rejects.toMatchObject({ kind: 'unavailable', code: 'agent.part-down' });
   run();
   await waitFor(
     'the new run to answer',
-    async () => {
-      const body = { workloadName: 'permits', supportedMajors: [], expectedNames: null };
-      return gateway.request(agentId, 'bulk', preflightCommand.path, body, { timeoutMs: 10_000 });
-    },
+    () => gateway.request(agentId, 'bulk', preflightCommand.path, body, { timeoutMs: 10_000 }),
     { timeoutMs: 20_000 },
   );
   expect(await pidIn('tunnel.pid')).toBe(tunnel);

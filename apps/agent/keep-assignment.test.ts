@@ -9,7 +9,7 @@ import { createLogger } from '#libs/platform/telemetry';
 import { enrol, servedGrants, StateDirectory, type ServedGrants } from '#libs/sites/agent';
 import { AgentControl } from '#test/agent-control';
 import type { TunnelStatus } from './agent-status.js';
-import { keepAssignment } from './keep-assignment.js';
+import { AssignmentKeeper } from './keep-assignment.js';
 import { openDoor } from './local-door.js';
 
 const TOKEN = 'mainstay_enrol_0123456789abcdefghijklmnop';
@@ -36,6 +36,8 @@ const assignment: AgentAssignment = {
   tenantId: randomUUID(),
   agencyName: 'Ashby',
   sites: [],
+  workloads: [],
+  preflights: [],
 };
 /** What the tunnel was told, newest last. */
 const told: ServedGrants[] = [];
@@ -82,10 +84,8 @@ afterAll(async () => {
 });
 
 test("a person's grant reaches the tunnel soon while production waits, and is not kept", async () => {
-  const kept = keepAssignment(
-    { directory, clock, log: createLogger({ name: 'agent', level: 'silent' }) },
-    until.signal,
-  );
+  const log = createLogger({ name: 'agent', level: 'silent' });
+  const kept = new AssignmentKeeper({ directory, clock, log }).keep(until.signal);
   const first = await waitFor('the first word', () => told.at(-1), { timeoutMs: 10_000 });
   expect(first.grants).toEqual([]);
   const grant = { workloadId: randomUUID(), requestId: randomUUID(), epoch: 1, secondsLeft: 600 };

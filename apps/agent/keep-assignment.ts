@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '#libs/platform/clock';
 import { errorText } from '#libs/platform/errors';
 import type { Logger } from '#libs/platform/telemetry';
-import { refreshAssignment, type StateDirectory } from '#libs/sites/agent';
+import { ControlPlaneUnreachableError, refreshAssignment, type StateDirectory } from '#libs/sites/agent';
 import { knock } from './local-door.js';
 import { askTunnel } from './tunnel-keeper.js';
 
@@ -19,40 +19,66 @@ export interface AssignmentParts {
   readonly log: Logger;
 }
 
-/**
- * Asks the control plane now and then which sites there are, and hands the tunnel what it must know: changed sites, and
- * persons' grants to go on without the metro, for the case that no site can bring them. Never rejects.
- */
-export async function keepAssignment(parts: AssignmentParts, until: AbortSignal): Promise<void> {
-  const { clock, directory } = parts;
-  while (!until.aborted) {
-    const begun = clock.monotonic();
-    // Spread, so that all agents do not come at once after an outage.
-    const spread = 0.75 + Math.random() / 2;
-    const next = (await refresh(parts)) * spread;
-    const passed = () => clock.monotonic() - begun;
-    while (!until.aborted && passed() < next) {
-      await pause(Math.min(LOOK_MS, next - passed()), until);
-      if (passed() >= STALLED_MS * spread && (await stalled(directory))) break;
-    }
-  }
+/** The path on the command door by which the tunnel has the control plane asked at once. */
+export const ASK_ASSIGNMENT = '/assignment/ask';
+const ASK_MS = 35_000;
+
+/** The tunnel's question, when a site asks for what is not assigned: its own door has heard the answer when this ends. */
+export async function askForAssignment(directory: StateDirectory): Promise<void> {
+  const { status } = await knock(directory.commandSocket, ASK_ASSIGNMENT, { method: 'POST', timeoutMs: ASK_MS });
+  if (status !== 200)
+    throw new ControlPlaneUnreachableError('The control plane could not be asked for the assignment.');
 }
 
-/** @returns in how many milliseconds it is due again. */
-async function refresh({ directory, clock, log }: AssignmentParts): Promise<number> {
-  try {
-    const { changed, served } = await refreshAssignment(directory, clock);
-    if (changed) {
-      log.info({ sites: changed.sites.map(({ name }) => name) }, 'the assignment has changed');
-      // A tunnel that is not up reads the saved assignment when it starts.
-      await knock(directory.tunnelSocket, '/sites', { method: 'POST', body: changed.sites }).catch(() => undefined);
+/**
+ * Asks the control plane now and then which sites there are and what they may ask, and hands the tunnel what it must
+ * know: a changed assignment, and persons' grants to go on without the metro, for the case that no site can bring them.
+ */
+export class AssignmentKeeper {
+  private asking: Promise<void> | undefined;
+
+  constructor(private readonly parts: AssignmentParts) {}
+
+  /** Until the signal. Never rejects. */
+  async keep(until: AbortSignal): Promise<void> {
+    const { clock, directory, log } = this.parts;
+    while (!until.aborted) {
+      const begun = clock.monotonic();
+      const due = await this.ask().then(
+        () => REFRESH_MS,
+        (error: unknown) => {
+          log.info({ reason: errorText(error) }, 'the assignment could not be asked for');
+          return REFRESH_AGAIN_MS;
+        },
+      );
+      // Spread, so that all agents do not come at once after an outage.
+      const spread = 0.75 + Math.random() / 2;
+      const passed = () => clock.monotonic() - begun;
+      while (!until.aborted && passed() < due * spread) {
+        await pause(Math.min(LOOK_MS, due * spread - passed()), until);
+        if (passed() >= STALLED_MS * spread && (await stalled(directory))) break;
+      }
     }
+  }
+
+  /**
+   * Asks now; two that ask at once are answered by one question.
+   *
+   * @throws ControlPlaneUnreachableError, EnrolmentRefusedError
+   */
+  ask(): Promise<void> {
+    this.asking ??= this.refresh().finally(() => (this.asking = undefined));
+    return this.asking;
+  }
+
+  private async refresh(): Promise<void> {
+    const { directory, clock, log } = this.parts;
+    const { assignment, changed, served } = await refreshAssignment(directory, clock);
+    if (changed) log.info({ sites: assignment.sites.map(({ name }) => name) }, 'the assignment has changed');
+    // Also an unchanged one: the tunnel may have missed the change. One that is not up reads the saved one at its start.
+    await knock(directory.tunnelSocket, '/assignment', { method: 'POST', body: assignment }).catch(() => undefined);
     // One that is not up misses the metro first: it is told again while it does.
     await knock(directory.tunnelSocket, '/grants', { method: 'POST', body: served }).catch(() => undefined);
-    return REFRESH_MS;
-  } catch (error) {
-    log.info({ reason: errorText(error) }, 'the assignment could not be asked for');
-    return REFRESH_AGAIN_MS;
   }
 }
 

@@ -7,6 +7,7 @@ import { createLogger } from '#libs/platform/telemetry';
 import { DEFAULT_DIRECTORY, enrol, EXAMPLE_CONFIGURATION, readConfiguration, StateDirectory } from '#libs/sites/agent';
 import { renderStatus } from './agent-status.js';
 import { checkWorkloads, renderCheck } from './check.js';
+import { readToken, type TokenSources } from './enrolment-token.js';
 import { EXIT } from './exit-codes.js';
 import { knock } from './local-door.js';
 import { runAgent } from './run.js';
@@ -33,10 +34,12 @@ const command = (name: string, description: string) =>
     .option('--config <directory>', 'where the agent keeps agent.json, its key and its state', DEFAULT_DIRECTORY);
 
 command('enroll', 'enrol this machine with a one-time token')
-  .requiredOption('--token <token>', 'the token that Mainstay showed')
+  .option('--token-file <file>', 'a file with the token that Mainstay showed, or - for standard input (default: ask)')
+  .option('--token <token>', 'the token itself: others on this machine can see it, and the shell keeps it')
   .requiredOption('--control-url <url>', "the address of Mainstay's API", address)
-  .action(async ({ config, token, controlUrl }: Common & { token: string; controlUrl: string }) => {
+  .action(async ({ config, controlUrl, ...sources }: Common & TokenSources & { controlUrl: string }) => {
     const directory = new StateDirectory(config);
+    const token = await readToken(sources, { input: process.stdin, say: (text) => process.stderr.write(text) });
     const { agencyName, agentId, sites } = await enrol({ directory, token, controlUrl, version });
     say(
       `Enrolled for ${agencyName} as agent ${agentId}; warm sites: ${sites.map(({ name }) => name).join(', ') || 'none yet'}.`,

@@ -5,7 +5,7 @@ import type { Logger } from '#libs/platform/telemetry';
 import type { Alarm } from '#contracts/replication';
 import { CommandDesk, WorkloadDesk } from '#libs/replication/agent';
 import { readConfiguration, readEnrolment, type StateDirectory } from '#libs/sites/agent';
-import { keepAssignment } from './keep-assignment.js';
+import { ASK_ASSIGNMENT, AssignmentKeeper } from './keep-assignment.js';
 import { knock, openDoor } from './local-door.js';
 import { TunnelKeeper } from './tunnel-keeper.js';
 import { tunnelFingerprint } from './tunnel.js';
@@ -33,13 +33,18 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
   const { assignment } = await readEnrolment(directory);
   const desks = new Map(
     configuration.workloads.map((workload) => {
-      const { settings, baseline, protection } = workloadFiles(directory, workload.name);
-      return [workload.name, new WorkloadDesk({ workload, settings, baseline, protection })];
+      const { settings, baseline, made, protection } = workloadFiles(directory, workload.name);
+      return [workload.name, new WorkloadDesk({ workload, settings, baseline, made, protection })];
     }),
   );
   const desk = new CommandDesk(desks);
+  const assignments = new AssignmentKeeper({ directory, clock: new SystemClock(), log });
   const door = await openDoor(directory.commandSocket, async ({ url, json, signal }) => {
     try {
+      if (url.pathname === ASK_ASSIGNMENT) {
+        await assignments.ask();
+        return { json: {} };
+      }
       return await desk.carryOut(url.pathname, await json(), signal);
     } catch (error) {
       log.warn({ path: url.pathname, err: error }, 'a command was not carried out');
@@ -52,7 +57,7 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
     await Promise.all([
       keeper.keep(until),
       again(until, () => surveilAll(desks, directory, log)),
-      keepAssignment({ directory, clock: new SystemClock(), log }, until),
+      assignments.keep(until),
     ]);
   } finally {
     await keeper.stop();

@@ -86,7 +86,7 @@ test('whichever site lets go last takes the protection with it, and a late pulse
   await workload.pulse(entry());
   expect(await protection.read()).toBeUndefined();
 
-  const next = { ...TEST_NAMES, lease: 'ms_lease_next' };
+  const next = { ...TEST_NAMES, lease: `mainstay_lease_${'9'.repeat(20)}` };
   await workload.pulse(entry({ role: 'metro', names: next }));
   await workload.protection.released('metro', next);
   await workload.pulse(entry({ role: 'metro', names: next }));

@@ -1,6 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
@@ -11,14 +10,8 @@ import {
   type PulseRequest,
 } from '#contracts/replication';
 import { alarm } from '#contracts/replication';
-import { agentSite } from '#contracts/sites';
-import {
-  TunnelDialer,
-  WorkloadRefusedError,
-  WorkloadUnreachableError,
-  type LinkRequest,
-  type LinkResponse,
-} from '#libs/link';
+import { agentAssignment } from '#contracts/sites';
+import { TunnelDialer, WorkloadRefusedError, type LinkRequest, type LinkResponse } from '#libs/link';
 import type { Clock } from '#libs/platform/clock';
 import type { Logger } from '#libs/platform/telemetry';
 import { CommandInvalidError, WorkloadNotListedError, type PulseEntry } from '#libs/replication/agent';
@@ -33,12 +26,15 @@ import {
 import { z } from 'zod';
 import type { TunnelStatus } from './agent-status.js';
 import { DoorClosedError, knock, openDoor, type DoorAnswer, type DoorRequest } from './local-door.js';
+import { askForAssignment } from './keep-assignment.js';
+import { SiteRights } from './site-rights.js';
 import { TunnelWorkload } from './tunnel-workload.js';
+import { notAssigned, notListed } from './unserved-pulse.js';
+import { WorkloadStreams } from './workload-streams.js';
 
 const TICK_MS = 1_000;
 /** A question of the gate waits so long for the next pulse. */
 const GATE_WAIT_MS = 2_500;
-const CONNECT_MS = 5_000;
 
 /** What makes a tunnel this one and not its successor's. */
 export function tunnelFingerprint(version: string, configuration: AgentConfiguration, agentId: string): string {
@@ -53,6 +49,7 @@ export interface TunnelOptions {
   readonly log: Logger;
 }
 
+const assigned = agentAssignment.pick({ sites: true, workloads: true, preflights: true });
 const observedAlarms = z.record(z.string(), z.array(alarm));
 
 /**
@@ -64,6 +61,8 @@ export class Tunnel {
   private readonly instanceId = randomUUID();
   private readonly startedAt = new Date().toISOString();
   private readonly stopping = new AbortController();
+  private readonly streams = new WorkloadStreams();
+  private readonly rights: SiteRights;
   private dialer: TunnelDialer | undefined;
 
   private constructor(
@@ -71,7 +70,16 @@ export class Tunnel {
     private readonly enrolment: Enrolment,
     private readonly fingerprint: string,
     private readonly workloads: ReadonlyMap<string, TunnelWorkload>,
-  ) {}
+  ) {
+    const { clock, directory, log } = options;
+    this.rights = new SiteRights({
+      known: enrolment.assignment,
+      listed: (name) => workloads.has(name),
+      ask: () => askForAssignment(directory),
+      clock,
+      refused: (facts) => log.warn(facts, 'a site asks for what it is not assigned'),
+    });
+  }
 
   /** Runs until {@link stop} or `POST /stop`. @throws DoorTakenError, NotEnrolledError, AgentConfigurationError */
   static async run(options: TunnelOptions, until: AbortSignal): Promise<void> {
@@ -99,7 +107,7 @@ export class Tunnel {
         sites: enrolment.assignment.sites,
         instanceId: tunnel.instanceId,
         handlers: {
-          connectWorkload: (name) => tunnel.connectWorkload(name),
+          connectWorkload: (name, from) => tunnel.connectWorkload(name, from.siteId),
           request: (request, from) => tunnel.answerSite(request, from.siteId),
         },
         log: (level, message, facts) => options.log[level](facts, message),
@@ -126,69 +134,36 @@ export class Tunnel {
     }
   }
 
-  private async connectWorkload(name: string): Promise<Duplex> {
+  private async connectWorkload(name: string, siteId: string): Promise<Duplex> {
     const workload = this.workloads.get(name);
     if (!workload) throw new WorkloadRefusedError(name, 'the agent is not configured to reach it');
+    await this.rights.requireStream(siteId, name);
     if (workload.fencing.report().fenced) throw new WorkloadRefusedError(name, 'its server is fenced');
-    const { host, port } = workload.configured;
-    return new Promise((resolve, reject) => {
-      const socket = connect({ host, port, noDelay: true });
-      socket.setTimeout(CONNECT_MS, () => socket.destroy(new Error('no answer in time')));
-      socket.once('connect', () => {
-        socket.setTimeout(0);
-        resolve(socket);
-      });
-      socket.once('error', (error) => reject(new WorkloadUnreachableError(name, error)));
-    });
+    return this.streams.connect(workload.configured, siteId);
   }
 
   private async answerSite(request: LinkRequest, siteId: string): Promise<LinkResponse> {
-    switch (request.path) {
-      case pulseCommand.path:
-        return { json: await this.pulse(read(pulseCommand, await request.json())) };
-      case fenceCommand.path: {
-        const { workloadName, workloadId, epoch } = read(fenceCommand, await request.json());
-        this.options.log.warn({ workloadName, epoch, siteId }, 'a site orders the server to be fenced');
-        const { fencing } = this.workload(workloadName);
-        return { json: await fencing.fence({ workloadId, epoch, promotedAtLsn: null, promotedTimeline: null }) };
-      }
-      default:
-        return this.passOn(request);
-    }
+    const body = await request.json();
+    if (request.path === pulseCommand.path) return { json: await this.pulse(read(pulseCommand, body), siteId) };
+    await this.rights.requireCommand(siteId, request.path, body);
+    if (request.path !== fenceCommand.path) return this.passOn(request, body);
+    const { workloadName, workloadId, epoch } = read(fenceCommand, body);
+    this.options.log.warn({ workloadName, epoch, siteId }, 'a site orders the server to be fenced');
+    const { fencing } = this.workload(workloadName);
+    return { json: await fencing.fence({ workloadId, epoch, promotedAtLsn: null, promotedTimeline: null }) };
   }
 
-  private async pulse(request: PulseRequest): Promise<PulseAnswer> {
-    const workloads = await Promise.all(request.workloads.map((entry) => this.pulseOne(entry)));
+  private async pulse(request: PulseRequest, siteId: string): Promise<PulseAnswer> {
+    const workloads = await Promise.all(request.workloads.map((entry) => this.pulseOne(entry, siteId)));
     return { instanceId: this.instanceId, workloads };
   }
 
-  private async pulseOne(entry: PulseEntry): Promise<PulseAnswer['workloads'][number]> {
+  private async pulseOne(entry: PulseEntry, siteId: string): Promise<PulseAnswer['workloads'][number]> {
     const workload = this.workloads.get(entry.name);
-    if (workload) return workload.pulse(entry);
-    return {
-      workloadId: entry.workloadId,
-      reachable: false,
-      lsn: null,
-      timeline: null,
-      systemIdentifier: null,
-      wallClock: this.options.clock.now().toISOString(),
-      inRecovery: null,
-      armed: false,
-      armedSince: null,
-      notArmedBecause: "the agent's configuration does not list it",
-      disarmRequest: null,
-      degraded: null,
-      fenced: null,
-      divergence: null,
-      slots: [],
-      alarms: [
-        {
-          code: 'workload.not-listed',
-          what: `The agent's configuration no longer lists "${entry.name}".`,
-          remedy: 'Put it back into agent.json, or remove its protection in Mainstay.',
-        },
-      ],
-    };
+    if (!workload) return notListed(entry, this.options.clock.now());
+    const { workloadId, role, names } = entry;
+    const refusal = this.rights.refusal(siteId, { workloadName: entry.name, workloadId, role, names });
+    return refusal ? notAssigned(entry, this.options.clock.now(), refusal) : workload.pulse(entry);
   }
 
   private workload(name: string): TunnelWorkload {
@@ -198,8 +173,7 @@ export class Tunnel {
   }
 
   /** To `run`, which does whatever production does not wait on. */
-  private async passOn(request: LinkRequest): Promise<LinkResponse> {
-    const body = await request.json();
+  private async passOn(request: LinkRequest, body: unknown): Promise<LinkResponse> {
     const answer = await knock(this.options.directory.commandSocket, request.path, {
       method: 'POST',
       body,
@@ -230,9 +204,11 @@ export class Tunnel {
           this.workloads.get(name)?.protection.setObserved(alarms);
         }
         return { json: {} };
-      case 'POST /sites': {
-        const sites = z.array(agentSite).parse(await json());
-        this.enrolment.assignment.sites = sites;
+      case 'POST /assignment': {
+        const { sites, workloads, preflights } = assigned.parse(await json());
+        Object.assign(this.enrolment.assignment, { sites, workloads, preflights });
+        this.rights.set({ workloads, preflights });
+        this.streams.endUnless((siteId, name) => this.rights.allowsStream(siteId, name));
         this.dialer?.setSites(sites);
         return { json: {} };
       }

@@ -2,9 +2,11 @@ import { z } from 'zod';
 import { fencingRecord, type FencingRecord } from '#libs/failover/agent';
 import {
   baselineRecord,
+  madeRecord,
   protectionRecord,
   settingsRecord,
   type BaselineRecord,
+  type MadeRecord,
   type ProtectionRecord,
   type SettingsRecord,
 } from '#libs/replication/agent';
@@ -19,10 +21,11 @@ export interface WorkloadFiles {
   readonly fencing: DurableValue<FencingRecord>;
   readonly settings: DurableValue<SettingsRecord>;
   readonly baseline: DurableValue<BaselineRecord>;
+  readonly made: DurableValue<MadeRecord>;
   readonly unconfirmedStart: DurableValue<UnconfirmedStart>;
 }
 
-/** What the agent keeps of one workload. Each file has one writer: tunnel, tunnel, run, run, gate. */
+/** What the agent keeps of one workload. Each file has one writer: tunnel, tunnel, run, run, run, gate. */
 export function workloadFiles(directory: StateDirectory, name: string): WorkloadFiles {
   const file = (what: string) => directory.workload(name, `${what}.json`);
   return {
@@ -30,6 +33,7 @@ export function workloadFiles(directory: StateDirectory, name: string): Workload
     fencing: new DurableValue(file('fencing'), fencingRecord),
     settings: new DurableValue(file('settings'), settingsRecord),
     baseline: new DurableValue(file('baseline'), baselineRecord),
+    made: new DurableValue(file('made'), madeRecord),
     unconfirmedStart: new DurableValue(file('unconfirmed-start'), unconfirmedStart),
   };
 }

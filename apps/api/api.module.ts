@@ -1,8 +1,11 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { NotificationsModule } from '#libs/notifications/control';
 import { FailoverModule } from '#libs/failover/control';
+import { IdentityModule } from '#libs/identity/control';
+import type { Observability } from '#libs/platform/config';
 import { ProtectionModule } from '#libs/protection/control';
 import { SitesModule } from '#libs/sites/control';
+import { TenancyModule } from '#libs/tenancy/control';
 import { AgencyController } from './agency/agency.controller.js';
 import { AgentSelfController } from './agents/agent-self.controller.js';
 import { AgentsController } from './agents/agents.controller.js';
@@ -12,12 +15,14 @@ import { ApiKeysController } from './api-keys/api-keys.controller.js';
 import { AuditController } from './audit/audit.controller.js';
 import { CoreModule } from './core.module.js';
 import { DeclarationsController } from './failovers/declarations.controller.js';
+import { EventStreams } from './failovers/event-streams.js';
 import { FailoversController } from './failovers/failovers.controller.js';
 import { FunctionsController } from './functions/functions.controller.js';
 import { InvitationsController } from './members/invitations.controller.js';
 import { MembersController } from './members/members.controller.js';
 import { NoticesController } from './notices/notices.controller.js';
 import { ProtectionsController } from './protections/protections.controller.js';
+import { PasswordChangeNotice } from './session/password-change-notice.js';
 import { PasswordResetsController } from './session/password-resets.controller.js';
 import { SessionController } from './session/session.controller.js';
 import { TwoFactorController } from './session/two-factor.controller.js';
@@ -28,17 +33,20 @@ import { StaffSitesController } from './sites/staff-sites.controller.js';
 import { StaffAgenciesController } from './staff/staff-agencies.controller.js';
 import { StaffController } from './staff/staff.controller.js';
 import { StaffSessionController } from './staff/staff-session.controller.js';
+import { StaffTwoFactorController } from './staff/staff-two-factor.controller.js';
 import { PreflightsController } from './workloads/preflights.controller.js';
 import { WorkloadsController } from './workloads/workloads.controller.js';
 
 /** The REST API: one folder of controllers for each domain, all on the core. */
 @Module({})
 export class ApiModule {
-  static forProcess(environment: ApiEnvironment): DynamicModule {
+  static forProcess(environment: ApiEnvironment, observability?: Observability): DynamicModule {
     return {
       module: ApiModule,
       imports: [
-        CoreModule.forProcess('api', environment),
+        CoreModule.forProcess('api', environment, observability),
+        IdentityModule.guarding(),
+        TenancyModule.guarding(),
         NotificationsModule,
         SitesModule.giving({
           orderSigningKey: environment.ORDER_SIGNING_KEY_FILE,
@@ -65,6 +73,7 @@ export class ApiModule {
         NoticesController,
         StaffSessionController,
         StaffController,
+        StaffTwoFactorController,
         StaffAgenciesController,
         StaffSitesController,
         SitesController,
@@ -79,6 +88,7 @@ export class ApiModule {
         DeclarationsController,
         FailoversController,
       ],
+      providers: [EventStreams, PasswordChangeNotice],
     };
   }
 }

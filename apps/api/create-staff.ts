@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
-import { type NewStaff, Staff, staffRole } from '#libs/identity/control';
+import { Identity, type NewStaff, Staff, staffRole } from '#libs/identity/control';
 import { ConfigurationError, loadConfig } from '#libs/platform/config';
 import { UnitOfWork } from '#libs/platform/database';
 import { DomainError } from '#libs/platform/errors';
@@ -13,9 +13,10 @@ import { CoreModule } from './core.module.js';
 
 /**
  * Makes a staff member from the command line: the installer's way to the first administrator. An administrator with
- * this address who exists already gets the password anew, so a repeated installation does no harm.
+ * this address who exists already gets the password anew, so a repeated installation does no harm; the second factor
+ * stays, unless it is said to be lost.
  */
-async function createStaff(staff: NewStaff): Promise<string> {
+async function createStaff(who: Omit<NewStaff, 'passwordHash'>, password: string, lost: boolean): Promise<string> {
   const environment = { ...loadConfig(coreEnvironment), LOG_LEVEL: 'error' };
   const app = await NestFactory.createApplicationContext(CoreModule.forProcess('create-staff', environment), {
     logger: false,
@@ -23,12 +24,14 @@ async function createStaff(staff: NewStaff): Promise<string> {
   });
   try {
     const people = app.get(Staff);
-    const made = await app
-      .get(UnitOfWork)
-      .provider((tx) =>
-        staff.role === 'administrator' ? people.ensureAdministrator(tx, staff) : people.create(tx, staff, null),
-      );
-    return made.id;
+    const staff = { ...who, passwordHash: await app.get(Identity).hash(password, who.email) };
+    return await app.get(UnitOfWork).provider(async (tx) => {
+      const made = await (staff.role === 'administrator'
+        ? people.ensureAdministrator(tx, staff)
+        : people.create(tx, staff, null));
+      if (lost) await people.resetSecondFactor(tx, made.id, null);
+      return made.id;
+    });
   } finally {
     await app.close();
   }
@@ -39,6 +42,7 @@ const options = z.object({
   name: z.string().min(1),
   role: staffRole,
   passwordFile: z.string().optional(),
+  resetSecondFactor: z.boolean().default(false),
 });
 
 const program = new Command('create-staff')
@@ -46,12 +50,13 @@ const program = new Command('create-staff')
   .requiredOption('--email <address>')
   .requiredOption('--name <name>')
   .option('--role <role>', 'administrator, operator or support', 'administrator')
-  .option('--password-file <path>', 'instead of standard input');
+  .option('--password-file <path>', 'instead of standard input')
+  .option('--reset-second-factor', 'takes an authenticator app away that was lost; the next sign-in sets one up');
 
 try {
-  const { passwordFile, ...who } = options.parse(program.parse().opts());
+  const { passwordFile, resetSecondFactor, ...who } = options.parse(program.parse().opts());
   const password = (passwordFile === undefined ? await text(process.stdin) : readFileSync(passwordFile, 'utf8')).trim();
-  process.stdout.write(`${await createStaff({ ...who, password })}\n`);
+  process.stdout.write(`${await createStaff(who, password, resetSecondFactor)}\n`);
 } catch (error) {
   const known = error instanceof DomainError ? `${error.code}: ${error.message}` : undefined;
   const told = error instanceof ConfigurationError ? error.message : (known ?? String((error as Error).stack));

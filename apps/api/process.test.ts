@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { freePort } from '#libs/platform/postgres';
 import { type ControlDatabase, createControlDatabase } from '#test/databases';
+import { Scraped } from '#test/scrape';
 
 const PASSWORD = 'four wet herons stood';
 
@@ -62,7 +63,8 @@ describe('the api process', () => {
   });
 
   const launch = (program: string, more: string[] = [], changed: Record<string, string> = {}): ChildProcess => {
-    const child = spawn(process.execPath, [`dist/apps/api/${program}.js`, ...more], {
+    const file = program.includes('/') ? program : `api/${program}`;
+    const child = spawn(process.execPath, [`dist/apps/${file}.js`, ...more], {
       env: { ...environment, ...changed },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
@@ -74,8 +76,8 @@ describe('the api process', () => {
     const [code, signal] = (await once(child, 'exit')) as unknown[];
     return { code: code ?? signal, said: await said };
   };
-  const start = async (): Promise<ChildProcess> => {
-    const child = launch('main');
+  const start = async (changed: Record<string, string> = {}): Promise<ChildProcess> => {
+    const child = launch('main', [], changed);
     const ready = async () => (await fetch(`${environment['PUBLIC_URL']}/health/ready`)).ok;
     await waitFor('the api to be ready', ready, { timeoutMs: 60_000 });
     return child;
@@ -103,6 +105,46 @@ describe('the api process', () => {
     expect(said).not.toContain('secret-looking');
   });
 
+  it('stops with one line for a receiver of traces that is no address, and for a port that is none', async () => {
+    const wrong = { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318', METRICS_PORT: 'many' };
+    for (const program of ['main', 'worker/main']) {
+      const { code, said } = await ended(launch(program, [], { ...wrong, ...mailing }));
+      expect(code).toBe(1);
+      expect(said.trim().split('\n').slice(1).sort()).toEqual([
+        expect.stringMatching(/^ {2}METRICS_PORT: /),
+        expect.stringMatching(/^ {2}OTEL_EXPORTER_OTLP_ENDPOINT: must be an http/),
+      ]);
+    }
+  });
+
+  it('api and worker serve their figures and their health on a port of their own, on loopback', async () => {
+    const [api, worker] = [await freePort(), await freePort()];
+    await start({ METRICS_PORT: String(api) });
+    const child = launch('worker/main', [], { METRICS_PORT: String(worker), ...mailing });
+    const ask = (port: number, path: string) => fetch(`http://127.0.0.1:${port}${path}`);
+    for (const port of [api, worker]) {
+      const ready = async () => (await ask(port, '/health/ready')).ok;
+      await waitFor('it to be ready', ready, { timeoutMs: 60_000 });
+      expect((await ask(port, '/health/live')).status).toBe(200);
+    }
+    expect((await Scraped.of(api)).kinds.get('mainstay_http_request_duration_seconds')).toBe('histogram');
+    expect((await Scraped.of(worker)).value('mainstay_events_undelivered')).toBe(0);
+    expect((await fetch(`${environment['PUBLIC_URL']}/metrics`)).status).toBe(404);
+    // Its database gone, the worker says so and lives.
+    const bringBack = await takeDatabaseAway();
+    const lost = async () => (await ask(worker, '/health/ready')).status === 503;
+    await waitFor('the worker to miss its database', lost, { timeoutMs: 20_000 });
+    expect((await ask(worker, '/health/live')).status).toBe(200);
+    const scraped = await Scraped.of(worker);
+    expect(scraped.value('mainstay_collector_failures_total', { collector: 'events' })).toBeGreaterThan(0);
+    expect(scraped.value('mainstay_events_undelivered')).toBeUndefined();
+    await bringBack();
+    await waitFor('the worker to be ready', async () => !(await lost()), { timeoutMs: 60_000 });
+    const stopped = ended(child);
+    child.kill('SIGTERM');
+    expect(await stopped).toEqual({ code: 'SIGTERM', said: '' });
+  });
+
   it('create-staff makes the first administrator, however often it is asked, and takes no weak password', async () => {
     expect(await makeStaff('ops@mainstay.example')).toEqual({ code: 0, said: '' });
     const weak = launch('create-staff', ['--email', 'weak@mainstay.example', '--name', 'Weak']);
@@ -122,6 +164,24 @@ describe('the api process', () => {
       reached: () =>
         waitFor('the request to wait', async () => (await waiting()).rowCount === 1, { timeoutMs: 20_000 }),
       letGo: () => holder.end(),
+    };
+  };
+  const mailing = { SMTP_URL: 'smtp://127.0.0.1:9', MAIL_FROM: 'Mainstay <mainstay@provider.example>' };
+  /** Nobody gets in any more, and whoever was in, but for the test itself, is out. */
+  const takeDatabaseAway = async (): Promise<() => Promise<void>> => {
+    const { rows } = await admin.query<{ name: string }>('SELECT current_database() AS name');
+    const url = new URL(database.adminUrl);
+    url.pathname = '/postgres';
+    const outside = new pg.Client({ connectionString: url.href });
+    await outside.connect();
+    const allow = (yes: boolean) =>
+      outside.query(`ALTER DATABASE ${outside.escapeIdentifier(rows[0]!.name)} ALLOW_CONNECTIONS ${yes}`);
+    await allow(false);
+    await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                        WHERE datname = current_database() AND pid <> pg_backend_pid()`);
+    return async () => {
+      await allow(true);
+      await outside.end();
     };
   };
   const newcomer = (email: string) => ({ email, name: 'New', role: 'support', password: PASSWORD });

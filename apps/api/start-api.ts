@@ -1,4 +1,5 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { Observability } from '#libs/platform/config';
 import { createHttpApp, type HttpOptions } from '#libs/platform/http';
 import type { ApiEnvironment } from './api.environment.js';
 import { ApiModule } from './api.module.js';
@@ -10,8 +11,9 @@ export const API_VERSION = '1.0.0';
 export function createApi(
   environment: ApiEnvironment,
   limits: Pick<HttpOptions, 'callsPerMinute' | 'limitFactor'> = {},
+  observability?: Observability,
 ): Promise<NestFastifyApplication> {
-  return createHttpApp(ApiModule.forProcess(environment), {
+  return createHttpApp(ApiModule.forProcess(environment, observability), {
     publicUrl: environment.PUBLIC_URL,
     secret: environment.SESSION_SECRET_FILE,
     title: API_TITLE,

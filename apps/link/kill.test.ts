@@ -84,10 +84,11 @@ describe('the link process, killed', () => {
     const doorPort = await freePort();
     await site.admit(agent.agentId, tenantId, agent.identity.publicKey);
     await site.protect({ workloadId, tenantId, agentId: agent.agentId });
-    await site.sql(`INSERT INTO front_door (workload_id, port, leads_to) VALUES ($1, $2, 'production')`, [
-      workloadId,
-      doorPort,
-    ]);
+    await site.sql(
+      `INSERT INTO front_door (workload_id, port, leads_to, client_networks)
+        VALUES ($1, $2, 'production', '{127.0.0.1/32}')`,
+      [workloadId, doorPort],
+    );
     const { sql, lease, results } = reader();
     await site.stop();
 

@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { databaseUrl, loadConfig, port, secretFile } from '#libs/platform/config';
+import {
+  databaseUrl,
+  loadConfig,
+  type Observability,
+  observabilityOf,
+  observabilitySettings,
+  port,
+  secretFile,
+} from '#libs/platform/config';
 import type { LinkProcessOptions } from '#libs/replication/site/link';
 import { siteEnvironment, siteSettings } from '#libs/sites/site/gateway';
 import { VERSION } from './version.js';
@@ -12,15 +20,22 @@ const environment = siteEnvironment.extend({
   GATEWAY_KEY_FILE: secretFile(),
   SITE_PRIVATE_KEY_FILE: secretFile(),
   LOG_LEVEL: z.string().default('info'),
+  ...observabilitySettings,
 });
 
+export interface LinkEnvironment extends LinkProcessOptions {
+  readonly logLevel: string;
+  readonly observability: Observability;
+}
+
 /** The link process's settings, typed. @throws ConfigurationError naming each faulty setting. */
-export function loadLinkEnvironment(variables?: NodeJS.ProcessEnv): LinkProcessOptions & { readonly logLevel: string } {
+export function loadLinkEnvironment(variables?: NodeJS.ProcessEnv): LinkEnvironment {
   const read = loadConfig(environment, variables);
   return {
     settings: siteSettings(read),
     databaseUrl: read.SITE_DATABASE_URL,
     logLevel: read.LOG_LEVEL,
+    observability: observabilityOf(read),
     gateway: {
       host: read.GATEWAY_HOST,
       port: read.GATEWAY_PORT,

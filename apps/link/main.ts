@@ -12,11 +12,11 @@ const CONNECTIONS = 6;
 
 async function start(): Promise<void> {
   const environment = loadLinkEnvironment();
-  const { settings, databaseUrl, logLevel } = environment;
+  const { settings, databaseUrl, logLevel, observability } = environment;
 
   @Module({
     imports: [
-      TelemetryModule.forProcess(`link ${settings.name}`, logLevel),
+      TelemetryModule.forProcess(`link ${settings.name}`, logLevel, observability),
       DatabaseModule.forSite({ url: databaseUrl, applicationName: 'mainstay link', max: CONNECTIONS }),
       LinkProcessModule.forProcess(environment),
     ],

@@ -7,6 +7,7 @@ import type { OutboxPage } from '#contracts/sites';
 import { DomainError, NotFoundError } from '#libs/platform/errors';
 import { isUuid } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
+import { continueTrace } from '#libs/platform/telemetry';
 import {
   answerFault,
   OrderIntake,
@@ -119,7 +120,10 @@ export class OrderEndpoint implements OnApplicationBootstrap, OnApplicationShutd
     const body = await readJson(request, ORDER_BYTES_MAX).catch((error: unknown) => {
       throw new RequestMalformedError(error instanceof Error ? error.message : 'unreadable');
     });
-    await this.orders.receive(body);
+    const { traceparent } = request.headers;
+    await continueTrace(typeof traceparent === 'string' ? traceparent : null, 'receive order', { kind: 'server' }, () =>
+      this.orders.receive(body),
+    );
     send(response, 202, { accepted: true });
   }
 

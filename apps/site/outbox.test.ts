@@ -44,4 +44,33 @@ describe('the site’s outbox', () => {
     await site.work.run((tx) => site.get(SiteOutbox).emit(tx, noted, { tenantId: site.tenantId }, { text: 'after' }));
     expect((await site.outbox(lost)).results.map(({ seq }) => seq)).toEqual([lost + 1]);
   });
+
+  it('takes no result that is too long for a page, and none of the characters that a database refuses', async () => {
+    const emit = (text: string) =>
+      site.work.run((tx) => site.get(SiteOutbox).emit(tx, noted, { tenantId: site.tenantId }, { text }));
+    await expect(emit('x'.repeat(1_100_000))).rejects.toMatchObject({ code: 'result.too-large' });
+    const after = await site.outboxEnd();
+    await emit('NUL \0 and half a pair \ud800');
+    expect((await site.outbox(after)).results.map(({ payload }) => payload['text'])).toEqual([
+      'NUL \uFFFD and half a pair \uFFFD',
+    ]);
+  });
+
+  it('tells much in pages that the control plane takes, in their order', async () => {
+    const after = await site.outboxEnd();
+    const texts = Array.from({ length: 40 }, (_, index) => `${index} ${'x'.repeat(900_000)}`);
+    for (const text of texts) {
+      await site.work.run((tx) => site.get(SiteOutbox).emit(tx, noted, { tenantId: site.tenantId }, { text }));
+    }
+    const heard: number[] = [];
+    for (let cursor = after; heard.length < texts.length;) {
+      const { results } = await site.outbox(cursor);
+      expect(Buffer.byteLength(JSON.stringify(results))).toBeLessThan(9_000_000);
+      for (const { seq, payload } of results) {
+        heard.push(Number.parseInt(String(payload['text']), 10));
+        cursor = seq;
+      }
+    }
+    expect(heard).toEqual(texts.map((_, index) => index));
+  });
 });

@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { databaseUrl, loadConfig, port, secretFile } from '#libs/platform/config';
+import {
+  databaseUrl,
+  loadConfig,
+  type Observability,
+  observabilityOf,
+  observabilitySettings,
+  port,
+  secretFile,
+} from '#libs/platform/config';
 import { siteEnvironment, siteSettings, type SiteSettingsValues } from '#libs/sites/site';
 
 const environment = siteEnvironment.extend({
@@ -12,6 +20,7 @@ const environment = siteEnvironment.extend({
   CONTROL_CA_FILE: secretFile(),
   ORDER_PUBLIC_KEY_FILE: secretFile(),
   LOG_LEVEL: z.string().default('info'),
+  ...observabilitySettings,
 });
 
 /** The site process's settings, typed. */
@@ -20,6 +29,7 @@ export interface SiteEnvironment {
   readonly databaseUrl: string;
   readonly queueUrl: string;
   readonly logLevel: string;
+  readonly observability?: Observability;
   /** PEM (SPKI) of the control plane's Ed25519 key. */
   readonly orderPublicKey: string;
   readonly endpoint: {
@@ -40,6 +50,7 @@ export function loadSiteEnvironment(variables?: NodeJS.ProcessEnv): SiteEnvironm
     databaseUrl: read.SITE_DATABASE_URL,
     queueUrl: read.SITE_QUEUE_URL,
     logLevel: read.LOG_LEVEL,
+    observability: observabilityOf(read),
     orderPublicKey: read.ORDER_PUBLIC_KEY_FILE,
     endpoint: {
       host: read.SITE_ORDER_HOST,

@@ -22,7 +22,7 @@ export class SiteProcessModule {
     return {
       module: SiteProcessModule,
       imports: [
-        TelemetryModule.forProcess(`site ${settings.name}`, environment.logLevel),
+        TelemetryModule.forProcess(`site ${settings.name}`, environment.logLevel, environment.observability),
         ClockModule,
         DatabaseModule.forSite({ url: environment.databaseUrl, applicationName: 'mainstay site' }),
         QueueModule.forProcess({

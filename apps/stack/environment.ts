@@ -22,6 +22,8 @@ export interface EnvironmentOptions {
   /** `postgres` (the embedded default) or a `redis://` address for the control plane's queue. */
   readonly queueUrl?: string;
   readonly logLevel: string;
+  /** Base address of an OTLP/HTTP receiver for traces; none are made without it. */
+  readonly otlpEndpoint?: string;
 }
 
 /** The settings of each process: paths of secrets, never secrets. */
@@ -34,10 +36,12 @@ export class StackEnvironment {
   ) {}
 
   private get common(): Record<string, string> {
+    const { otlpEndpoint } = this.options;
     return {
       ...QUIET,
       LOG_LEVEL: this.options.logLevel,
       NODE_COMPILE_CACHE: compileCache(),
+      ...(otlpEndpoint === undefined ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint }),
     };
   }
 

@@ -1,11 +1,11 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { chmod, mkdir, open, rename, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
-import { errorText } from '#libs/platform/errors';
-import { freePort } from '#libs/platform/postgres';
+import { errorCode, errorText } from '#libs/platform/errors';
+import { freePort, ownedDirectory, serverIdentity } from '#libs/platform/postgres';
 import { readIfPresent } from './files.js';
 
 export const SITE_KEYS = ['metro', 'regional'] as const;
@@ -30,6 +30,8 @@ const record = z.strictObject({
     siteMetro: z.string(),
     siteRegional: z.string(),
     staffPassword: z.string(),
+    /** The first administrator's authenticator app, as an otpauth:// address, once it is set up. */
+    staffAuthenticator: z.string().optional(),
   }),
   /** Set once the sites have been registered and the first administrator made. */
   complete: z.boolean(),
@@ -131,14 +133,45 @@ export class Installation {
     return this.file('secrets', name);
   }
 
-  /** Sockets lie in a short path: a Unix socket's has some 100 characters at most. */
+  /**
+   * Sockets lie in a short path: a Unix socket's has some 100 characters at most. Below a folder that is this user's
+   * own: see {@link ensureSocketDirectory}.
+   */
   get socketDirectory(): string {
     const name = createHash('sha256').update(this.home).digest('hex').slice(0, 10);
-    return path.join(tmpdir(), `mainstay-${name}`);
+    return path.join(tmpdir(), `mainstay-${process.getuid?.() ?? 0}-${name}`);
+  }
+
+  /**
+   * Makes the sockets' folder. In the folder for temporary files anybody can make one of this name first, and could
+   * then swap the sockets in it.
+   *
+   * @throws InstallationError when it is somebody else's, or no folder.
+   */
+  async ensureSocketDirectory(): Promise<string> {
+    const directory = this.socketDirectory;
+    const identity = await serverIdentity();
+    await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
+      if (errorCode(error) !== 'EEXIST') throw error;
+    });
+    const found = await lstat(directory);
+    const owners = [process.getuid?.() ?? identity.uid, identity.uid];
+    if (!found.isDirectory() || !owners.includes(found.uid) || (found.mode & 0o022) !== 0) {
+      throw new InstallationError(
+        `${directory} is not this user’s own folder. Somebody else made it: look at it, remove it, and start again.`,
+      );
+    }
+    return ownedDirectory(directory, identity);
   }
 
   get apiUrl(): string {
     return `http://127.0.0.1:${this.current.apiPort}`;
+  }
+
+  /** Keeps the first administrator's second factor beside the password. */
+  async keepAuthenticator(uri: string): Promise<void> {
+    this.current = { ...this.current, secrets: { ...this.current.secrets, staffAuthenticator: uri } };
+    await this.save();
   }
 
   async markComplete(): Promise<void> {

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { errorText } from '#libs/platform/errors';
 import { bringUpSample } from './sample/sample.js';
 import { Stack } from './stack.js';
@@ -8,6 +8,7 @@ interface StartOptions {
   readonly sample: boolean;
   readonly queueUrl?: string;
   readonly logLevel: string;
+  readonly otlpEndpoint?: string;
 }
 
 const program = new Command()
@@ -19,6 +20,11 @@ const program = new Command()
   .option('--sample', 'also bring up a sample agency: its PostgreSQL, an agent, armed protection at both sites', false)
   .option('--queue-url <address>', 'redis://… for the control plane’s queue; PostgreSQL when left out')
   .option('--log-level <level>', 'debug, info, warn or error', 'info')
+  .addOption(
+    new Option('--otlp-endpoint <address>', 'where traces go, such as http://127.0.0.1:4318').env(
+      'OTEL_EXPORTER_OTLP_ENDPOINT',
+    ),
+  )
   .action(start);
 
 async function start(options: StartOptions): Promise<void> {
@@ -30,6 +36,7 @@ async function start(options: StartOptions): Promise<void> {
     logLevel: options.logLevel,
     tell,
     ...(options.queueUrl === undefined ? {} : { queueUrl: options.queueUrl }),
+    ...(options.otlpEndpoint === undefined ? {} : { otlpEndpoint: options.otlpEndpoint }),
   });
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   const { installation } = stack;
@@ -41,9 +48,11 @@ Ready after ${seconds} s.
   OpenAPI 3.1    ${stack.apiUrl}/openapi.json
   mailbox        ${stack.mailbox.directory}  (mails are caught here, not sent)
   logs           ${installation.file('logs')}
+  figures        ${stack.metricsFile}  (for Prometheus's file_sd_configs)
 
   provider staff ${installation.record.staffEmail}
   password       ${installation.record.secrets.staffPassword}
+  second factor  ${installation.record.secrets.staffAuthenticator ?? 'to be set up'}
 `);
   let ending = false;
   let sample: Awaited<ReturnType<typeof bringUpSample>> | undefined;

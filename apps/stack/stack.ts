@@ -1,10 +1,10 @@
 import { connect as connectSocket } from 'node:net';
-import { ownedDirectory } from '#libs/platform/postgres';
 import { EmbeddedDatabase } from './embedded-database.js';
 import { entryPoint } from './entry-points.js';
 import { type EnvironmentOptions, StackEnvironment } from './environment.js';
 import { Installation, InstallationError, SITE_KEYS, type SiteKey } from './installation.js';
 import { ensureKeys, type StackKeys } from './keys.js';
+import { MetricsTargets } from './metrics-targets.js';
 import { Mailbox } from './mailbox.js';
 import { stopServersBelow } from './postgres-servers.js';
 import { endProcess, ProcessTable, processStart } from './process-table.js';
@@ -24,6 +24,16 @@ export interface StackOptions extends Partial<EnvironmentOptions> {
 }
 
 export type StackProcess = 'api' | 'worker' | `site ${SiteKey}` | `link ${SiteKey}`;
+
+/** All of them: what {@link StackProcess} names. */
+const PROCESSES = [
+  'api',
+  'worker',
+  'site metro',
+  'link metro',
+  'site regional',
+  'link regional',
+] as const satisfies readonly StackProcess[];
 
 const START_MS = 60_000;
 
@@ -49,6 +59,8 @@ export class Stack {
     readonly table: ProcessTable,
     private readonly keys: StackKeys,
     private readonly options: StackOptions,
+    /** Where each process serves its figures and its health. */
+    readonly metrics: MetricsTargets,
   ) {}
 
   /**
@@ -61,11 +73,19 @@ export class Stack {
     const tell = options.tell ?? (() => undefined);
     const installation = await Installation.open(options.home);
     const table = await takeOver(installation, tell);
-    await ownedDirectory(installation.socketDirectory);
+    await installation.ensureSocketDirectory();
     const keys = await ensureKeys(installation);
     const database = await EmbeddedDatabase.at(installation);
     const mailbox = new Mailbox(installation.file('mailbox'));
-    const stack = new Stack(installation, database, mailbox, table, keys, options);
+    const stack = new Stack(
+      installation,
+      database,
+      mailbox,
+      table,
+      keys,
+      options,
+      await MetricsTargets.choose(PROCESSES),
+    );
     try {
       await stack.bringUp(tell);
     } catch (error) {
@@ -84,7 +104,9 @@ export class Stack {
     const environment = new StackEnvironment(installation, this.database, this.keys, {
       logLevel: options.logLevel ?? 'info',
       ...(options.queueUrl === undefined ? {} : { queueUrl: options.queueUrl }),
+      ...(options.otlpEndpoint === undefined ? {} : { otlpEndpoint: options.otlpEndpoint }),
     });
+    await this.metrics.write(this.metricsFile);
     for (const spec of this.specs(environment)) {
       const supervised = new SupervisedProcess(spec, installation.file('logs'), this.table);
       this.processes.set(spec.name as StackProcess, supervised);
@@ -94,6 +116,11 @@ export class Stack {
     await Promise.all([...this.processes.values()].map((supervised) => supervised.ready(START_MS)));
     await ensureSites(installation, this.keys, options.advertiseGateway);
     if (!installation.record.complete) await installation.markComplete();
+  }
+
+  /** The file that tells Prometheus where the processes are (`file_sd_configs`). */
+  get metricsFile(): string {
+    return this.installation.file('prometheus-targets.json');
   }
 
   private specs(environment: StackEnvironment): ProcessSpec[] {
@@ -113,16 +140,20 @@ export class Stack {
       },
     ]);
     const healthy = async (): Promise<boolean> => (await fetch(`${apiUrl}/health/ready`)).ok;
-    return [
+    const specs: ProcessSpec[] = [
       { name: 'api', entry: entryPoint('api'), environment: environment.api(), ready: healthy },
       {
         name: 'worker',
         entry: entryPoint('worker'),
         environment: environment.worker(),
-        ready: () => Promise.resolve(true),
+        ready: () => this.metrics.ready('worker'),
       },
       ...sites,
     ];
+    return specs.map((spec) => ({
+      ...spec,
+      environment: { ...spec.environment, ...this.metrics.environment(spec.name) },
+    }));
   }
 
   process(name: StackProcess): SupervisedProcess {

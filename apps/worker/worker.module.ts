@@ -4,6 +4,7 @@ import { FailoverModule } from '#libs/failover/control';
 import { NotificationsModule } from '#libs/notifications/control';
 import { DatabaseModule } from '#libs/platform/database';
 import { MAIL_JOBS, MailModule } from '#libs/platform/mail';
+import type { Observability } from '#libs/platform/config';
 import { ClockModule, TelemetryModule } from '#libs/platform/nest';
 import { OUTBOX_JOBS, OutboxModule } from '#libs/platform/outbox';
 import { type JobContract, QueueModule } from '#libs/platform/queue';
@@ -17,12 +18,12 @@ const JOBS = [...MAIL_JOBS, ...OUTBOX_JOBS, ...TENANCY_JOBS, ...SITES_JOBS] as u
 /** What the control plane does by itself: mail, events, orders to the sites, what the sites answer. */
 @Module({})
 export class WorkerModule {
-  static forProcess(environment: WorkerEnvironment): DynamicModule {
+  static forProcess(environment: WorkerEnvironment, observability?: Observability): DynamicModule {
     const pool = { applicationName: 'mainstay worker' };
     return {
       module: WorkerModule,
       imports: [
-        TelemetryModule.forProcess('worker', environment.LOG_LEVEL),
+        TelemetryModule.forProcess('worker', environment.LOG_LEVEL, observability),
         ClockModule,
         DatabaseModule.forControl({
           tenant: { url: environment.TENANT_DATABASE_URL, ...pool, max: 2 },

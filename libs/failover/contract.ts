@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { defineOrder, defineResult, lsn, peerSite, uuid } from '#contracts/sites';
+import { atMost, defineOrder, defineResult, facts, lsn, peerSite, text, uuid } from '#contracts/sites';
 import { epoch, replicationNames } from '#contracts/replication';
 
 /** How the agency's old server was stopped, as a person says it; the record keeps their word. */
@@ -19,7 +19,7 @@ export const lossStatement = z.strictObject({
   kind: z.enum(['none', 'bounded', 'unknown']),
   /** For `bounded`: bytes of log between the source's last report and what the site has. */
   bytes: z.number().nullable(),
-  why: z.string(),
+  why: text(1_000),
 });
 export type LossStatement = z.infer<typeof lossStatement>;
 
@@ -110,9 +110,9 @@ export const runEvent = z.strictObject({
   stepState: z.enum(['started', 'done', 'skipped', 'retrying', 'failed']).nullable(),
   attempt: z.number().int().nullable(),
   /** One sentence for a person at 3 a.m. */
-  message: z.string(),
+  message: text(2_000),
   /** Positions, times, answers: what shows that the step did what it says. Never secrets. */
-  evidence: z.record(z.string(), z.unknown()),
+  evidence: facts(16_000),
 });
 export type RunEvent = z.infer<typeof runEvent>;
 export const runEventResult = defineResult('failover.event', runEvent);
@@ -128,15 +128,15 @@ export const runReport = z.strictObject({
   secondsToFirstWrite: z.number().nullable(),
   /** How far the other site was behind when the run compared them, in bytes; null when it did not answer. */
   otherSiteLagBytes: z.number().nullable(),
-  frontDoor: z.strictObject({ host: z.string(), port: z.number().int() }).nullable(),
+  frontDoor: z.strictObject({ host: z.string().max(255), port: z.number().int() }).nullable(),
 });
 export const runFinishedResult = defineResult(
   'failover.finished',
-  z.strictObject({ state: runState, report: runReport, reason: z.string().nullable() }),
+  z.strictObject({ state: runState, report: runReport, reason: text(2_000).nullable() }),
 );
 
 /** What an agent said to a site that speaks against "armed", and has not taken back since. */
-export const contraryEvidence = z.strictObject({ what: z.string(), secondsAgo: z.number() });
+export const contraryEvidence = z.strictObject({ what: text(500), secondsAgo: z.number() });
 export type ContraryEvidence = z.infer<typeof contraryEvidence>;
 
 /** What the site says of a workload's readiness to be promoted, for the dry answer before a declaration. */
@@ -150,7 +150,7 @@ export const promotionOutlook = z.strictObject({
   armedSecondsAgo: z.number().nullable().optional(),
   /** Counts against another site's claim that nothing is lost, unless that site heard "armed" since. */
   contrary: contraryEvidence.nullable().optional(),
-  obstacles: z.array(z.strictObject({ code: z.string(), what: z.string(), remedy: z.string() })),
+  obstacles: atMost(z.strictObject({ code: text(100), what: text(1_000), remedy: text(1_000) }), 50),
 });
 export type PromotionOutlook = z.infer<typeof promotionOutlook>;
 
@@ -174,11 +174,13 @@ export const peerFollow = {
     epoch,
     promotedAtLsn: lsn,
     promotedTimeline: z.number().int(),
-    user: z.string(),
-    password: z.string(),
-    slot: z.string(),
+    user: z.string().max(63),
+    password: z.string().max(200),
+    slot: z.string().max(63),
+    /** From where the slot keeps the log: a standby that has not come so far cannot follow, and is copied anew. */
+    keptFromLsn: lsn.optional(),
   }),
-  output: z.object({ following: z.boolean(), reason: z.string().nullable() }),
+  output: z.object({ following: z.boolean(), reason: text(1_000).nullable() }),
 };
 /** The promotion that {@link peerStopReceiving} was for does not come: receive from the agency again. */
 export const peerResumeReceiving = {

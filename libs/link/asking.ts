@@ -3,7 +3,14 @@ import { Transform } from 'node:stream';
 import { DomainError, ERROR_KINDS, type ErrorKind } from '#libs/platform/errors';
 import { failure } from './contract.js';
 import { LinkLostError, LinkTimeoutError, RemoteError } from './errors.js';
-import { COMPLETE_TRAILER, readJson, type LinkStream } from './exchange.js';
+import {
+  COMPLETE_TRAILER,
+  type LinkStream,
+  MAXIMUM_JSON_BYTES,
+  MAXIMUM_REFUSAL_BYTES,
+  readBytes,
+  readJson,
+} from './exchange.js';
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
@@ -11,12 +18,15 @@ export interface AskOptions {
   /** Until the whole answer is there, or for a stream its head. Default: 10 s. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** The longest JSON answer, in bytes. Default: 2 MiB. */
+  readonly answerBytes?: number;
 }
 
 /**
  * One request, JSON both ways.
  *
- * @throws RemoteError with the other end's own code and text; LinkTimeoutError, LinkLostError; the signal's reason.
+ * @throws RemoteError with the other end's own code and text; LinkTimeoutError, LinkLostError, MessageTooLargeError; the
+ * signal's reason.
  */
 export async function ask(
   session: ClientHttp2Session,
@@ -25,9 +35,21 @@ export async function ask(
   options: AskOptions = {},
 ): Promise<unknown> {
   return asking(session, path, json, options, async (stream, headers) => {
-    const value = await readJson(stream);
-    if (statusOf(headers) >= 400) throw remoteError(value, statusOf(headers));
-    return value;
+    await refusalOf(stream, headers);
+    return readJson(stream, options.answerBytes);
+  });
+}
+
+/** The same for one who hands the answer on: its JSON as it came, unread. Empty when there is none. */
+export async function askUnread(
+  session: ClientHttp2Session,
+  path: string,
+  json: unknown,
+  options: AskOptions = {},
+): Promise<Buffer> {
+  return asking(session, path, json, options, async (stream, headers) => {
+    await refusalOf(stream, headers);
+    return readBytes(stream, options.answerBytes ?? MAXIMUM_JSON_BYTES);
   });
 }
 
@@ -39,9 +61,12 @@ export async function askStream(
   options: AskOptions = {},
 ): Promise<LinkStream> {
   return asking(session, path, json, options, async (stream, headers) => {
-    const status = statusOf(headers);
-    if (status >= 400) throw remoteError(await readJson(stream), status);
-    return { status, contentType: headers['content-type'], body: wholeOrError(stream, options.signal) };
+    await refusalOf(stream, headers);
+    return {
+      status: statusOf(headers),
+      contentType: headers['content-type'],
+      body: wholeOrError(stream, options.signal),
+    };
   });
 }
 
@@ -84,6 +109,12 @@ function head(stream: ClientHttp2Stream): Promise<IncomingHttpHeaders> {
 }
 
 const statusOf = (headers: IncomingHttpHeaders): number => Number((headers as Record<string, unknown>)[':status']);
+
+/** @throws RemoteError when the answer is a refusal */
+async function refusalOf(stream: ClientHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
+  const status = statusOf(headers);
+  if (status >= 400) throw remoteError(await readJson(stream, MAXIMUM_REFUSAL_BYTES), status);
+}
 
 function remoteError(body: unknown, status: number): RemoteError {
   const said = failure.safeParse(body);

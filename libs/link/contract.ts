@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cutText } from './cut-text.js';
 
 /** The ALPN name of the protocol: a gateway speaks nothing else. */
 export const LINK_PROTOCOL = 'mainstay-link/1';
@@ -86,4 +87,4 @@ export const STREAM_PATH = '/.link/stream';
 export const streamRequest = z.strictObject({ ticket: z.string().max(100), workload: z.string().max(100) });
 
 /** The body of every answer that is not a success. */
-export const failure = z.object({ kind: z.string(), code: z.string(), message: z.string() });
+export const failure = z.object({ kind: cutText(40), code: cutText(100), message: cutText(2_000) });

@@ -23,18 +23,27 @@ export interface LinkStream {
   readonly body: Readable;
 }
 
-export const MAXIMUM_JSON_BYTES = 16 * 2 ** 20;
+/** The longest JSON over a link, in bytes, unless whoever asks sets another limit for its answer. */
+export const MAXIMUM_JSON_BYTES = 2 * 2 ** 20;
+/** A refusal is a code and a sentence. */
+export const MAXIMUM_REFUSAL_BYTES = 64 * 1_024;
 /** A trailer: a byte stream that ends without it was cut off. */
 export const COMPLETE_TRAILER = 'link-complete';
 
 /** @throws MessageTooLargeError, SyntaxError, or the stream's error. */
-export async function readJson(stream: Readable): Promise<unknown> {
+export async function readJson(stream: Readable, longest = MAXIMUM_JSON_BYTES): Promise<unknown> {
+  const bytes = await readBytes(stream, longest);
+  return bytes.length === 0 ? undefined : JSON.parse(bytes.toString('utf8'));
+}
+
+/** @throws MessageTooLargeError as soon as it is, or the stream's error. */
+export async function readBytes(stream: Readable, longest: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > MAXIMUM_JSON_BYTES) throw new MessageTooLargeError(MAXIMUM_JSON_BYTES);
+    if (bytes > longest) throw new MessageTooLargeError(longest);
     chunks.push(chunk);
   }
-  return bytes === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  return Buffer.concat(chunks);
 }

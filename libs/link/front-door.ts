@@ -13,6 +13,15 @@ export type FrontDoorTarget =
   | { readonly key: string; readonly kind: 'tunnel'; readonly open: () => Promise<Duplex> }
   | { readonly key: string; readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
+/** Who may come in, by address; asked before anything is read of a client. */
+export interface FrontDoorGate {
+  /** Counts the client in; false: it is reset at once, and does not leave. */
+  enter(address: string): boolean;
+  leave(address: string): void;
+  /** Whether one that came in may stay. */
+  allows(address: string): boolean;
+}
+
 export interface FrontDoorOptions {
   readonly host: string;
   /** 0: a free one, see {@link FrontDoor.listen}. */
@@ -22,13 +31,15 @@ export interface FrontDoorOptions {
   /** Default: 1000. More are reset. */
   readonly maximumConnections?: number;
   readonly connectTimeoutMs?: number;
+  /** Default: everybody comes in. */
+  readonly gate?: FrontDoorGate;
   readonly log?: LinkLog;
 }
 
 export interface FrontDoorCounts {
   readonly open: number;
   readonly accepted: number;
-  /** Closed door, full, or the target did not answer. */
+  /** Closed door or closed to that client, full, or the target did not answer. */
   readonly failed: number;
   /** Closed by a switch. */
   readonly switched: number;
@@ -72,6 +83,15 @@ export class FrontDoor {
     return stale.length;
   }
 
+  /** Resets the clients that may not stay any more, after the gate has changed. */
+  recheck(): void {
+    const { gate } = this.options;
+    if (!gate) return;
+    for (const socket of this.connections.keys()) {
+      if (socket.remoteAddress !== undefined && !gate.allows(socket.remoteAddress)) abort(socket);
+    }
+  }
+
   counts(): FrontDoorCounts {
     const { accepted, failed, switched } = this;
     return { open: this.connections.size, accepted, failed, switched };
@@ -86,8 +106,15 @@ export class FrontDoor {
 
   private async receive(socket: net.Socket): Promise<void> {
     this.accepted += 1;
+    socket.on('error', () => undefined);
+    const { gate } = this.options;
+    const address = socket.remoteAddress;
+    if (gate && (address === undefined || !gate.enter(address))) return this.turnAway(socket);
     this.connections.set(socket, undefined);
-    socket.once('close', () => this.connections.delete(socket)).on('error', () => undefined);
+    socket.once('close', () => {
+      this.connections.delete(socket);
+      if (address !== undefined) gate?.leave(address);
+    });
     try {
       const target = await this.options.target();
       if (!target || this.isStale(target.key) || socket.destroyed) return this.turnAway(socket);

@@ -1,9 +1,9 @@
-import type net from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';
 import { LINK_PROTOCOL, PROTOCOL_VERSION, hello as helloSchema, type Hello, type RefusalCode } from './contract.js';
 import { HelloRefusedError } from './errors.js';
 import { readFrame, writeFrame } from './handshake.js';
 import { abort, ownsSocket } from './splice.js';
+import { Strangers, type StrangerLimits, type StrangerTimes } from './strangers.js';
 import type { LinkLog } from './timings.js';
 
 /** How long a refused end has to take the refusal in. */
@@ -13,8 +13,8 @@ const KEEP_ALIVE_MS = 15_000;
 export interface AdmissionOptions {
   readonly key: string;
   readonly certificate: string;
-  readonly handshakeMs: number;
-  readonly maximumUnauthenticated: number;
+  readonly times: StrangerTimes;
+  readonly strangers: StrangerLimits;
   /** Decides about a well-formed hello; a HelloRefusedError is told to the dialling end. */
   readonly admit: (candidate: Candidate) => Promise<void>;
   readonly log: LinkLog;
@@ -30,16 +30,16 @@ export interface Candidate {
 }
 
 /**
- * The gateway's door: TLS, one hello each, within a time, from a limited number of strangers at once. Whatever fails
- * here costs only its own connection.
+ * The gateway's door: TLS, one hello each, within a time, from strangers who cannot take each other's places.
+ * Whatever fails here costs only its own connection.
  */
 export class Admission {
   readonly server: tls.Server;
-  private readonly strangers = new Map<string, net.Socket>();
+  private readonly strangers: Strangers;
   private readonly candidates = new Map<TLSSocket, Hello>();
-  private readonly deadlines = new WeakMap<net.Socket, NodeJS.Timeout>();
 
   constructor(private readonly options: AdmissionOptions) {
+    this.strangers = new Strangers(options.strangers, options.times);
     this.server = tls.createServer({
       key: options.key,
       cert: options.certificate,
@@ -50,7 +50,7 @@ export class Admission {
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
     });
-    this.server.on('connection', (raw) => this.count(raw));
+    this.server.on('connection', (raw) => this.strangers.add(raw));
     this.server.on('secureConnection', (socket) => void this.receive(socket));
     this.server.on('tlsClientError', (_error, socket) => socket.destroy());
   }
@@ -61,28 +61,12 @@ export class Admission {
   }
 
   close(): void {
-    for (const raw of this.strangers.values()) raw.destroy();
-  }
-
-  private count(raw: net.Socket): void {
-    if (this.strangers.size >= this.options.maximumUnauthenticated) {
-      raw.destroy();
-      return;
-    }
-    const name = nameOf(raw);
-    this.strangers.set(name, raw);
-    const timer = setTimeout(() => raw.destroy(), this.options.handshakeMs).unref();
-    raw.once('close', () => {
-      clearTimeout(timer);
-      if (this.strangers.get(name) === raw) this.strangers.delete(name);
-    });
-    this.deadlines.set(raw, timer);
-    raw.on('error', () => undefined);
+    this.strangers.close();
   }
 
   private async receive(socket: TLSSocket): Promise<void> {
     socket.on('error', () => undefined);
-    const raw = this.strangers.get(nameOf(socket));
+    const raw = this.strangers.find(socket);
     if (!raw) return void socket.destroy();
     ownsSocket(socket, raw);
     const remoteAddress = socket.remoteAddress ?? '';
@@ -90,7 +74,7 @@ export class Admission {
       if (socket.alpnProtocol !== LINK_PROTOCOL) return void socket.destroy();
       const hello = parseHello(await readFrame(socket));
       this.candidates.set(socket, hello);
-      await this.options.admit({ socket, hello, remoteAddress, welcome: () => this.welcome(socket, raw) });
+      await this.options.admit({ socket, hello, remoteAddress, welcome: () => this.welcome(socket) });
     } catch (error) {
       await this.refuse(socket, remoteAddress, error);
     } finally {
@@ -98,9 +82,8 @@ export class Admission {
     }
   }
 
-  private async welcome(socket: TLSSocket, raw: net.Socket): Promise<void> {
-    clearTimeout(this.deadlines.get(raw));
-    this.strangers.delete(nameOf(raw));
+  private async welcome(socket: TLSSocket): Promise<void> {
+    this.strangers.welcomed(socket);
     if (!socket.destroyed) await writeFrame(socket, { ok: true });
     if (socket.destroyed) throw new HelloRefusedError('unavailable', 'The connection is gone.');
   }
@@ -123,8 +106,6 @@ export class Admission {
     socket.resume();
   }
 }
-
-const nameOf = (socket: net.Socket): string => `${socket.remoteAddress}|${socket.remotePort}`;
 
 function parseHello(value: unknown): Hello {
   const parsed = helloSchema.safeParse(value);

@@ -2,13 +2,14 @@ import { EventEmitter, once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { AgentLinks, type AgentLinkInfo, type DuplicateInfo } from './agent-links.js';
-import { ask, askStream, type AskOptions } from './asking.js';
+import { ask, askStream, askUnread, type AskOptions } from './asking.js';
 import type { AgentHello, CloseReason, Lane, RefusalCode, SiteHello } from './contract.js';
 import { HelloRefusedError } from './errors.js';
 import type { LinkStream } from './exchange.js';
 import { Admission, type Candidate } from './gateway-admission.js';
 import { helloIsGenuine } from './handshake.js';
 import { PeerLinks, type PeerHandlers } from './peer-links.js';
+import { DEFAULT_STRANGER_LIMITS, type StrangerLimits } from './strangers.js';
 import { DEFAULT_TIMINGS, type LinkLog, type LinkTimings } from './timings.js';
 
 /** Whether this identity may link, by the site's own database; its key then has to have signed the hello. */
@@ -27,8 +28,8 @@ export interface TunnelGatewayOptions {
   /** Without it no other site may link. */
   readonly peers?: PeerHandlers;
   readonly timings?: Partial<LinkTimings>;
-  /** Connections that have not proved who they are, at once; more are closed at once. Default: 64. */
-  readonly maximumUnauthenticated?: number;
+  /** Connections that have not proved who they are, at once. Default: {@link DEFAULT_STRANGER_LIMITS}. */
+  readonly strangers?: Partial<StrangerLimits>;
   readonly log?: LinkLog;
 }
 
@@ -58,8 +59,8 @@ export class TunnelGateway extends EventEmitter<TunnelGatewayEvents> {
     this.admission = new Admission({
       key: options.tls.key,
       certificate: options.tls.certificate,
-      handshakeMs: timings.handshake,
-      maximumUnauthenticated: options.maximumUnauthenticated ?? 64,
+      times: timings,
+      strangers: { ...DEFAULT_STRANGER_LIMITS, ...options.strangers },
       admit: (candidate) => this.admit(candidate),
       log,
     });
@@ -86,6 +87,11 @@ export class TunnelGateway extends EventEmitter<TunnelGatewayEvents> {
   /** A command to an agent. Errors as {@link ask}, and NotConnectedError. */
   async request(agentId: string, lane: Lane, path: string, json: unknown, options?: AskOptions): Promise<unknown> {
     return ask(this.agents.session(agentId, lane), path, json, options);
+  }
+
+  /** As {@link request}, with the answer's JSON as it came: what an agent says is not read here. */
+  async requestUnread(agentId: string, lane: Lane, path: string, json: unknown, options?: AskOptions): Promise<Buffer> {
+    return askUnread(this.agents.session(agentId, lane), path, json, options);
   }
 
   /** A command that is answered by bytes or lines: the body errors unless it came whole. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ClientHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { ask, askStream, type AskOptions } from './asking.js';
+import { ask, askStream, askUnread, type AskOptions } from './asking.js';
 import { LinkLostError } from './errors.js';
 import type { LinkStream } from './exchange.js';
 import { dial, helloBasis, type LinkTarget } from './handshake.js';
@@ -56,6 +56,11 @@ export class PeerDialer {
   /** A command to the peer, JSON both ways. Errors as {@link ask}, and what dialling throws. */
   async request(path: string, json: unknown, options?: AskOptions): Promise<unknown> {
     return ask((await this.session()).http, path, json, options);
+  }
+
+  /** As {@link request}, with the answer's JSON as it came. */
+  async requestUnread(path: string, json: unknown, options?: AskOptions): Promise<Buffer> {
+    return askUnread((await this.session()).http, path, json, options);
   }
 
   async requestStream(path: string, json: unknown, options?: AskOptions): Promise<LinkStream> {

@@ -158,6 +158,7 @@ test('a command is answered by JSON or bytes, and its errors keep their code', a
         await once(request.signal, 'abort');
         return { json: null };
       }
+      if (request.path === '/v1/long') return { json: 'x'.repeat(3 * MEGABYTE) };
       if (request.path === '/v1/fail') throw new Error('secret of the agency');
       return { json: { path: request.path, got: await request.json() } };
     },
@@ -174,6 +175,14 @@ test('a command is answered by JSON or bytes, and its errors keep their code', a
   await expect(hashOf(cut.body)).rejects.toMatchObject({ code: 'link.lost' });
   const slow = site.gateway.request(agentId, 'sync', '/v1/never', {}, { timeoutMs: 200 });
   await expect(slow).rejects.toMatchObject({ code: 'link.timeout' });
+  await expect(site.gateway.request(agentId, 'sync', '/v1/long', {})).rejects.toMatchObject({
+    code: 'link.message-too-large',
+  });
+  const unread = site.gateway.requestUnread(agentId, 'sync', '/v1/long', {}, { answerBytes: 4 * MEGABYTE });
+  expect((await unread).length).toBe(3 * MEGABYTE + 2);
+  await expect(site.gateway.request(agentId, 'sync', '/v1/pulse', { a: 1 }, { answerBytes: 10 })).rejects.toMatchObject(
+    { code: 'link.message-too-large' },
+  );
   const failed: unknown = await site.gateway.request(agentId, 'sync', '/v1/fail', {}).catch((error: unknown) => error);
   expect(failed).toMatchObject({ code: 'link.internal', kind: 'internal' });
   expect(String(failed)).not.toContain('secret');

@@ -4,6 +4,8 @@ export interface LinkTimings {
   readonly pingEvery: number;
   /** A link on which nothing at all came for so long is dead, whatever TCP says: dropped packets refuse nothing. */
   readonly deadAfter: number;
+  /** From the connection to its first byte, at the gateway. */
+  readonly firstByte: number;
   /** From the connection to the welcome. */
   readonly handshake: number;
   /** How long the older of two agents with one identity has to answer. */
@@ -20,6 +22,7 @@ export interface LinkTimings {
 export const DEFAULT_TIMINGS: LinkTimings = {
   pingEvery: 2_000,
   deadAfter: 5_000,
+  firstByte: 2_000,
   handshake: 10_000,
   duplicateProbe: 1_000,
   streamOpen: 15_000,

@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { atMost, storable, text } from './contract/bounds.js';
+
+export * from './contract/bounds.js';
 
 /** Which part a warm site plays for a workload. */
 export const siteRole = z.enum(['metro', 'regional']);
@@ -13,11 +16,11 @@ export const fingerprint = z.string().regex(/^[0-9a-f]{64}$/);
 /** How one site reaches another's gateway for one workload. */
 export const peerSite = z.strictObject({
   siteId: uuid,
-  host: z.string(),
+  host: z.string().max(255),
   port: z.number().int(),
   certificateFingerprint: fingerprint,
   /** The peer's Ed25519 key (SPKI, PEM), with which it signs its hello. */
-  publicKey: z.string(),
+  publicKey: z.string().max(1_000),
 });
 export type PeerSite = z.infer<typeof peerSite>;
 
@@ -35,7 +38,7 @@ export const order = z.strictObject({
   tenantId: uuid.nullable(),
   issuedAt: z.iso.datetime(),
   payload: z.record(z.string(), z.unknown()),
-  signature: z.string(),
+  signature: z.string().max(1_000),
 });
 export type Order = z.infer<typeof order>;
 
@@ -48,14 +51,22 @@ export function defineOrder<P>(kind: string, payload: z.ZodType<P>): OrderContra
   return Object.freeze({ kind, payload });
 }
 
+/** The longest payload of one result, in bytes of JSON. */
+export const RESULT_BYTES_MAX = 1_000_000;
+/** What the results of one page of the outbox add up to at most, in bytes; a single one is always told. */
+export const PAGE_BYTES_MAX = 8_000_000;
+/** What the workloads of one snapshot add up to at most, in characters of JSON. */
+export const SNAPSHOT_CHARACTERS_MAX = 8_000_000;
+
 /** What a site tells the control plane: durable, in the order of `seq`, at least once. */
 export const siteResult = z.strictObject({
   seq: z.number().int().positive(),
   id: uuid,
-  kind: z.string().max(60),
+  kind: text(60),
   orderId: uuid.nullable(),
   tenantId: uuid.nullable(),
-  payload: z.record(z.string(), z.unknown()),
+  /** Without what `jsonb` refuses: a result that cannot be stored would be in the way of all that come after it. */
+  payload: z.record(z.string(), z.unknown()).overwrite(storable),
   at: z.iso.datetime(),
 });
 export type SiteResult = z.infer<typeof siteResult>;
@@ -71,12 +82,12 @@ export function defineResult<P>(kind: string, payload: z.ZodType<P>): ResultCont
 /** An order that could not be carried out, ever: the site will not try it again by itself. */
 export const orderFailed = defineResult(
   'order.failed',
-  z.strictObject({ kind: z.string(), code: z.string(), message: z.string() }),
+  z.strictObject({ kind: text(60), code: text(100), message: text(2_000) }),
 );
 
 export const admitAgentOrder = defineOrder(
   'agent.admit',
-  z.strictObject({ agentId: uuid, publicKey: z.string(), name: z.string() }),
+  z.strictObject({ agentId: uuid, publicKey: z.string().max(1_000), name: text(255) }),
 );
 export const revokeAgentOrder = defineOrder('agent.revoke', z.strictObject({ agentId: uuid }));
 
@@ -86,7 +97,7 @@ export const agentLinkResult = defineResult(
   z.strictObject({
     agentId: uuid,
     state: z.enum(['connected', 'disconnected', 'duplicate']),
-    version: z.string().nullable(),
+    version: text(40).nullable(),
     roundTripMilliseconds: z.number().nullable(),
   }),
 );
@@ -101,21 +112,22 @@ export const siteSnapshot = z.strictObject({
     diskBytes: z.number(),
     diskFreeBytes: z.number(),
   }),
-  agents: z.array(
+  agents: atMost(
     z.strictObject({
       agentId: uuid,
       connectedSince: z.iso.datetime(),
       lanes: z.array(z.enum(['sync', 'bulk'])),
       roundTripMilliseconds: z.number().nullable(),
     }),
+    20_000,
   ),
   /** Replication health by workload; its schema is replication's contract. */
-  workloads: z.array(z.record(z.string(), z.unknown())),
+  workloads: atMost(z.record(z.string(), z.unknown()).overwrite(storable), 20_000),
 });
 export type SiteSnapshot = z.infer<typeof siteSnapshot>;
 
 /** `GET /v1/outbox?after=SEQ&wait=SECONDS`: waits until there is a result after SEQ, or the time is up. */
-export const outboxPage = z.strictObject({ results: z.array(siteResult), snapshot: siteSnapshot });
+export const outboxPage = z.strictObject({ results: z.array(siteResult).max(1_000), snapshot: siteSnapshot });
 export type OutboxPage = z.infer<typeof outboxPage>;
 
 /** An agent's enrolment, `POST /v1/agents/enrol`: the token counts once; the private key never leaves the agency. */
@@ -136,12 +148,30 @@ export const agentSite = z.object({
   certificateFingerprint: fingerprint,
 });
 export type AgentSite = z.infer<typeof agentSite>;
-/** Where an agent dials to; it asks anew from time to time (`GET /v1/agents/self`, signed with its key). */
+/** Who may ask what of an agent about one of its workloads. */
+export const assignedWorkload = z.object({
+  workloadId: uuid,
+  /** As in the agent's own configuration. */
+  name: z.string(),
+  /** The names of its protection inside the agency's server, by what they are for (replication's contract). */
+  names: z.record(z.string(), z.string()),
+  legs: z.array(z.object({ siteId: uuid, role: siteRole })),
+});
+export type AssignedWorkload = z.infer<typeof assignedWorkload>;
+
+/**
+ * Where an agent dials to, and what it does for whom; it asks anew from time to time, and when a site asks for what is
+ * not in it (`GET /v1/agents/self`, signed with its key).
+ */
 export const agentAssignment = z.object({
   agentId: uuid,
   tenantId: uuid,
   agencyName: z.string(),
   sites: z.array(agentSite),
+  /** Of the sites that it dials, only these may ask something about these workloads, each as what it is. */
+  workloads: z.array(assignedWorkload).default([]),
+  /** Sites that may look, now, whether a workload can be replicated. */
+  preflights: z.array(z.object({ siteId: uuid, workloadName: z.string() })).default([]),
   /**
    * A person's grants to go on without the metro, for an agent that cannot reach it: good only once the agent's own
    * promise to the metro has run out. Counted in seconds left, so that clocks need not agree.

@@ -10,6 +10,13 @@ import { Sites1790000000010 } from './0010-sites.js';
 import { Protection1790000000011 } from './0011-protection.js';
 import { Replication1790000000012 } from './0012-replication.js';
 import { Failover1790000000013 } from './0013-failover.js';
+import { TraceContext1790000000014 } from './0014-trace-context.js';
+import { ClientNetworks1790000000015 } from './0015-client-networks.js';
+import { SignUpConfirmation1790000000020 } from './0020-sign-up-confirmation.js';
+import { Makers1790000000021 } from './0021-makers.js';
+import { SignIn1790000000022 } from './0022-sign-in.js';
+import { MailDelivery1790000000023 } from './0023-mail-delivery.js';
+import { NarrowRights1790000000024 } from './0024-narrow-rights.js';
 
 /** The control plane's schema, oldest first. */
 export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
@@ -24,4 +31,11 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   Protection1790000000011,
   Replication1790000000012,
   Failover1790000000013,
+  TraceContext1790000000014,
+  ClientNetworks1790000000015,
+  SignUpConfirmation1790000000020,
+  Makers1790000000021,
+  SignIn1790000000022,
+  MailDelivery1790000000023,
+  NarrowRights1790000000024,
 ];

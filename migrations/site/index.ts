@@ -4,7 +4,9 @@ import { SitePlumbing1790000000002 } from './0002-site-plumbing.js';
 import { Failover1790000000003 } from './0003-failover.js';
 import { Evidence1790000000004 } from './0004-evidence.js';
 import { StandAside1790000000005 } from './0005-stand-aside.js';
-import { Vault1790000000006 } from './0006-vault.js';
+import { TraceContext1790000000006 } from './0006-trace-context.js';
+import { ClientNetworks1790000000007 } from './0007-client-networks.js';
+import { Vault1790000000020 } from './0020-vault.js';
 
 /** A site's schema, oldest first. */
 export const SITE_MIGRATIONS: readonly MigrationClass[] = [
@@ -13,5 +15,7 @@ export const SITE_MIGRATIONS: readonly MigrationClass[] = [
   Failover1790000000003,
   Evidence1790000000004,
   StandAside1790000000005,
-  Vault1790000000006,
+  TraceContext1790000000006,
+  ClientNetworks1790000000007,
+  Vault1790000000020,
 ];

@@ -1,5 +1,7 @@
+import { createHash, randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { waitFor } from '#libs/platform/clock';
 import { type ControlDatabase, createControlDatabase } from '#test/databases';
 
 /** Tables without policies, each with the reason why it needs none. */
@@ -78,8 +80,6 @@ describe('every table of the control database', () => {
   it('that the tenant role may touch is held to the transaction’s agency', () => {
     const open = ours().filter(({ name, tenant_rights, tenant_policies }) => {
       if (tenant_rights.length === 0 || name in READABLE_BY_ALL) return false;
-      // The one policy without an agency lets mails be written, and none be read.
-      if (name === 'public.mail_message') return tenant_rights.join() !== 'INSERT';
       return tenant_policies.length === 0 || tenant_policies.some((text) => !text.includes('app.tenant_id'));
     });
     expect(open).toEqual([]);
@@ -123,5 +123,77 @@ describe('every table of the control database', () => {
       SELECT n.nspname || '.' || p.proname AS name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
        WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')`);
     expect(definers.map(({ name }) => name).filter((name: string) => !(name in DEFINER_FUNCTIONS))).toEqual([]);
+  });
+
+  it('has no function of ours that everybody may call', async () => {
+    const { rows } = await admin.query(`
+      SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+       WHERE n.nspname IN ('public', 'auth')
+         AND EXISTS (SELECT FROM aclexplode(COALESCE(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = 0)`);
+    expect(rows).toEqual([]);
+  });
+
+  it('is out of reach of the queue’s role, which cannot hang the log’s trigger on a table of its own', async () => {
+    const queue = new pg.Client({ connectionString: database.queueUrl });
+    await queue.connect();
+    try {
+      await queue.query(
+        'CREATE SCHEMA mine; CREATE TABLE mine.entry (tenant_id uuid, number bigint, hash bytea, previous_hash bytea)',
+      );
+      for (const statement of [
+        'CREATE TRIGGER follow AFTER INSERT ON mine.entry FOR EACH ROW EXECUTE FUNCTION public.audit_follow()',
+        'SELECT FROM public.agency',
+        `SELECT public.audit_lock_head('5f0c2c1e-7d43-4b0e-8d62-0e3a54a5b001')`,
+      ]) {
+        await expect(queue.query(statement), statement).rejects.toMatchObject({ code: '42501' });
+      }
+    } finally {
+      await queue.end();
+    }
+  });
+
+  it('lets a role that listens hear no run by its id', async () => {
+    const listener = new pg.Client({ connectionString: database.tenantUrl });
+    await listener.connect();
+    const heard: string[] = [];
+    listener.on('notification', ({ payload }) => heard.push(payload ?? ''));
+    try {
+      await listener.query('LISTEN failover_run');
+      const runId = '7c1c3c86-5a0e-4b0c-9d7e-0d5d3c1f0a01';
+      await admin.query(`SELECT set_config('session_replication_role', 'replica', false)`);
+      await admin.query(`ALTER TABLE run_event ENABLE ALWAYS TRIGGER tell_run`);
+      await admin.query(
+        `INSERT INTO run_event (tenant_id, run_id, number, at, state, message, evidence) VALUES ($1, $1, 1, now(), 'accepted', '', '{}')`,
+        [runId],
+      );
+      await admin.query(`SELECT set_config('session_replication_role', 'origin', false)`);
+      await waitFor('a notification', () => heard.length > 0, { timeoutMs: 10_000, everyMs: 10 });
+      expect(heard).toEqual([createHash('sha256').update(runId).digest('hex')]);
+    } finally {
+      await listener.end();
+    }
+  });
+
+  it('an agency’s mails are written in that agency’s name, by its own transaction alone', async () => {
+    const tenant = new pg.Client({ connectionString: database.tenantUrl });
+    await tenant.connect();
+    const write = (columns: string, values: string) =>
+      tenant.query(`INSERT INTO mail_message (${columns}) VALUES (${values})`);
+    try {
+      const [elm, oak] = [randomUUID(), randomUUID()];
+      await tenant.query(`SELECT set_config('app.tenant_id', $1, false)`, [elm]);
+      const columns = 'id, tenant_id, recipient, subject, body';
+      await write(columns, `gen_random_uuid(), '${elm}', 'a', 'b', 'c'`);
+      for (const owner of [`'${oak}'`, 'NULL']) {
+        const forged = write(columns, `gen_random_uuid(), ${owner}, 'a', 'b', 'c'`);
+        await expect(forged).rejects.toMatchObject({ code: '42501' });
+      }
+      // Nor is one written as sent, or one read.
+      const sent = write(`${columns}, sent_at`, `gen_random_uuid(), '${elm}', 'a', 'b', 'c', now()`);
+      await expect(sent).rejects.toMatchObject({ code: '42501' });
+      await expect(tenant.query('SELECT FROM mail_message')).rejects.toMatchObject({ code: '42501' });
+    } finally {
+      await tenant.end();
+    }
   });
 });

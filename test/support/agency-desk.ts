@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { fenceCommand, type PulseRequest, type PulseWorkload } from '#contracts/replication';
-import { SystemClock } from '#libs/platform/clock';
+import { type Clock, SystemClock } from '#libs/platform/clock';
 import { DomainError } from '#libs/platform/errors';
 import {
   baselineRecord,
   CommandDesk,
   DegradeReceiver,
   KeptConnection,
+  madeRecord,
   ProtectedWorkload,
   protectionRecord,
   settingsRecord,
@@ -30,17 +31,21 @@ export class AgencyDesk {
   readonly commands: DirectAgentCommands;
   private readonly desk: WorkloadDesk;
   private readonly watch: ProtectedWorkload;
+  private ticking: NodeJS.Timeout | undefined;
 
-  private constructor(readonly agency: TestAgency) {
+  private constructor(
+    readonly agency: TestAgency,
+    clock: Clock,
+  ) {
     const file = (name: string) => path.join(agency.home, 'agent', name);
     const protection = new DurableValue(file('protection.json'), protectionRecord);
     this.desk = new WorkloadDesk({
       workload: agency.workload,
       settings: new DurableValue(file('settings.json'), settingsRecord),
       baseline: new DurableValue(file('baseline.json'), baselineRecord),
+      made: new DurableValue(file('made.json'), madeRecord),
       protection,
     });
-    const clock = new SystemClock();
     this.watch = new ProtectedWorkload({
       workload: agency.workload,
       connection: new KeptConnection(agency.workload),
@@ -53,9 +58,12 @@ export class AgencyDesk {
     this.commands = new DirectAgentCommands(new CommandDesk(new Map([[this.desk.name, this.desk]])), agency);
   }
 
-  static async open(agency: TestAgency): Promise<AgencyDesk> {
-    const desk = new AgencyDesk(agency);
+  /** @param clock of the agency's machine */
+  static async open(agency: TestAgency, clock: Clock = new SystemClock()): Promise<AgencyDesk> {
+    const desk = new AgencyDesk(agency, clock);
     await desk.watch.begin();
+    // As the tunnel's process does, pulses or none.
+    desk.ticking = setInterval(() => void (desk.alive && desk.watch.tick()), 1_000);
     return desk;
   }
 
@@ -73,6 +81,7 @@ export class AgencyDesk {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.ticking);
     await this.watch.close();
     await this.desk.close();
   }

@@ -25,8 +25,12 @@ export class TestAgency {
     private readonly standbys: PostgresServer[],
   ) {}
 
-  static async start(settings: Readonly<Record<string, ConfigurationValue>> = {}): Promise<TestAgency> {
-    const home = await mkdtemp(path.join(tmpdir(), 'mainstay-agency-'));
+  /** @param parent the folder for all of it: of a disk of its own, for example */
+  static async start(
+    settings: Readonly<Record<string, ConfigurationValue>> = {},
+    parent = tmpdir(),
+  ): Promise<TestAgency> {
+    const home = await mkdtemp(path.join(parent, 'mainstay-agency-'));
     await ownedDirectory(home);
     const server = await PostgresServer.at(await findPostgres(), path.join(home, 'data'));
     await server.initialise({ superuser: 'postgres', password: 'town', localAuthentication: 'trust', noSync: true });
@@ -136,12 +140,14 @@ export class TestAgency {
   }
 }
 
+const name = (purpose: string, number: number): string => `mainstay_${purpose}_${String(number).padStart(20, '0')}`;
+
 export const TEST_NAMES: ReplicationNames = {
-  metroApplication: 'ms_metro_1f2e3d',
-  lease: 'ms_lease_1f2e3d',
-  metroSlot: 'ms_metro_slot_1f2e3d',
-  regionalSlot: 'ms_regional_slot_1f2e3d',
-  metroRole: 'ms_metro_role_1f2e3d',
-  regionalRole: 'ms_regional_role_1f2e3d',
-  regionalApplication: 'ms_regional_1f2e3d',
+  metroApplication: name('metro', 1),
+  lease: name('lease', 2),
+  metroSlot: name('slot', 3),
+  regionalSlot: name('slot', 4),
+  metroRole: name('role', 5),
+  regionalRole: name('role', 6),
+  regionalApplication: name('regional', 7),
 };

@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import type { ApiEnvironment } from '../../apps/api/api.environment.js';
 import { createApi } from '../../apps/api/start-api.js';
-import { Staff, type StaffRole } from '#libs/identity/control';
+import { authenticatorCode } from '../../apps/stack/authenticator.js';
+import { Identity, Staff, type StaffRole } from '#libs/identity/control';
 import { UnitOfWork } from '#libs/platform/database';
 import { SCOPES_OF_ROLE, type Scope } from '#libs/tenancy/control';
 import { type ControlDatabase, createControlDatabase } from './databases.js';
@@ -55,7 +56,7 @@ export class TestApi {
 
   static async start(
     overrides: Partial<ApiEnvironment> = {},
-    limits: { callsPerMinute?: number } = {},
+    limits: { callsPerMinute?: number; limitFactor?: number } = {},
   ): Promise<TestApi> {
     const database = await createControlDatabase();
     const { privateKey } = generateKeyPairSync('ed25519');
@@ -149,10 +150,12 @@ export class TestApi {
       state: 'VT',
       contactName: 'Ada Clerk',
       email,
-      password: TEST_PASSWORD,
     };
     await this.post('/v1/sign-ups', request);
-    const confirmed = await this.post('/v1/sign-ups/confirm', { token: await this.mailedToken(email) });
+    const confirmed = await this.post('/v1/sign-ups/confirm', {
+      token: await this.mailedToken(email),
+      password: TEST_PASSWORD,
+    });
     if (confirmed.status !== 201) throw new Error(`confirming answered ${JSON.stringify(confirmed.body)}`);
     const owner = await this.signIn(email);
     const current = await this.get('/v1/sessions/current', owner);
@@ -182,15 +185,27 @@ export class TestApi {
     return body.key as string;
   }
 
-  /** A session of a fresh staff member. */
+  /** A session of a fresh staff member, with a second factor where the role needs one. */
   async staff(role: StaffRole = 'administrator'): Promise<string> {
-    const email = `${role}-${randomUUID().slice(0, 8)}@mainstay.example`;
-    await this.app
-      .get(UnitOfWork)
-      .provider((tx) =>
-        this.app.get(Staff).create(tx, { email, name: 'Sam Staff', role, password: TEST_PASSWORD }, null),
-      );
+    const { email } = await this.staffMember(role);
     const { body } = await this.post('/v1/staff/sessions', { email, password: TEST_PASSWORD });
-    return body.token as string;
+    return role === 'support' ? (body.token as string) : (await this.setUpAuthenticator(body.token as string)).token;
+  }
+
+  /** A fresh staff member who has not signed in yet. */
+  async staffMember(role: StaffRole): Promise<{ id: string; email: string }> {
+    const email = `${role}-${randomUUID().slice(0, 8)}@mainstay.example`;
+    const passwordHash = await this.app.get(Identity).hash(TEST_PASSWORD, email);
+    return this.app
+      .get(UnitOfWork)
+      .provider((tx) => this.app.get(Staff).create(tx, { email, name: 'Sam Staff', role, passwordHash }, null));
+  }
+
+  /** Sets an authenticator app up for the staff session; answers the renewed session and the app's address. */
+  async setUpAuthenticator(token: string): Promise<{ token: string; uri: string }> {
+    const at = '/v1/staff/sessions/current/two-factor';
+    const { body: begun } = await this.post(at, { password: TEST_PASSWORD }, token);
+    const { body } = await this.post(`${at}/confirm`, { code: authenticatorCode(begun.uri) }, token);
+    return { token: body.token, uri: begun.uri };
   }
 }

@@ -201,7 +201,11 @@ export class ControlPlane {
     const agency = await this.api.agency();
     const agent = await this.enrol(agency);
     const id = await this.checkedWorkload(agency, agent);
-    const made = await this.api.post(`/v1/workloads/${id}/protection`, { mode }, agency.apiKey);
+    const made = await this.api.post(
+      `/v1/workloads/${id}/protection`,
+      { mode, clientNetworks: ['0.0.0.0/0', '::/0'] },
+      agency.apiKey,
+    );
     if (made.status !== 202) throw new Error(JSON.stringify(made.body));
     const { payload } = await this.metro.ordered(protectOrder, ({ workloadId }) => workloadId === id);
     const { names } = payload;

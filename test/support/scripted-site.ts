@@ -32,6 +32,8 @@ export class ScriptedSite {
   readonly keys: KeyPairText = createKeyPair();
   /** Orders in the order of their first arrival. */
   readonly orders: Order[] = [];
+  /** The traceparent header that each order came with first, by the order's id. */
+  readonly traceparents = new Map<string, string>();
   /** How often an order arrived, counting repetitions. */
   arrivals = 0;
   workloads: StandbyHealth[] = [];
@@ -152,7 +154,11 @@ export class ScriptedSite {
       }
       if (this.refuses.has(order.kind)) return send(422, { code: 'order.refused', detail: 'This site does not.' });
       this.arrivals += 1;
-      if (!this.orders.some(({ id }) => id === order.id)) this.orders.push(order);
+      if (!this.orders.some(({ id }) => id === order.id)) {
+        this.orders.push(order);
+        const { traceparent } = request.headers;
+        if (typeof traceparent === 'string') this.traceparents.set(order.id, traceparent);
+      }
       return send(202, { accepted: true });
     }
     if (url.pathname === '/v1/outbox') {

@@ -6,13 +6,16 @@ import { DatabaseModule } from '#libs/platform/database';
 import { ClockModule, TelemetryModule } from '#libs/platform/nest';
 import { QueueModule } from '#libs/platform/queue';
 import { LinkRowsModule, PulseAnswers, PulseRequests, STANDBYS_JOBS, STANDBYS_ORDERS } from '#libs/replication/site';
-import { ProcessDriver, SITES_JOBS, SitesModule } from '#libs/sites/site';
+import { ProcessDriver, type ProcessDriverOptions, SITES_JOBS, SitesModule } from '#libs/sites/site';
 
 export interface SiteModuleHome {
   readonly siteId: string;
   readonly directory: string;
   /** The site's own database. */
   readonly url: string;
+  /** How standbys are run; in the site's folder when left out. */
+  readonly standbys?: ProcessDriverOptions;
+  readonly driver?: ProcessDriver;
 }
 
 /** The site process's modules, as apps/site puts them together, without its network. */
@@ -43,7 +46,9 @@ export function siteModule(home: SiteModuleHome, level = 'silent', works = true)
         },
         databaseUrl: home.url,
         orderPublicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
-        driver: new ProcessDriver({ root: path.join(home.directory, 'standbys'), durable: false }),
+        driver:
+          home.driver ??
+          new ProcessDriver(home.standbys ?? { root: path.join(home.directory, 'standbys'), durable: false }),
         orders: [...STANDBYS_ORDERS, ...FAILOVER_ORDERS] as never,
       }),
       LinkRowsModule,

@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { SiteKey } from '../../apps/stack/installation.js';
 import type { AgencyMachine } from '../../apps/stack/sample/agency-machine.js';
 import { buildMachine, type ProtectedAgency, protectAgency } from '../../apps/stack/sample/protected-agency.js';
-import { Stack } from '../../apps/stack/stack.js';
+import { Stack, type StackOptions } from '../../apps/stack/stack.js';
 import { ChaosProxy } from './chaos-proxy.js';
 
 /** A whole Mainstay on this machine, with a line that can be made bad before each site's gateway. */
@@ -19,10 +19,14 @@ export class StackWorld {
     private readonly tell: (line: string) => void,
   ) {}
 
-  static async start(tell: (line: string) => void = () => undefined): Promise<StackWorld> {
+  static async start(
+    tell: (line: string) => void = () => undefined,
+    options: Pick<StackOptions, 'otlpEndpoint'> = {},
+  ): Promise<StackWorld> {
     const home = await mkdtemp(path.join(tmpdir(), 'mainstay-world-'));
     const lines: Partial<Record<SiteKey, ChaosProxy>> = {};
     const stack = await Stack.start({
+      ...options,
       home,
       tell,
       advertiseGateway: async (site, port) => {

@@ -16,7 +16,7 @@ import { StandAsideHandler } from '../../libs/failover/site/orders/stand-aside.o
 import { CancelFailoverHandler, ConfirmFailoverHandler } from '../../libs/failover/site/orders/steer.orders.js';
 import { PulseAnswers, PulseRequests, StandbyHealths } from '#libs/replication/site';
 import { ProtectOrderHandler, UnprotectOrderHandler } from '../../libs/replication/site/orders/protect.order.js';
-import { AgentCommands, PeerSites, ProcessDriver } from '#libs/sites/site';
+import { AgentCommands, PeerSites, ProcessDriver, type ProcessDriverOptions } from '#libs/sites/site';
 import { TEST_NAMES } from './agency.js';
 import type { AgencyDesk } from './agency-desk.js';
 import { DirectLine, DirectPeers, type ForwardTarget, KNOWN_SITES } from './direct-line.js';
@@ -35,6 +35,10 @@ export interface WarmSiteOptions {
   readonly desk: AgencyDesk;
   readonly workloadId: string;
   readonly tenantId: string;
+  /** A disk of its own for the standbys; in the site's folder when left out. */
+  readonly standbys?: ProcessDriverOptions;
+  /** For a host of another kind. */
+  readonly driver?: (options: ProcessDriverOptions) => ProcessDriver;
 }
 
 /** One warm site of a test: its process's modules in this process, its PostgreSQL servers, and plain TCP for the tunnel. */
@@ -96,7 +100,7 @@ export class WarmSite extends SiteRecords {
   private compile(works: boolean): Promise<TestingModule> {
     return (
       Test.createTestingModule({
-        imports: [siteModule({ ...this.home, url: this.home.database.url }, 'silent', works)],
+        imports: [siteModule({ ...this.home, url: this.home.database.url, driver: this.driver }, 'silent', works)],
       })
         .overrideProvider(AgentCommands)
         .useValue(this.options.desk.commands)
@@ -114,7 +118,11 @@ export class WarmSite extends SiteRecords {
   }
 
   get driver(): ProcessDriver {
-    return new ProcessDriver({ root: path.join(this.home.directory, 'standbys'), durable: false });
+    return this.options.driver?.(this.standbys) ?? new ProcessDriver(this.standbys);
+  }
+
+  private get standbys(): ProcessDriverOptions {
+    return this.options.standbys ?? { root: path.join(this.home.directory, 'standbys'), durable: false };
   }
 
   /** As another site knows this one. */

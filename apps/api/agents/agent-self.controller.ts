@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import { agentAssignment, agentChallenge, enrolRequest, type EnrolRequest } from '#contracts/sites';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, Limit, NotSignedInError, Public } from '#libs/platform/http';
-import { DegradeGrants } from '#libs/replication/control';
+import { AssignedWorkloads, DegradeGrants } from '#libs/replication/control';
 import { AgentChallenges, Agents, AgentSigned, Enrolment } from '#libs/sites/control';
 
 /** What agents ask for themselves. */
@@ -15,6 +15,7 @@ export class AgentSelfController {
     private readonly work: UnitOfWork,
     private readonly enrolment: Enrolment,
     private readonly agents: Agents,
+    private readonly assigned: AssignedWorkloads,
     private readonly grants: DegradeGrants,
     private readonly challenges: AgentChallenges,
   ) {}
@@ -43,7 +44,7 @@ export class AgentSelfController {
   @AgentSigned()
   @Answers({
     status: 200,
-    summary: 'Where the calling agent dials to, and the grants to degrade that are in force',
+    summary: 'Where the calling agent dials to, which sites it serves in what, and the grants to degrade in force',
     description: 'Authorization: Mainstay-Agent agentId:challenge:signature, over the proof of a fresh challenge.',
     schema: agentAssignment,
   })
@@ -52,6 +53,7 @@ export class AgentSelfController {
     if (id === undefined || tenantId === undefined || tenantId === null) throw new NotSignedInError();
     return this.work.tenant(tenantId, async (tx) => ({
       ...(await this.agents.assignment(tx, tenantId, id)),
+      ...(await this.assigned.of(tx, tenantId, id)),
       degradeGrants: await this.grants.open(tx, tenantId, id),
     }));
   }

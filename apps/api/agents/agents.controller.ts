@@ -7,7 +7,7 @@ import { Agents } from '#libs/sites/control';
 import { CurrentCaller, RequireScope, type TenantCaller } from '#libs/tenancy/control';
 import { agentView } from './agent.schemas.js';
 
-const agentCursor = z.tuple([z.number(), z.uuid()]);
+const agentCursor = z.tuple([z.int(), z.uuid()]);
 
 @ApiTags('Agents')
 @Controller('v1/agents')

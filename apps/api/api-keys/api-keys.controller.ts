@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, Param, Post, Query } from '@nestjs/commo
 import { ApiTags } from '@nestjs/swagger';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, idParam, pageOf, pageQuery, type PageQuery } from '#libs/platform/http';
+import { Enrolment } from '#libs/sites/control';
 import {
   apiKeyRequest,
   type ApiKeyRequest,
@@ -19,6 +20,7 @@ export class ApiKeysController {
   constructor(
     private readonly work: UnitOfWork,
     private readonly keys: ApiKeys,
+    private readonly enrolment: Enrolment,
   ) {}
 
   @Get()
@@ -49,8 +51,11 @@ export class ApiKeysController {
 
   @Delete(':id')
   @RequireScope('api-keys:write')
-  @Answers({ status: 204, summary: 'Revokes an API key at once' })
+  @Answers({ status: 204, summary: 'Revokes an API key at once, with the unused enrolment tokens that it made' })
   async revoke(@CurrentCaller() caller: TenantCaller, @Param('id', { schema: idParam }) id: string): Promise<void> {
-    await this.work.tenant(caller.tenantId, (tx) => this.keys.revoke(tx, id, caller));
+    await this.work.tenant(caller.tenantId, async (tx) => {
+      await this.keys.revoke(tx, id, caller);
+      await this.enrolment.withdrawMadeBy(tx, [id], caller.actor);
+    });
   }
 }

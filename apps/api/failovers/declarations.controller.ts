@@ -25,7 +25,7 @@ import {
   runView,
 } from './failover.schemas.js';
 
-export const runCursor = z.tuple([z.number(), z.uuid()]);
+export const runCursor = z.tuple([z.int(), z.uuid()]);
 
 @ApiTags('Failovers')
 @Controller('v1/workloads/:id/failovers')

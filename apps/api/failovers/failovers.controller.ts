@@ -1,11 +1,25 @@
-import { Body, Controller, Get, Headers, type MessageEvent, Param, Post, Query, Sse, UseGuards } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Get,
+  Headers,
+  type MessageEvent,
+  Param,
+  Post,
+  Query,
+  Req,
+  Sse,
+  UseGuards,
+} from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
+import type { FastifyRequest } from 'fastify';
 import { Observable } from 'rxjs';
 import { z } from 'zod';
 import { type FeedItem, RunFeed, Runs } from '#libs/failover/control';
+import { credentialOf } from '#libs/identity/control';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, decodeCursor, idParam, pageOf, pageQuery, type PageQuery, toPage } from '#libs/platform/http';
-import { CurrentCaller, RequireDeclare, RequireScope, type TenantCaller } from '#libs/tenancy/control';
+import { Callers, CurrentCaller, RequireDeclare, RequireScope, type TenantCaller } from '#libs/tenancy/control';
 import { runCursor } from './declarations.controller.js';
 import {
   cancelRequest,
@@ -28,6 +42,7 @@ export class FailoversController {
     private readonly work: UnitOfWork,
     private readonly runs: Runs,
     private readonly feed: RunFeed,
+    private readonly callers: Callers,
   ) {}
 
   @Get()
@@ -63,7 +78,7 @@ export class FailoversController {
     status: 200,
     summary: 'A run’s events as they come (server-sent events)',
     description:
-      'Event `run`, its id counts from 1: resume with Last-Event-ID. Event `heartbeat` every ten seconds of silence. The stream ends when the run has ended.',
+      'Event `run`, its id counts from 1: resume with Last-Event-ID. Event `heartbeat` every ten seconds of silence. The stream ends when the run has ended, and within seconds once the caller may not see it any more.',
     mediaType: 'text/event-stream',
   })
   events(
@@ -71,11 +86,18 @@ export class FailoversController {
     @Param('id', { schema: idParam }) id: string,
     @Query({ schema: eventsQuery }) query: z.infer<typeof eventsQuery>,
     @Headers('last-event-id') last: string | undefined,
+    @Req() request: FastifyRequest,
   ): Observable<MessageEvent> {
     const after = query.after ?? (last !== undefined && /^\d{1,9}$/.test(last) ? Number(last) : 0);
     return new Observable<MessageEvent>((subscriber) => {
       const stop = new AbortController();
-      const items = this.feed.follow(caller.tenantId, id, after, stop.signal);
+      const items = this.feed.follow({
+        tenantId: caller.tenantId,
+        runId: id,
+        after,
+        signal: stop.signal,
+        stillMay: () => this.stillMay(request, caller.tenantId),
+      });
       void (async () => {
         try {
           for await (const item of items) subscriber.next(toMessage(item));
@@ -86,6 +108,11 @@ export class FailoversController {
       })();
       return () => stop.abort();
     });
+  }
+
+  private async stillMay(request: FastifyRequest, tenantId: string): Promise<boolean> {
+    const found = await this.callers.identify(credentialOf(request) ?? '');
+    return found?.caller.tenantId === tenantId && found.caller.scopes.includes('failovers:read');
   }
 
   @Post(':id/cancel')

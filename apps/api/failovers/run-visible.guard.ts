@@ -1,11 +1,13 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Runs } from '#libs/failover/control';
 import { isUuid, UnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
+import { callerKey } from '#libs/platform/http';
+import { EventStreams } from './event-streams.js';
 
 /**
- * Lets only those into a run's event stream who may see the run. It must be a guard: Nest commits the headers of an
+ * Lets only those into a run's event stream who may see the run, and only so many at once. It must be a guard: Nest commits the headers of an
  * event stream after a moment whether the handler has answered or not, so a slow look-up inside it would turn the 404
  * into a 200 with an error event, which tells that something is there.
  */
@@ -14,6 +16,7 @@ export class RunVisibleGuard implements CanActivate {
   constructor(
     private readonly work: UnitOfWork,
     private readonly runs: Runs,
+    private readonly streams: EventStreams,
   ) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -22,6 +25,11 @@ export class RunVisibleGuard implements CanActivate {
     const tenantId = request.tenantCaller?.tenantId;
     if (tenantId === undefined || !isUuid(id)) throw new NotFoundError('failover');
     await this.work.tenant(tenantId, (tx) => this.runs.state(tx, id));
+    const leave = this.streams.enter(callerKey(request));
+    const { raw } = context.switchToHttp().getResponse<FastifyReply>();
+    raw.once('close', leave);
+    // Gone while its run was looked up: the event has been.
+    if (raw.destroyed) leave();
     return true;
   }
 }

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { UnitOfWork } from '#libs/platform/database';
 import {
   Answers,
+  cursorText,
   decodeCursor,
   idParam,
   instant,
@@ -44,7 +45,7 @@ const functionView = z
   })
   .meta({ id: 'EssentialFunction' });
 
-const functionCursor = z.tuple([z.number(), z.string(), z.uuid()]);
+const functionCursor = z.tuple([z.int(), cursorText, z.uuid()]);
 
 @ApiTags('Essential functions')
 @Controller('v1/functions')

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, Param, Post, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
-import { UnitOfWork } from '#libs/platform/database';
+import { Identity } from '#libs/identity/control';
+import { beforeTheChange, UnitOfWork } from '#libs/platform/database';
 import { Answers, idParam, Limit, pageOf, pageQuery, type PageQuery, Public } from '#libs/platform/http';
 import {
   acceptRequest,
@@ -10,7 +11,7 @@ import {
   type InvitationRequest,
   Invitations,
   invitationView,
-  Members,
+  Inviting,
   memberView,
   RequireScope,
   type TenantCaller,
@@ -21,36 +22,43 @@ import {
 export class InvitationsController {
   constructor(
     private readonly work: UnitOfWork,
-    private readonly members: Members,
+    private readonly inviting: Inviting,
     private readonly invitations: Invitations,
+    private readonly identity: Identity,
   ) {}
 
   @Get()
   @RequireScope('members:read')
   @Answers({ status: 200, summary: 'Invitations that are open', schema: pageOf(invitationView) })
   list(@CurrentCaller() caller: TenantCaller, @Query({ schema: pageQuery }) page: PageQuery) {
-    return this.work.tenant(caller.tenantId, (tx) => this.members.invitations(tx, page));
+    return this.work.tenant(caller.tenantId, (tx) => this.inviting.list(tx, page));
   }
 
   @Post()
   @RequireScope('members:write')
   @Answers({ status: 201, summary: 'Invites a person by mail', schema: invitationView })
   invite(@CurrentCaller() caller: TenantCaller, @Body({ schema: invitationRequest }) body: InvitationRequest) {
-    return this.work.tenant(caller.tenantId, (tx) => this.members.invite(tx, body, caller));
+    return this.work.tenant(caller.tenantId, (tx) => this.inviting.invite(tx, body, caller));
   }
 
   @Delete(':id')
   @RequireScope('members:write')
   @Answers({ status: 204, summary: 'Withdraws an invitation' })
   async withdraw(@CurrentCaller() caller: TenantCaller, @Param('id', { schema: idParam }) id: string): Promise<void> {
-    await this.work.tenant(caller.tenantId, (tx) => this.members.withdraw(tx, id, caller));
+    await this.work.tenant(caller.tenantId, (tx) => this.inviting.withdraw(tx, id, caller));
   }
 
   @Post('accept')
   @Public()
   @Limit('invitation-accept', 30, 600)
   @Answers({ status: 201, summary: 'Accepts an invitation with the mailed token', schema: memberView })
-  accept(@Body({ schema: acceptRequest }) body: AcceptRequest) {
-    return this.work.provider((tx) => this.invitations.accept(tx, body));
+  async accept(@Body({ schema: acceptRequest }) body: AcceptRequest) {
+    const { email, hasAccount } = await beforeTheChange(() =>
+      this.work.provider((tx) => this.invitations.invited(tx, body.token)),
+    );
+    const { password } = body;
+    const wanted = !hasAccount && body.name !== undefined && password !== undefined;
+    const passwordHash = wanted ? await this.identity.hash(password, email) : null;
+    return this.work.provider((tx) => this.invitations.accept(tx, body, passwordHash));
   }
 }

@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, Param, Patch, Query } from '@nestjs/comm
 import { ApiTags } from '@nestjs/swagger';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, idParam, pageOf, pageQuery, type PageQuery } from '#libs/platform/http';
+import { Enrolment } from '#libs/sites/control';
 import {
   CurrentCaller,
   memberChange,
@@ -18,6 +19,7 @@ export class MembersController {
   constructor(
     private readonly work: UnitOfWork,
     private readonly members: Members,
+    private readonly enrolment: Enrolment,
   ) {}
 
   @Get()
@@ -42,13 +44,20 @@ export class MembersController {
     @Param('id', { schema: idParam }) id: string,
     @Body({ schema: memberChange }) body: MemberChange,
   ) {
-    return this.work.tenant(caller.tenantId, (tx) => this.members.change(tx, id, body, caller));
+    return this.work.tenant(caller.tenantId, async (tx) => {
+      const { member, makers } = await this.members.change(tx, id, body, caller);
+      await this.enrolment.withdrawMadeBy(tx, makers, caller.actor);
+      return member;
+    });
   }
 
   @Delete(':id')
   @RequireScope('members:write')
-  @Answers({ status: 204, summary: 'Removes a member, with their sessions and keys' })
+  @Answers({ status: 204, summary: 'Removes a member, with their sessions and all that they handed out' })
   async remove(@CurrentCaller() caller: TenantCaller, @Param('id', { schema: idParam }) id: string): Promise<void> {
-    await this.work.tenant(caller.tenantId, (tx) => this.members.remove(tx, id, caller));
+    await this.work.tenant(caller.tenantId, async (tx) => {
+      const makers = await this.members.remove(tx, id, caller);
+      await this.enrolment.withdrawMadeBy(tx, makers, caller.actor);
+    });
   }
 }

@@ -1,5 +1,11 @@
 import { z } from 'zod';
-import { alarm, protectionMode, seedingProgress, standbyState } from '#contracts/replication';
+import {
+  alarm,
+  clientNetworks as networks,
+  protectionMode,
+  seedingProgress,
+  standbyState,
+} from '#contracts/replication';
 import { instant } from '#libs/platform/http';
 import { CONDITIONS, PROTECTION_STATES } from '#libs/replication/control';
 import { plainText } from '#libs/tenancy/control';
@@ -15,12 +21,19 @@ const mode = protectionMode.meta({
     'strict: no acknowledged write is ever lost, and an outage of the line stops writes. available: the agency may go on alone.',
 });
 
+const clientNetworks = networks.meta({
+  description:
+    'From where clients may come to the front doors, in CIDR notation, before and after a failover. None (the default): the doors are closed. Everybody is said as such: ["0.0.0.0/0", "::/0"].',
+  examples: [['10.20.0.0/16']],
+});
+
 export const protectionInput = z
   .strictObject({
     mode,
     metroSiteId: z.uuid().nullable().optional().meta({ description: 'Left out: Mainstay chooses. null: none.' }),
     regionalSiteId: z.uuid().nullable().optional(),
     bandwidthBytesPerSecond: bandwidth.optional(),
+    clientNetworks: clientNetworks.optional(),
   })
   .meta({ id: 'ProtectionInput' });
 export type ProtectionInput = z.infer<typeof protectionInput>;
@@ -36,6 +49,7 @@ export const protectionChange = z
       .nullable()
       .optional()
       .meta({ description: 'A planned reboot of the agency’s server: no alarms until then. null ends it early.' }),
+    clientNetworks: clientNetworks.optional(),
   })
   .meta({ id: 'ProtectionChange' });
 export type ProtectionChange = z.infer<typeof protectionChange>;
@@ -105,6 +119,7 @@ export const protectionView = z
     bandwidthBytesPerSecond: z.number().nullable(),
     paused: z.boolean(),
     rebootUntil: instant.nullable(),
+    clientNetworks: z.array(z.string()),
     warnings: z.array(z.string()),
     preflightId: z.uuid().nullable(),
     createdAt: instant,

@@ -69,7 +69,8 @@ export class ProtectionsController {
   @RequireScope('protections:write')
   @Answers({
     status: 202,
-    summary: 'Changes mode or pace, pauses, resumes, announces a reboot',
+    summary: 'Changes mode, pace or client networks, pauses, resumes, announces a reboot',
+    description: 'Client networks alone may be changed during and after a failover too.',
     schema: protectionView,
   })
   change(

@@ -11,7 +11,7 @@ import {
 } from '#contracts/replication';
 import { AGENT_AUTHORIZATION_SCHEME, agentLinkResult, agentProof, orderFailed } from '#contracts/sites';
 import { signDocument } from '#libs/link';
-import { ControlPlane } from '#test/control-plane';
+import { ControlPlane, type EnrolledAgent } from '#test/control-plane';
 
 describe('workloads and their protection', () => {
   let plane: ControlPlane;
@@ -20,6 +20,12 @@ describe('workloads and their protection', () => {
   });
   afterAll(() => plane.close());
 
+  const askSelf = async ({ id, keys }: EnrolledAgent) => {
+    const { challenge } = (await plane.api.post('/v1/agents/challenge', undefined)).body;
+    const signature = signDocument(agentProof(id, challenge, '/v1/agents/self'), keys.privateKey);
+    const authorization = `${AGENT_AUTHORIZATION_SCHEME} ${id}:${challenge}:${signature}`;
+    return (await plane.api.call('GET', '/v1/agents/self', { headers: { authorization } })).body;
+  };
   const functionBody = { name: 'Issue permits', mtdSeconds: 7_200, rtoSeconds: 600, rpoSeconds: 0, priority: 1 };
 
   it('201, 409 and 422: objectives of an essential function must fit together', async () => {
@@ -141,15 +147,40 @@ describe('workloads and their protection', () => {
     expect((await plane.api.call('DELETE', `/v1/workloads/${id}`, { token: agency.apiKey })).status).toBe(204);
   });
 
+  it('tells the agent which sites serve what as what, from the preflight on until nothing is left', async () => {
+    const agency = await plane.api.agency();
+    const agent = await plane.enrol(agency);
+    const self = () => askSelf(agent);
+    const made = await plane.api.post('/v1/workloads', { name: 'permits', agentId: agent.id }, agency.apiKey);
+    const path = `/v1/workloads/${made.body.id}`;
+    expect(await self()).toMatchObject({ workloads: [], preflights: [] });
+    const { body } = await plane.api.post(`${path}/protection`, { mode: 'strict' }, agency.apiKey);
+    // Only the site that was asked to look may look, and nobody may do anything else yet.
+    const looking = await self();
+    expect(looking).toMatchObject({ workloads: [], preflights: [{ workloadName: 'permits' }] });
+    await plane.answerPreflight(agency, body.preflightId, true);
+    const { payload } = await plane.metro.ordered(protectOrder, ({ workloadId }) => workloadId === made.body.id);
+    const legs = [
+      { siteId: plane.metro.id, role: 'metro' },
+      { siteId: plane.regional.id, role: 'regional' },
+    ];
+    const assigned = [{ workloadId: made.body.id, name: 'permits', names: payload.names, legs }];
+    expect(await self()).toMatchObject({ workloads: assigned, preflights: [] });
+    await plane.api.call('DELETE', `${path}/protection`, { token: agency.apiKey });
+    // The sites still have to clean up at the agency.
+    expect((await self()).workloads).toEqual(assigned);
+    for (const [site, role] of [[plane.metro, 'metro'] as const, [plane.regional, 'regional'] as const]) {
+      const { order } = await site.ordered(unprotectOrder, ({ workloadId }) => workloadId === made.body.id);
+      site.say(unprotectedResult, { workloadId: made.body.id, role }, { tenantId: agency.id, orderId: order.id });
+    }
+    await plane.until(`${path}/protection`, agency.apiKey, ({ code }) => code === 'protection.not-found');
+    expect((await self()).workloads).toEqual([]);
+  });
+
   it('a person’s grant to degrade is kept, ordered, and told to the agent; rearm ends it', async () => {
     const { agency, agent, id } = await plane.protectedWorkload();
     const path = `/v1/workloads/${id}/protection`;
-    const self = async () => {
-      const { challenge } = (await plane.api.post('/v1/agents/challenge', undefined)).body;
-      const signature = signDocument(agentProof(agent.id, challenge, '/v1/agents/self'), agent.keys.privateKey);
-      const authorization = `${AGENT_AUTHORIZATION_SCHEME} ${agent.id}:${challenge}:${signature}`;
-      return (await plane.api.call('GET', '/v1/agents/self', { headers: { authorization } })).body.degradeGrants;
-    };
+    const self = async () => (await askSelf(agent)).degradeGrants;
     const granted = await plane.api.post(
       `${path}/degrade`,
       { seconds: 600, reason: 'The line to the metro is being dug up' },

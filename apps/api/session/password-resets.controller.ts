@@ -1,11 +1,13 @@
-import { Body, Controller, Inject, Post } from '@nestjs/common';
+import { Body, Controller, Inject, Post, Req } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
+import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { Identity, PasswordResets } from '#libs/identity/control';
-import { UnitOfWork } from '#libs/platform/database';
+import { beforeTheChange, UnitOfWork } from '#libs/platform/database';
 import { Answers, HTTP_OPTIONS, type HttpOptions, Limit, Public } from '#libs/platform/http';
 import { Mailer } from '#libs/platform/mail';
 import { email, MemberSessions, TokenInvalidError } from '#libs/tenancy/control';
+import { PasswordChangeNotice } from './password-change-notice.js';
 
 const resetRequest = z.strictObject({ email });
 const accepted = z.object({ status: z.literal('mailed-if-known') }).meta({ id: 'PasswordResetAccepted' });
@@ -21,6 +23,7 @@ export class PasswordResetsController {
     private readonly resets: PasswordResets,
     private readonly sessions: MemberSessions,
     private readonly mailer: Mailer,
+    private readonly notice: PasswordChangeNotice,
     @Inject(HTTP_OPTIONS) private readonly options: HttpOptions,
   ) {}
 
@@ -42,12 +45,22 @@ export class PasswordResetsController {
 
   @Post('confirm')
   @Limit('password-reset-confirm', 30, 600)
-  @Answers({ status: 204, summary: 'Sets a new password with the mailed token, and ends all sessions of that person' })
-  async confirm(@Body({ schema: confirmRequest }) body: z.infer<typeof confirmRequest>): Promise<void> {
+  @Answers({
+    status: 204,
+    summary: 'Sets a new password with the mailed token, and ends all sessions of that person',
+    description: 'Invitations and API keys that the person made stay; a notice lists them.',
+  })
+  async confirm(
+    @Body({ schema: confirmRequest }) body: z.infer<typeof confirmRequest>,
+    @Req() request: FastifyRequest,
+  ): Promise<void> {
+    const whose = await beforeTheChange(() => this.work.provider((tx) => this.resets.find(tx, body.token)));
+    if (!whose) throw new TokenInvalidError();
+    const passwordHash = await this.identity.hash(body.password, whose.email);
     await this.work.provider(async (tx) => {
-      const person = await this.resets.use(tx, body.token);
+      const person = await this.resets.use(tx, body.token, passwordHash, request.ip);
       if (!person) throw new TokenInvalidError();
-      await this.identity.setPassword(tx, person.userId, await this.identity.hash(body.password, person.email));
+      await this.notice.tell(tx, person);
       await this.sessions.recordForPerson(tx, person.userId, 'password.reset');
     });
   }

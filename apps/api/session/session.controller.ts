@@ -1,9 +1,9 @@
 import { Body, Controller, Delete, Get, Inject, Post, Req, Res } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Identity, refusalOf, SignInRefusedError } from '#libs/identity/control';
+import { Identity, refusalOf, SignIn, SignInRefusedError } from '#libs/identity/control';
 import { UnitOfWork } from '#libs/platform/database';
-import { Answers, HTTP_OPTIONS, type HttpOptions, Limit, Public, SeveralTransactions } from '#libs/platform/http';
+import { Answers, HTTP_OPTIONS, type HttpOptions, Public, SeveralTransactions } from '#libs/platform/http';
 import {
   AnyTenantCaller,
   CurrentCaller,
@@ -30,13 +30,13 @@ export class SessionController {
   constructor(
     private readonly work: UnitOfWork,
     private readonly identity: Identity,
+    private readonly signing: SignIn,
     private readonly sessions: MemberSessions,
     @Inject(HTTP_OPTIONS) private readonly options: HttpOptions,
   ) {}
 
   @Post()
   @Public()
-  @Limit('sign-in', 30, 60)
   @SeveralTransactions()
   @Answers({ status: 201, summary: 'Signs a member in', schema: sessionView })
   async open(
@@ -53,15 +53,12 @@ export class SessionController {
   }
 
   private async signIn(body: SessionRequest, address: string): Promise<OpenedSession> {
-    const outcome = await this.work.provider(async (tx) => {
-      const signIn = await this.identity.signIn(tx, { ...body, address });
-      return signIn.kind === 'signed-in'
-        ? { ...signIn, session: await this.sessions.open(tx, signIn, body.agencyId) }
-        : signIn;
-    });
+    const outcome = await this.signing.attempt({ ...body, address }, (tx, signedIn) =>
+      this.sessions.open(tx, signedIn, body.agencyId),
+    );
     if (outcome.kind !== 'signed-in') throw refusalOf(outcome);
-    if (!outcome.session) throw new SignInRefusedError();
-    return outcome.session;
+    if (!outcome.value) throw new SignInRefusedError();
+    return outcome.value;
   }
 
   @Get('current')

@@ -1,15 +1,6 @@
-import { createOTP } from '@better-auth/utils/otp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TEST_PASSWORD, type TestAgency, TestApi } from '#test/api';
-
-/** The secret of an otpauth:// address, out of RFC 4648 base32. */
-function secretOf(uri: string): string {
-  const letters = (new URL(uri).searchParams.get('secret') ?? '').replace(/=+$/, '');
-  const bits = [...letters]
-    .map((one) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(one).toString(2).padStart(5, '0'))
-    .join('');
-  return String.fromCharCode(...(bits.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)));
-}
+import { authenticatorCode } from '#test/authenticator';
 
 describe('sessions', () => {
   let api: TestApi;
@@ -78,18 +69,23 @@ describe('sessions', () => {
     const begun = await api.post('/v1/sessions/current/two-factor', { password: TEST_PASSWORD }, token);
     expect(begun.status).toBe(201);
     expect(begun.body.backupCodes.length).toBeGreaterThan(5);
-    const code = (): Promise<string> => createOTP(secretOf(begun.body.uri)).totp();
+    const elsewhere = await api.signIn(email);
+    const code = (steps: number): string => authenticatorCode(begun.body.uri, steps);
     const wrong = await api.post('/v1/sessions/current/two-factor/confirm', { code: '000000' }, token);
     expect([wrong.status, wrong.body.code]).toEqual([401, 'session.code-wrong']);
-    const confirmed = await api.post('/v1/sessions/current/two-factor/confirm', { code: await code() }, token);
+    const confirmed = await api.post('/v1/sessions/current/two-factor/confirm', { code: code(0) }, token);
     expect(confirmed.status).toBe(200);
     expect([
       (await api.get('/v1/agency', token)).status,
       (await api.get('/v1/agency', confirmed.body.token)).status,
-    ]).toEqual([401, 200]);
+      (await api.get('/v1/agency', elsewhere)).status,
+    ]).toEqual([401, 200, 401]);
     const credentials = { email, password: TEST_PASSWORD };
     expect((await api.post('/v1/sessions', credentials)).body.code).toBe('session.code-required');
-    expect((await api.post('/v1/sessions', { ...credentials, code: await code() })).status).toBe(201);
+    // A code counts once: the one that ended the set-up is used up, and so is each that has signed somebody in.
+    const withCode = async (steps: number) =>
+      (await api.post('/v1/sessions', { ...credentials, code: code(steps) })).status;
+    expect([await withCode(0), await withCode(1), await withCode(1)]).toEqual([401, 201, 401]);
     const removed = await api.call('DELETE', '/v1/sessions/current/two-factor', {
       token: confirmed.body.token,
       body: { password: TEST_PASSWORD },
@@ -130,5 +126,30 @@ describe('sessions', () => {
     expect((await api.get('/v1/agency', await api.signIn(member.email, password))).status).toBe(200);
     const { body } = await api.get(`/v1/audit?subjectId=${member.id}`, agency.owner);
     expect(body.items.map(({ action }: { action: string }) => action)).toContain('password.reset');
+  });
+
+  it('a password reset tells the agency which invitations and keys of that person are still in force', async () => {
+    const town = await api.agency();
+    const member = await api.member(town, 'owner', true);
+    await api.apiKey(member.token, ['agency:read', 'failovers:declare']);
+    await api.post('/v1/invitations', { email: 'friend@evil.example', role: 'owner' }, member.token);
+    await api.post('/v1/password-resets', { email: member.email });
+    const token = await api.mailedToken(member.email);
+    expect((await api.post('/v1/password-resets/confirm', { token, password: 'nine kites over mud' })).status).toBe(
+      204,
+    );
+    const [event] = await api.rows<{ payload: { kind: string; text: string } }>(
+      `SELECT payload FROM outbox_event WHERE tenant_id = $1 AND topic = 'notifications.notice-raised'`,
+      [town.id],
+    );
+    expect(event?.payload.kind).toBe('member.password-reset');
+    for (const what of ['friend@evil.example as owner', 'may declare a failover', member.email]) {
+      expect(event?.payload.text).toContain(what);
+    }
+    const [mail] = await api.rows<{ body: string }>(
+      `SELECT body FROM mail_message WHERE recipient = $1 AND subject = 'Your password was changed'`,
+      [member.email],
+    );
+    expect(mail?.body).toContain('friend@evil.example as owner');
   });
 });

@@ -1,24 +1,15 @@
 import { Body, Controller, Delete, Inject, Post, Req, Res } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { z } from 'zod';
 import { Audit } from '#libs/audit/control';
-import { credentialOf, Identity } from '#libs/identity/control';
+import { type ClientSession, credentialOf, TwoFactor } from '#libs/identity/control';
 import { UnitOfWork } from '#libs/platform/database';
 import { DomainError } from '#libs/platform/errors';
 import { Answers, HTTP_OPTIONS, type HttpOptions, Limit } from '#libs/platform/http';
 import { AnyTenantCaller, CurrentCaller, type TenantCaller } from '#libs/tenancy/control';
 import { setSessionCookie } from './session-cookie.js';
 import { renewedSession } from './session.schemas.js';
-
-const passwordBody = z.strictObject({ password: z.string().min(1).max(200) });
-const codeBody = z.strictObject({ code: z.string().regex(/^\d{6}$/) });
-const setUp = z
-  .object({
-    uri: z.string().meta({ description: 'otpauth:// address: show it as a QR code.' }),
-    backupCodes: z.array(z.string()).meta({ description: 'Each signs in once without the app. Shown this once.' }),
-  })
-  .meta({ id: 'TwoFactorSetUp' });
+import { type CodeBody, codeBody, type PasswordBody, passwordBody, twoFactorSetUp } from './two-factor.schemas.js';
 
 class SessionNeededError extends DomainError {
   constructor() {
@@ -32,35 +23,36 @@ class SessionNeededError extends DomainError {
 export class TwoFactorController {
   constructor(
     private readonly work: UnitOfWork,
-    private readonly identity: Identity,
+    private readonly twoFactor: TwoFactor,
     private readonly audit: Audit,
     @Inject(HTTP_OPTIONS) private readonly options: HttpOptions,
   ) {}
 
   @Post()
   @Limit('two-factor', 10, 60)
-  @Answers({ status: 201, summary: 'Begins the set-up of an authenticator app', schema: setUp })
-  begin(@Body({ schema: passwordBody }) body: z.infer<typeof passwordBody>, @Req() request: FastifyRequest) {
+  @Answers({ status: 201, summary: 'Begins the set-up of an authenticator app', schema: twoFactorSetUp })
+  async begin(@Body({ schema: passwordBody }) body: PasswordBody, @Req() request: FastifyRequest) {
     const token = this.session(request);
-    return this.work.provider((tx) => this.identity.beginTwoFactor(tx, token, body.password));
+    const proven = await this.twoFactor.prove(token, body.password);
+    return this.work.provider((tx) => this.twoFactor.begin(tx, token, proven));
   }
 
   @Post('confirm')
   @Limit('two-factor', 10, 60)
   @Answers({
     status: 200,
-    summary: 'Ends the set-up with a code; the session’s token is renewed',
+    summary: 'Ends the set-up with a code; the session’s token is renewed, the person’s other sessions end',
     schema: renewedSession,
   })
   async confirm(
-    @Body({ schema: codeBody }) body: z.infer<typeof codeBody>,
+    @Body({ schema: codeBody }) body: CodeBody,
     @CurrentCaller() caller: TenantCaller,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const token = this.session(request);
     const renewed = await this.work.provider(async (tx) => {
-      const session = await this.identity.confirmTwoFactor(tx, token, body.code);
+      const session = await this.twoFactor.confirm(tx, token, body.code);
       await this.record(tx, caller, 'two-factor.set-up');
       return session;
     });
@@ -75,14 +67,15 @@ export class TwoFactorController {
     schema: renewedSession,
   })
   async remove(
-    @Body({ schema: passwordBody }) body: z.infer<typeof passwordBody>,
+    @Body({ schema: passwordBody }) body: PasswordBody,
     @CurrentCaller() caller: TenantCaller,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const token = this.session(request);
+    const proven = await this.twoFactor.prove(token, body.password);
     const renewed = await this.work.provider(async (tx) => {
-      const session = await this.identity.endTwoFactor(tx, token, body.password);
+      const session = await this.twoFactor.end(tx, token, proven);
       await this.record(tx, caller, 'two-factor.removed');
       return session;
     });
@@ -105,7 +98,7 @@ export class TwoFactorController {
   }
 
   /** The renewed token goes where the old one came from. */
-  private hand(renewed: { token: string; expiresAt: Date }, request: FastifyRequest, reply: FastifyReply) {
+  private hand(renewed: ClientSession, request: FastifyRequest, reply: FastifyReply) {
     const expiresAt = renewed.expiresAt.toISOString();
     const byCookie = request.headers.authorization === undefined && credentialOf(request) !== undefined;
     if (!byCookie) return { token: renewed.token, expiresAt };

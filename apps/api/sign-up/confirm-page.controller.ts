@@ -45,7 +45,7 @@ export class ConfirmPageController {
       'Confirm the sign-up of your agency',
       '/v1/sign-ups/confirm',
       'Your agency is signed up. You can sign in now.',
-      '',
+      '<label>Choose a password, at least 12 characters <input name="password" type="password" autocomplete="new-password" required></label>',
       'Confirm',
     );
   }

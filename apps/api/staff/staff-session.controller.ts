@@ -4,11 +4,12 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { Audit } from '#libs/audit/control';
 import {
-  credentialOf,
+  BeforeSecondFactor,
   CurrentStaff,
   Identity,
   refusalOf,
-  SessionTokens,
+  SignIn,
+  type SignedIn,
   SignInRefusedError,
   Staff,
   type StaffCaller,
@@ -16,11 +17,20 @@ import {
   staffRole,
 } from '#libs/identity/control';
 import { type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
-import { Answers, Limit, Public, SeveralTransactions } from '#libs/platform/http';
+import { Answers, Public, SeveralTransactions } from '#libs/platform/http';
 import { credentials } from '../session/session.schemas.js';
 
 const staffSessionRequest = z.strictObject(credentials);
-const staffCallerView = z.object({ id: z.uuid(), email: z.string(), role: staffRole }).meta({ id: 'StaffCaller' });
+const staffCallerView = z
+  .object({
+    id: z.uuid(),
+    email: z.string(),
+    role: staffRole,
+    secondFactor: z.boolean().meta({
+      description: 'False: an operator or administrator must set an authenticator app up before anything else.',
+    }),
+  })
+  .meta({ id: 'StaffCaller' });
 const staffSessionView = z
   .object({ token: z.string(), expiresAt: z.iso.datetime(), caller: staffCallerView })
   .meta({ id: 'StaffSession' });
@@ -32,29 +42,27 @@ export class StaffSessionController {
     private readonly work: UnitOfWork,
     private readonly identity: Identity,
     private readonly staff: Staff,
-    private readonly tokens: SessionTokens,
+    private readonly signing: SignIn,
     private readonly audit: Audit,
   ) {}
 
   @Post()
   @Public()
-  @Limit('staff-sign-in', 30, 60)
   @SeveralTransactions()
   @Answers({ status: 201, summary: 'Signs a member of the provider’s staff in', schema: staffSessionView })
   async open(
     @Body({ schema: staffSessionRequest }) body: z.infer<typeof staffSessionRequest>,
     @Req() request: FastifyRequest,
   ): Promise<z.infer<typeof staffSessionView>> {
-    const outcome = await this.work.provider(async (tx) => {
-      const signIn = await this.identity.signIn(tx, { ...body, address: request.ip });
-      return signIn.kind === 'signed-in' ? { ...signIn, session: await this.dedicate(tx, signIn) } : signIn;
-    });
+    const outcome = await this.signing.attempt({ ...body, address: request.ip }, (tx, signedIn) =>
+      this.dedicate(tx, signedIn),
+    );
     if (outcome.kind !== 'signed-in') throw refusalOf(outcome);
-    if (!outcome.session) throw new SignInRefusedError();
-    return outcome.session;
+    if (!outcome.value) throw new SignInRefusedError();
+    return outcome.value;
   }
 
-  private async dedicate(tx: ProviderTransaction, signedIn: { userId: string; token: string }) {
+  private async dedicate(tx: ProviderTransaction, signedIn: SignedIn) {
     const caller = await this.staff.ofUser(tx, signedIn.userId);
     if (!caller) {
       await this.identity.endSession(tx, signedIn.token);
@@ -73,6 +81,7 @@ export class StaffSessionController {
 
   @Get('current')
   @StaffOnly()
+  @BeforeSecondFactor()
   @Answers({ status: 200, summary: 'Who calls', schema: staffCallerView })
   current(@CurrentStaff() caller: StaffCaller) {
     return caller;
@@ -80,9 +89,10 @@ export class StaffSessionController {
 
   @Delete('current')
   @StaffOnly()
+  @BeforeSecondFactor()
   @Answers({ status: 204, summary: 'Signs the staff member out' })
   async close(@Req() request: FastifyRequest): Promise<void> {
-    const token = this.tokens.verify(credentialOf(request) ?? '');
+    const token = request.sessionToken;
     if (token !== undefined) await this.work.provider((tx) => this.identity.endSession(tx, token));
   }
 }

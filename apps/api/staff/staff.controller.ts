@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, Param, Post, Query } from '@nestjs/commo
 import { ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import { Audit, auditCursor, auditEntry, PROVIDER_LOG } from '#libs/audit/control';
-import { CurrentStaff, Staff, type StaffCaller, StaffOnly, staffRole } from '#libs/identity/control';
+import { CurrentStaff, Identity, Staff, type StaffCaller, StaffOnly, staffRole } from '#libs/identity/control';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, decodeCursor, idParam, pageOf, pageQuery, type PageQuery, toPage } from '#libs/platform/http';
 import { email, plainText } from '#libs/tenancy/control';
@@ -13,6 +13,7 @@ const staffView = z
     email: z.string(),
     name: z.string(),
     role: staffRole,
+    secondFactor: z.boolean(),
     createdAt: z.iso.datetime(),
     disabledAt: z.iso.datetime().nullable(),
   })
@@ -26,6 +27,7 @@ export class StaffController {
   constructor(
     private readonly work: UnitOfWork,
     private readonly staff: Staff,
+    private readonly identity: Identity,
     private readonly audit: Audit,
   ) {}
 
@@ -39,8 +41,10 @@ export class StaffController {
   @Post('members')
   @StaffOnly('administrator')
   @Answers({ status: 201, summary: 'Makes a staff member with a first password', schema: staffView })
-  create(@CurrentStaff() caller: StaffCaller, @Body({ schema: newStaff }) body: z.infer<typeof newStaff>) {
-    return this.work.provider((tx) => this.staff.create(tx, body, caller));
+  async create(@CurrentStaff() caller: StaffCaller, @Body({ schema: newStaff }) body: z.infer<typeof newStaff>) {
+    const { password, ...who } = body;
+    const passwordHash = await this.identity.hash(password, who.email);
+    return this.work.provider((tx) => this.staff.create(tx, { ...who, passwordHash }, caller));
   }
 
   @Delete('members/:id')

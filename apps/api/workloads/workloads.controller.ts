@@ -15,7 +15,7 @@ import {
   workloadView,
 } from './workload.schemas.js';
 
-const workloadCursor = z.tuple([z.number(), z.uuid()]);
+const workloadCursor = z.tuple([z.int(), z.uuid()]);
 
 @ApiTags('Workloads')
 @Controller('v1/workloads')

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import {
   connect,
@@ -133,7 +133,10 @@ export class AgencyMachine {
       path.join(this.stateDirectory, 'agent.json'),
       `${JSON.stringify({ workloads: [workload] }, null, 2)}\n`,
     );
-    await this.runAgent(['enroll', '--token', token, '--control-url', controlUrl]);
+    const tokenFile = path.join(this.stateDirectory, 'token');
+    await writeFile(tokenFile, token, { mode: 0o600 });
+    await this.runAgent(['enroll', '--token-file', tokenFile, '--control-url', controlUrl]);
+    await rm(tokenFile);
   }
 
   /** Runs one of the agent's commands and returns what it prints. */

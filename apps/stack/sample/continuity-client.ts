@@ -106,8 +106,9 @@ export class ContinuityClient {
     );
   }
 
-  protect(workloadId: string, mode: 'strict' | 'available'): Promise<unknown> {
-    return this.rest.post(`/v1/workloads/${workloadId}/protection`, { mode });
+  /** @param clientNetworks from where clients may come to the front doors */
+  protect(workloadId: string, mode: 'strict' | 'available', clientNetworks: readonly string[]): Promise<unknown> {
+    return this.rest.post(`/v1/workloads/${workloadId}/protection`, { mode, clientNetworks });
   }
 
   protection(workloadId: string): Promise<ProtectionView> {

@@ -62,7 +62,8 @@ export async function protectAgency(
   const blockers = findings.filter(({ severity }) => severity === 'blocker');
   if (blockers.length > 0) throw new Error(`preflight found: ${blockers.map(({ what }) => what).join('; ')}`);
   tell(`preflight passed with ${findings.length} remarks; protecting at both sites`);
-  await client.protect(workloadId, options.mode ?? 'strict');
+  // All of this town's clients run on this machine.
+  await client.protect(workloadId, options.mode ?? 'strict', ['127.0.0.1/32']);
   const protection = await client.armed(workloadId, tell);
   return { machine, account, client, workloadId, frontDoor: metroFrontDoor(protection) };
 }

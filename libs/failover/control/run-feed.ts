@@ -1,26 +1,40 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { createHash } from 'node:crypto';
 import { Inject, Injectable, type OnApplicationBootstrap, type BeforeApplicationShutdown } from '@nestjs/common';
-import { type RunEvent } from '#contracts/failover';
+import type { RunEvent } from '#contracts/failover';
 import { Listener, UnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
 import { isFinal } from './failover.states.js';
 import { Runs } from './run.service.js';
+import { RunWatch } from './run-watch.js';
 
 export const RUN_FEED_URL = Symbol('address of the database that tells of runs');
 
-/** A notification may be missed: so each stream looks by itself as well. */
-const LOOK_EVERY_MS = 1_000;
 const HEARTBEAT_MS = 10_000;
+/** Whoever follows must still be allowed to, asked so often. */
+const ASK_AGAIN_MS = 5_000;
 /** A run's report may come before its last events do; a run that was given up has none. */
 const LAST_EVENTS_MS = 2_000;
 
 /** What a stream of a run says next; `heartbeat` only shows that it lives. */
 export type FeedItem = { readonly kind: 'event'; readonly event: RunEvent } | { readonly kind: 'heartbeat' };
 
-/** Follows runs live: woken by the database, read under the caller's own tenant. */
+export interface Following {
+  readonly tenantId: string;
+  readonly runId: string;
+  /** Events up to this number are known. */
+  readonly after: number;
+  readonly signal: AbortSignal;
+  /** Whether the follower may still see the run: its key may be revoked, its session ended, its agency suspended. */
+  readonly stillMay: () => Promise<boolean>;
+}
+
+/** By what a run is named in notifications, which every role of the database can hear: see migration 0024. */
+const nameInNotifications = (runId: string): string => createHash('sha256').update(runId).digest('hex');
+
+/** Follows runs live: woken by the database, read once for all that follow the same run, under their own tenant. */
 @Injectable()
 export class RunFeed implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly waiting = new Map<string, Set<() => void>>();
+  private readonly watches = new Map<string, RunWatch>();
   private readonly stopping = new AbortController();
   private readonly listener: Listener;
 
@@ -30,7 +44,7 @@ export class RunFeed implements OnApplicationBootstrap, BeforeApplicationShutdow
     private readonly runs: Runs,
     logger: AppLogger,
   ) {
-    this.listener = new Listener(url, ['failover_run'], (_channel, runId) => this.heard(runId), logger.log);
+    this.listener = new Listener(url, ['failover_run'], (_channel, name) => this.heard(name), logger.log);
   }
 
   async onApplicationBootstrap(): Promise<void> {
@@ -39,60 +53,70 @@ export class RunFeed implements OnApplicationBootstrap, BeforeApplicationShutdow
 
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping.abort(new Error('this process is stopping'));
+    for (const watch of this.watches.values()) watch.wake();
     await this.listener.close();
   }
 
-  /** An empty id: the listener has (re)connected, so anything may have happened. */
-  private heard(runId: string): void {
-    for (const [id, wakes] of this.waiting) if (runId === '' || runId === id) for (const wake of wakes) wake();
+  /** An empty name: the listener has (re)connected, so anything may have happened. */
+  private heard(name: string): void {
+    for (const watch of this.watches.values()) if (name === '' || name === watch.name) watch.wake();
   }
 
   /**
-   * The run's events above `after`, as they come, until the run has ended and all is told, or `signal` says stop.
+   * The run's events above `after`, as they come, until the run has ended and all is told, the follower may not see it
+   * any more, or its signal says stop.
    *
    * @throws NotFoundError when this agency has no such run.
    */
-  async *follow(tenantId: string, runId: string, after: number, signal: AbortSignal): AsyncGenerator<FeedItem> {
+  async *follow({ tenantId, runId, after, signal, stillMay }: Following): AsyncGenerator<FeedItem> {
     const stop = AbortSignal.any([signal, this.stopping.signal]);
+    const watch = this.watch(tenantId, runId);
     let told = after;
     let spokeAt = performance.now();
+    let askedAt = performance.now();
     let toldEnd = false;
-    while (!stop.aborted) {
-      const news = this.next(runId, stop);
-      // The state is read first: events that came before a final one are then all there.
-      const { state, events } = await this.work.tenant(tenantId, async (tx) => ({
-        state: await this.runs.state(tx, runId),
-        events: await this.runs.events(tx, runId, told),
-      }));
-      for (const event of events) {
-        toldEnd ||= isFinal(event.state);
-        yield { kind: 'event', event };
+    try {
+      while (!stop.aborted) {
+        const { state, events } = await watch.look(told);
+        if (performance.now() - askedAt > ASK_AGAIN_MS) {
+          if (!(await stillMay())) return;
+          askedAt = performance.now();
+        }
+        for (const event of events) {
+          toldEnd ||= isFinal(event.state);
+          yield { kind: 'event', event };
+        }
+        if (events.length > 0) {
+          told = events.at(-1)?.number ?? told;
+          spokeAt = performance.now();
+          continue;
+        }
+        if (isFinal(state) && (toldEnd || performance.now() - spokeAt > LAST_EVENTS_MS)) return;
+        if (performance.now() - spokeAt > HEARTBEAT_MS) {
+          yield { kind: 'heartbeat' };
+          spokeAt = performance.now();
+        }
+        await watch.news();
       }
-      if (events.length > 0) {
-        told = events.at(-1)?.number ?? told;
-        spokeAt = performance.now();
-        continue;
-      }
-      if (isFinal(state) && (toldEnd || performance.now() - spokeAt > LAST_EVENTS_MS)) return;
-      if (performance.now() - spokeAt > HEARTBEAT_MS) {
-        yield { kind: 'heartbeat' };
-        spokeAt = performance.now();
-      }
-      await news;
+    } finally {
+      if (watch.leave()) this.watches.delete(`${tenantId}/${runId}`);
     }
   }
 
-  /** Resolves when the run is heard of, after a second, or when told to stop; begins to listen at once. */
-  private next(runId: string, stop: AbortSignal): Promise<void> {
-    const done = new AbortController();
-    const wakes = this.waiting.get(runId) ?? new Set();
-    const wake = (): void => done.abort();
-    this.waiting.set(runId, wakes.add(wake));
-    return delay(LOOK_EVERY_MS, undefined, { signal: AbortSignal.any([done.signal, stop]) })
-      .catch(() => undefined)
-      .finally(() => {
-        wakes.delete(wake);
-        if (wakes.size === 0 && this.waiting.get(runId) === wakes) this.waiting.delete(runId);
-      });
+  private watch(tenantId: string, runId: string): RunWatch {
+    const key = `${tenantId}/${runId}`;
+    let watch = this.watches.get(key);
+    if (!watch) {
+      watch = new RunWatch(nameInNotifications(runId), (after) =>
+        // The state is read first: events that came before a final one are then all there.
+        this.work.tenant(tenantId, async (tx) => ({
+          state: await this.runs.state(tx, runId),
+          events: await this.runs.events(tx, runId, after),
+        })),
+      );
+      this.watches.set(key, watch);
+    }
+    watch.join();
+    return watch;
   }
 }

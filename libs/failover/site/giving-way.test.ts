@@ -20,7 +20,8 @@ const asks = (site: WarmSite, runId: string) =>
 const write = (site: WarmSite, text: string) => site.work.run((tx) => tx.execute(text, [workloadId]));
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
+  agency = await TestAgency.start({ shared_preload_libraries: 'pg_stat_statements' });
+  await agency.query('CREATE EXTENSION pg_stat_statements');
   desk = await AgencyDesk.open(agency);
   [metro, regional] = (await Promise.all(
     (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
@@ -56,6 +57,13 @@ test('a run that has not promoted gives way to a newer one, which believes what 
   expect((await regional.health())?.frontDoor?.leadsTo).toBe('closed');
 });
 
+test('the password by which it follows stands in no statement that the server keeps', async () => {
+  const kept = await metro.sql<{ query: string }>(`SELECT query FROM pg_stat_statements WHERE query ~* 'password'`);
+  expect(kept.length).toBeGreaterThan(0);
+  // Normalised or not: where a text stands, it is the verifier's.
+  for (const { query } of kept) expect(query).toMatch(/PASSWORD ('SCRAM-SHA-256\$|\$\d)|pg_stat_statements/);
+});
+
 test('a site that no longer follows is asked again, with a new password', async () => {
   const reader = async () =>
     (await metro.sql<{ pid: number | null }>('SELECT active_pid AS pid FROM pg_replication_slots'))[0]?.pid ?? null;
@@ -70,6 +78,54 @@ test('a site that no longer follows is asked again, with a new password', async 
     },
     { timeoutMs: 30_000 },
   );
+});
+
+test.each([
+  ['lost', 'SELECT pg_switch_wal()'],
+  ['gone', `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots`],
+])('a site whose slot here is %s is copied anew by itself, and follows again', async (kind, ending) => {
+  const slot = async () =>
+    (
+      await metro.sql<{ status: string; active: boolean }>(
+        'SELECT wal_status AS status, active FROM pg_replication_slots',
+      )
+    )[0];
+  const copies = async () =>
+    (await regional.results<{ reason: string | null }>('replication.standby-changed')).filter(({ reason }) =>
+      reason?.startsWith('copied-anew: The log that it lacks'),
+    ).length;
+  const before = await copies();
+  await metro.sql('CREATE TABLE IF NOT EXISTS filler (n int)');
+  await metro.sql(`ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'`);
+  await metro.sql('SELECT pg_reload_conf()');
+  metro.peers.lost.add(regional.home.siteId);
+  await metro.sql(`ALTER ROLE ${TEST_NAMES.regionalRole} PASSWORD 'another'`);
+  await metro.sql('SELECT pg_terminate_backend(pid) FROM pg_stat_replication');
+  await waitFor('nobody to read the slot', async () => !(await slot())?.active, { timeoutMs: 10_000 });
+  const [{ file } = { file: '' }] = await metro.sql<{ file: string }>(
+    'SELECT pg_walfile_name(restart_lsn) AS file FROM pg_replication_slots',
+  );
+  await metro.sql(ending);
+  await waitFor(
+    'the log to be thrown away',
+    async () => {
+      await metro.sql('INSERT INTO filler SELECT generate_series(1, 1000)');
+      await metro.sql('SELECT pg_switch_wal()');
+      await metro.sql('CHECKPOINT');
+      const kept = await metro.sql(`SELECT FROM pg_ls_waldir() WHERE name = '${file}'`);
+      return kept.length === 0 && (kind === 'gone' || (await slot())?.status === 'lost');
+    },
+    { timeoutMs: 20_000 },
+  );
+  // A copy alone writes more log than that.
+  await metro.sql('ALTER SYSTEM RESET max_slot_wal_keep_size');
+  await metro.sql('SELECT pg_reload_conf()');
+  metro.peers.lost.clear();
+  await waitFor('the regional to follow again', async () => (await slot())?.active, { timeoutMs: 40_000 });
+  const rows = async (site: WarmSite) => (await site.sql<{ n: string }>('SELECT count(*) AS n FROM filler'))[0]?.n;
+  await waitFor('it to have all', async () => (await rows(regional)) === (await rows(metro)), { timeoutMs: 10_000 });
+  await regional.until('it to say so', ({ epoch, state }) => epoch === 3 && state === 'streaming');
+  expect(await copies()).toBeGreaterThan(before);
 });
 
 test('a run that comes after a newer promotion fails, and promotes nothing', async () => {

@@ -30,7 +30,7 @@ export class OtherSite {
       return { following: false, reason: 'There is nothing to follow yet.' };
     }
     const slot = slotForOther(standby);
-    await this.driver.createSlot(run.workloadId, slot);
+    const keptFromLsn = await this.keepingSlot(run.workloadId, slot);
     const user = standby.role === 'metro' ? run.names.regionalRole : run.names.metroRole;
     const password = newPassword();
     await this.grant(run.workloadId, user, password);
@@ -38,7 +38,16 @@ export class OtherSite {
       return await this.peers.call(
         { peer: otherSite, workloadId: run.workloadId },
         peerFollow,
-        { workloadId: run.workloadId, epoch: run.epoch, promotedAtLsn, promotedTimeline, user, password, slot },
+        {
+          workloadId: run.workloadId,
+          epoch: run.epoch,
+          promotedAtLsn,
+          promotedTimeline,
+          user,
+          password,
+          slot,
+          keptFromLsn,
+        },
         { timeoutMs: FOLLOW_MS, signal },
       );
     } catch (error) {
@@ -50,12 +59,32 @@ export class OtherSite {
 
   /** Whether the other site's walreceiver reads its slot here now. */
   async follows(standby: Standby): Promise<boolean> {
-    const client = await this.driver.connect(standby.workloadId, 'mainstay slots');
+    return (await this.slot(standby.workloadId, slotForOther(standby)))?.active ?? false;
+  }
+
+  /**
+   * A slot that was lost (max_slot_wal_keep_size) or dropped keeps nothing any more: it is made anew. Answers from where
+   * the slot keeps the log, by which the other site knows whether it can still follow or must be copied.
+   */
+  private async keepingSlot(workloadId: string, slot: string): Promise<string | undefined> {
+    const present = await this.slot(workloadId, slot);
+    if (present && !present.keptFrom) await this.driver.dropSlot(workloadId, slot);
+    if (!present?.keptFrom) await this.driver.createSlot(workloadId, slot);
+    return present?.keptFrom ?? (await this.slot(workloadId, slot))?.keptFrom ?? undefined;
+  }
+
+  private async slot(
+    workloadId: string,
+    slot: string,
+  ): Promise<{ active: boolean; keptFrom: string | null } | undefined> {
+    const client = await this.driver.connect(workloadId, 'mainstay slots');
     try {
-      const { rowCount } = await client.query('SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active', [
-        slotForOther(standby),
-      ]);
-      return rowCount === 1;
+      const { rows } = await client.query<{ active: boolean; keptFrom: string | null }>(
+        `SELECT active, CASE WHEN wal_status = 'lost' THEN NULL ELSE restart_lsn END AS "keptFrom"
+           FROM pg_replication_slots WHERE slot_name = $1`,
+        [slot],
+      );
+      return rows[0];
     } finally {
       await client.end();
     }

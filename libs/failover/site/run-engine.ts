@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { RUN_STEPS, type RunStep } from '#contracts/failover';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
-import { withLogContext } from '#libs/platform/telemetry';
+import { type SpanOptions, withLogContext, withSpan } from '#libs/platform/telemetry';
 import { Claims } from '#libs/replication/site';
 import { RunInterruptedError } from './failover.errors.js';
 import { RunCancelling } from './run-cancelling.js';
@@ -44,12 +44,10 @@ export class RunEngine {
       const run = await this.find(runId);
       if (!run || !isDriven(run.state)) return;
       const either = AbortSignal.any([signal, interrupt.signal]);
-      await withLogContext({ runId, workloadId: run.workloadId, tenantId: run.tenantId }, () =>
-        this.claims.hold(`standby/${run.workloadId}`, (held) => this.drive(runId, held), {
-          preempt: true,
-          signal: either,
-        }),
-      );
+      const { workloadId, tenantId } = run;
+      const drive = () =>
+        this.claims.hold(`standby/${workloadId}`, (held) => this.drive(runId, held), { preempt: true, signal: either });
+      await withLogContext({ runId, workloadId, tenantId }, () => withSpan('failover run', spanOf(run), drive));
     } catch (error) {
       if (!interrupt.signal.aborted && !signal.aborted && !(error instanceof RunInterruptedError)) throw error;
       this.logger.log.info({ runId }, 'a run was interrupted');
@@ -116,6 +114,18 @@ export class RunEngine {
     return this.work.run((tx) => this.runs.find(tx, runId));
   }
 }
+
+/** A run that goes on after a crash, or after a person's word, has one more span in the trace of its declaration. */
+const spanOf = (run: FailoverRun): SpanOptions => ({
+  parent: run.traceparent,
+  attributes: {
+    'mainstay.run_id': run.id,
+    'mainstay.workload_id': run.workloadId,
+    'mainstay.tenant_id': run.tenantId,
+    'mainstay.epoch': run.epoch,
+    'mainstay.declaration': run.declaration,
+  },
+});
 
 /** The steps that begin in the transaction of the one before: all but those that something else comes in between. */
 const joins = (step: RunStep): boolean => step !== 'refuse-leases' && step !== 'switch-front-door';

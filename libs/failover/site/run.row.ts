@@ -34,6 +34,8 @@ export interface FailoverRun {
   readonly firstWriteAt: Date | null;
   readonly frontDoor: { readonly host: string; readonly port: number } | null;
   readonly repoint: 'none' | 'pending' | 'done';
+  /** The trace of the declaration, so that a run goes on in it after a crash; null when it was not traced. */
+  readonly traceparent: string | null;
 }
 
 export const RUN_COLUMNS = `
@@ -42,7 +44,8 @@ export const RUN_COLUMNS = `
   old_server AS "oldServer", followed, state, reason, received_at AS "receivedAt", loss, loss_until AS "lossUntil",
   own_lsn::text AS "ownLsn", other_lsn::text AS "otherLsn", other_answered AS "otherAnswered", fenced,
   fenced_lsn::text AS "fencedLsn", promote_began_at AS "promoteBeganAt", promoted_at_lsn::text AS "promotedAtLsn",
-  promoted_timeline AS "promotedTimeline", first_write_at AS "firstWriteAt", front_door AS "frontDoor", repoint`;
+  promoted_timeline AS "promotedTimeline", first_write_at AS "firstWriteAt", front_door AS "frontDoor", repoint,
+  traceparent`;
 
 /** What steps find out, and later ones go by. */
 export interface RunFindings {

@@ -4,6 +4,7 @@ import type { RunStep } from '#contracts/failover';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { DomainError } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
+import { withSpan } from '#libs/platform/telemetry';
 import { Standbys } from '#libs/replication/site';
 import { StepBoundaries } from './boundaries.js';
 import { RunInterruptedError } from './failover.errors.js';
@@ -82,7 +83,19 @@ export class StepRunner {
         return { run: found, standby: await this.standbys.get(tx, found.workloadId) };
       });
       try {
-        return await this.steps.of(step).run({ run, standby, signal });
+        const attributes = {
+          'mainstay.run_id': runId,
+          'mainstay.workload_id': run.workloadId,
+          'mainstay.tenant_id': run.tenantId,
+          'mainstay.step': step,
+          'mainstay.attempt': attempt,
+        };
+        return await withSpan(`failover step ${step}`, { attributes }, async (span) => {
+          const outcome = await this.steps.of(step).run({ run, standby, signal });
+          span.set({ 'mainstay.outcome': outcome.kind });
+          this.logger.log.info({ step, attempt, outcome: outcome.kind }, 'a step of a failover has ended');
+          return outcome;
+        });
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof RunInterruptedError) throw error;

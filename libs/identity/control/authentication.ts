@@ -1,6 +1,6 @@
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { OpenTransactionDialect } from './auth-database.js';
-import { hashPassword, verifyPassword } from './password.js';
+import { PROVEN_PASSWORDS } from './proven-password.js';
 
 /** A session ends after so long, used or not: a working day and its night. */
 export const SESSION_SECONDS = 12 * 3_600;
@@ -30,7 +30,7 @@ async function createAuthentication(secret: string, publicUrl: string) {
       requireEmailVerification: true,
       minPasswordLength: MIN_PASSWORD,
       maxPasswordLength: MAX_PASSWORD,
-      password: { hash: hashPassword, verify: ({ hash, password }) => verifyPassword(hash, password) },
+      password: PROVEN_PASSWORDS,
     },
     session: { expiresIn: SESSION_SECONDS },
     advanced: {

@@ -9,5 +9,11 @@ export function credentialOf(request: FastifyRequest): string | undefined {
     ?.split(';')
     .map((part) => part.trim())
     .find((part) => part.startsWith(`${SESSION_COOKIE}=`));
-  return found === undefined ? undefined : decodeURIComponent(found.slice(SESSION_COOKIE.length + 1));
+  if (found === undefined) return undefined;
+  try {
+    return decodeURIComponent(found.slice(SESSION_COOKIE.length + 1));
+  } catch {
+    // Not made by us, whatever it is: nobody.
+    return undefined;
+  }
 }

@@ -3,10 +3,13 @@ import { APP_GUARD } from '@nestjs/core';
 import { AuthenticationLibrary } from './authentication.js';
 import { Identity } from './identity.service.js';
 import { PasswordResets } from './password-resets.js';
+import { PasswordWork } from './password-work.js';
 import { Refusals } from './refusals.js';
 import { SessionTokens } from './session-token.js';
+import { SignIn } from './sign-in.js';
 import { StaffGuard } from './staff.guard.js';
 import { Staff } from './staff.service.js';
+import { TwoFactor } from './two-factor.js';
 
 export interface IdentityOptions {
   /** Signs sessions and seals second factors; at least 32 characters, the same in all processes. */
@@ -21,6 +24,7 @@ export class IdentityModule {
     return {
       module: IdentityModule,
       providers: [
+        PasswordWork,
         Refusals,
         Staff,
         { provide: SessionTokens, useFactory: () => new SessionTokens(options.secret) },
@@ -30,9 +34,15 @@ export class IdentityModule {
         },
         Identity,
         PasswordResets,
-        { provide: APP_GUARD, useClass: StaffGuard },
+        SignIn,
+        TwoFactor,
       ],
-      exports: [Identity, PasswordResets, SessionTokens, Staff],
+      exports: [Identity, PasswordResets, SessionTokens, SignIn, Staff, TwoFactor],
     };
+  }
+
+  /** Beside HttpModule and {@link forProcess}: lets staff into their routes. */
+  static guarding(): DynamicModule {
+    return { module: IdentityModule, providers: [{ provide: APP_GUARD, useClass: StaffGuard }] };
   }
 }

@@ -1,12 +1,12 @@
-import { createOTP } from '@better-auth/utils/otp';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AuditModule } from '#libs/audit/control';
 import { DatabaseModule, UnitOfWork } from '#libs/platform/database';
 import { ClockModule, TelemetryModule } from '#libs/platform/nest';
+import { authenticatorCode } from '#test/authenticator';
 import { type ControlDatabase, createControlDatabase } from '#test/databases';
-import { Identity, IdentityModule, SessionTokens, Staff } from './index.js';
+import { Identity, IdentityModule, SessionTokens, type SignedIn, SignIn, Staff, TwoFactor } from './index.js';
 
 const SECRET = 'a secret of the tests, long enough for all';
 const PASSWORD = 'four wet herons stood';
@@ -17,6 +17,8 @@ describe('people, passwords and sessions', () => {
   let database: ControlDatabase;
   let work: UnitOfWork;
   let identity: Identity;
+  let signing: SignIn;
+  let twoFactor: TwoFactor;
   let staff: Staff;
   let tokens: SessionTokens;
   let close: () => Promise<void>;
@@ -37,6 +39,7 @@ describe('people, passwords and sessions', () => {
     })(Root);
     const app = await NestFactory.createApplicationContext(Root, { logger: false, abortOnError: false });
     [work, identity, staff, tokens] = [app.get(UnitOfWork), app.get(Identity), app.get(Staff), app.get(SessionTokens)];
+    [signing, twoFactor] = [app.get(SignIn), app.get(TwoFactor)];
     close = () => app.close();
   });
 
@@ -50,7 +53,7 @@ describe('people, passwords and sessions', () => {
     return work.provider((tx) => identity.create(tx, { email, name: 'Ada Clerk', passwordHash }));
   };
   const signIn = (email: string, password: string, code?: string, address = '192.0.2.1') =>
-    work.provider((tx) => identity.signIn(tx, { email, password, code, address }));
+    signing.attempt<SignedIn>({ email, password, code, address }, (_tx, signedIn) => Promise.resolve(signedIn));
 
   it('keeps a person with an argon2id hash, and signs in with the right password only', async () => {
     const userId = await person('ada@elm.example');
@@ -60,7 +63,7 @@ describe('people, passwords and sessions', () => {
     expect(row?.password).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
     expect(await signIn('ada@elm.example', 'not the password at all')).toEqual({ kind: 'refused' });
     expect(await signIn('nobody@elm.example', PASSWORD)).toEqual({ kind: 'refused' });
-    expect(await signIn('ADA@elm.example', PASSWORD)).toMatchObject({ kind: 'signed-in', userId });
+    expect(await signIn('ADA@elm.example', PASSWORD)).toMatchObject({ kind: 'signed-in', value: { userId } });
   });
 
   it('writes the person in the caller’s transaction: rolled back, there is none', async () => {
@@ -80,16 +83,64 @@ describe('people, passwords and sessions', () => {
     expect((await signIn('cy@elm.example', PASSWORD, undefined, '198.51.100.7')).kind).toBe('signed-in');
   });
 
+  it('locked out by strangers everywhere, a person still signs in from where they have before, and nobody else', async () => {
+    await person('em@elm.example');
+    expect((await signIn('em@elm.example', PASSWORD, undefined, '2001:db8:a:1::7')).kind).toBe('signed-in');
+    for (let host = 0; host < 10; host++) {
+      const tries = Array.from({ length: 11 }, () =>
+        signIn('em@elm.example', 'wrong wrong wrong', undefined, `198.51.100.${host}`),
+      );
+      await Promise.all(tries);
+    }
+    expect((await signIn('em@elm.example', PASSWORD, undefined, '203.0.113.9')).kind).toBe('locked');
+    // Another address of the same subscriber's network.
+    expect((await signIn('em@elm.example', PASSWORD, undefined, '2001:db8:a:1:ffff::8')).kind).toBe('signed-in');
+  });
+
+  it('counts a subscriber’s whole IPv6 network as one source', async () => {
+    await person('flo@elm.example');
+    for (let i = 0; i < 10; i++) await signIn('flo@elm.example', 'wrong wrong wrong', undefined, `2001:db8:b:1::${i}`);
+    expect((await signIn('flo@elm.example', PASSWORD, undefined, '2001:db8:b:1::ffff')).kind).toBe('locked');
+    expect((await signIn('flo@elm.example', PASSWORD, undefined, '2001:db8:b:2::1')).kind).toBe('signed-in');
+  });
+
+  it('tries at once are no more than tries one after the other', async () => {
+    await person('gus@elm.example');
+    const tries = await Promise.all(Array.from({ length: 30 }, () => signIn('gus@elm.example', 'wrong wrong wrong')));
+    expect(tries.filter(({ kind }) => kind === 'refused')).toHaveLength(10);
+  });
+
+  it('a flood of sign-ins takes no connection from the look-ups of who calls', async () => {
+    const busy = Array.from({ length: 40 }, (_, i) =>
+      signIn(`nobody${i}@elm.example`, PASSWORD, undefined, '192.0.2.200'),
+    );
+    const held = work.provider(async (tx) => {
+      await tx.query('SELECT 1');
+      // All of the pool's connections taken, by whatever takes them.
+      await Promise.all(
+        [1, 2, 3].map(() =>
+          work.provider(async (inner) => {
+            await inner.query('SELECT 1');
+            expect(await work.lookUp((look) => look.query('SELECT 1 AS one'))).toEqual([{ one: 1 }]);
+          }),
+        ),
+      );
+    });
+    await held;
+    expect(new Set((await Promise.all(busy)).map(({ kind }) => kind))).toEqual(new Set(['refused']));
+  });
+
   it('asks for the second factor once it is set up, takes codes and backup codes', async () => {
     await person('di@elm.example');
     const tenantId = '7c1c3c86-5a0e-4b0c-9d7e-0d5d3c1f0a01';
     const first = await signIn('di@elm.example', PASSWORD);
     if (first.kind !== 'signed-in') throw new Error(first.kind);
-    await work.provider((tx) => identity.dedicate(tx, first.token, { audience: 'member', tenantId }));
-    const { uri, backupCodes } = await work.provider((tx) => identity.beginTwoFactor(tx, first.token, PASSWORD));
-    const secret = new URL(uri).searchParams.get('secret') ?? '';
-    const code = (): Promise<string> => createOTP(Buffer.from(base32(secret)).toString()).totp();
-    const renewed = await work.provider(async (tx) => identity.confirmTwoFactor(tx, first.token, await code()));
+    const { token } = first.value;
+    await work.provider((tx) => identity.dedicate(tx, token, { audience: 'member', tenantId }));
+    await expect(twoFactor.prove(token, 'not the password at all')).rejects.toMatchObject({ code: 'session.refused' });
+    const proven = await twoFactor.prove(token, PASSWORD);
+    const { uri, backupCodes } = await work.provider((tx) => twoFactor.begin(tx, token, proven));
+    const renewed = await work.provider((tx) => twoFactor.confirm(tx, token, authenticatorCode(uri)));
     const [session] = await work.provider((tx) =>
       tx.query<{ tenantId: string }>(`SELECT "tenantId" FROM auth.session WHERE token = $1`, [
         tokens.verify(renewed.token),
@@ -98,7 +149,9 @@ describe('people, passwords and sessions', () => {
     expect(session).toEqual({ tenantId });
     expect(await signIn('di@elm.example', PASSWORD)).toEqual({ kind: 'code-required' });
     expect(await signIn('di@elm.example', PASSWORD, '000000')).toEqual({ kind: 'code-wrong' });
-    expect((await signIn('di@elm.example', PASSWORD, await code())).kind).toBe('signed-in');
+    const next = authenticatorCode(uri, 1);
+    expect((await signIn('di@elm.example', PASSWORD, next)).kind).toBe('signed-in');
+    expect((await signIn('di@elm.example', PASSWORD, next)).kind).toBe('code-wrong');
     expect((await signIn('di@elm.example', PASSWORD, backupCodes[0])).kind).toBe('signed-in');
     expect((await signIn('di@elm.example', PASSWORD, backupCodes[0])).kind).toBe('code-wrong');
   });
@@ -110,11 +163,13 @@ describe('people, passwords and sessions', () => {
   });
 
   it('makes an administrator once, however often the installer asks', async () => {
-    const admin = { email: 'ops@mainstay.example', name: 'Ops', password: PASSWORD };
-    const made = await work.provider((tx) => staff.ensureAdministrator(tx, admin));
-    const again = await work.provider((tx) =>
-      staff.ensureAdministrator(tx, { ...admin, password: `${PASSWORD} twice` }),
-    );
+    const admin = { email: 'ops@mainstay.example', name: 'Ops' };
+    const ensure = async (password: string) => {
+      const passwordHash = await identity.hash(password, admin.email);
+      return work.provider((tx) => staff.ensureAdministrator(tx, { ...admin, passwordHash }));
+    };
+    const made = await ensure(PASSWORD);
+    const again = await ensure(`${PASSWORD} twice`);
     expect(again.id).toBe(made.id);
     expect((await signIn(admin.email, PASSWORD)).kind).toBe('refused');
     expect((await signIn(admin.email, `${PASSWORD} twice`)).kind).toBe('signed-in');
@@ -128,12 +183,3 @@ describe('people, passwords and sessions', () => {
     expect(new SessionTokens(`${SECRET}x`).verify(signed)).toBeUndefined();
   });
 });
-
-/** RFC 4648 base32, which authenticator URIs use. */
-function base32(text: string): number[] {
-  let bits = '';
-  for (const letter of text.replace(/=+$/, '')) {
-    bits += 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0');
-  }
-  return (bits.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2));
-}

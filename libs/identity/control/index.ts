@@ -1,9 +1,12 @@
 export { credentialOf } from './bearer.js';
 export * from './identity.errors.js';
 export * from './identity.module.js';
-export { checkPassword, Identity, refusalOf, type SessionPurpose, type SignInOutcome } from './identity.service.js';
+export { checkPassword, type ClientSession, Identity, type SessionPurpose } from './identity.service.js';
 export { hashToken, makeToken, type OneTimeToken } from './one-time-token.js';
-export { PasswordResets } from './password-resets.js';
+export { PasswordResets, type ResetPerson } from './password-resets.js';
+export { PasswordsBusyError } from './password-work.js';
 export { SessionTokens } from './session-token.js';
+export { type Credentials, refusalOf, SignIn, type SignedIn, type SignInOutcome } from './sign-in.js';
 export * from './staff-caller.js';
 export { LastAdministratorError, type NewStaff, Staff, StaffExistsError, type StaffView } from './staff.service.js';
+export { TwoFactor } from './two-factor.js';

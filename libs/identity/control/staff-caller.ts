@@ -14,6 +14,8 @@ export interface StaffCaller {
   readonly id: string;
   readonly email: string;
   readonly role: StaffRole;
+  /** Whether an authenticator app is set up: without one, who can change things may do nothing but that. */
+  readonly secondFactor: boolean;
   /** Fits an audit entry as it is. */
   readonly actor: Actor & { readonly kind: 'staff'; readonly id: string };
 }
@@ -22,6 +24,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set by the staff guard on routes of the provider's staff. */
     staffCaller?: StaffCaller;
+    /** The session's own token, when a person calls with a session. */
+    sessionToken?: string;
   }
 }
 
@@ -30,6 +34,11 @@ export const REQUIRED_STAFF_ROLE = Symbol('mainstay required staff role');
 /** The route is for provider staff of this role or of one above it; for all staff when it is left out. */
 export const StaffOnly = (least: StaffRole = 'support'): MethodDecorator & ClassDecorator =>
   applyDecorators(Access('staff'), SetMetadata(REQUIRED_STAFF_ROLE, least));
+
+export const BEFORE_SECOND_FACTOR = Symbol('mainstay before the second factor');
+
+/** The route also serves staff who still have to set their second factor up: to do it, and to sign out. */
+export const BeforeSecondFactor = (): MethodDecorator => SetMetadata(BEFORE_SECOND_FACTOR, true);
 
 /** True when `role` has at least the authority of `least`. */
 export const reaches = (role: StaffRole, least: StaffRole): boolean =>

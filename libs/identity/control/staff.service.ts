@@ -4,6 +4,7 @@ import { Audit } from '#libs/audit/control';
 import type { ProviderTransaction } from '#libs/platform/database';
 import { DomainError, NotFoundError } from '#libs/platform/errors';
 import { Identity } from './identity.service.js';
+import { TwoFactor } from './two-factor.js';
 import type { StaffCaller, StaffRole } from './staff-caller.js';
 
 export class StaffExistsError extends DomainError {
@@ -22,7 +23,8 @@ export interface NewStaff {
   readonly email: string;
   readonly name: string;
   readonly role: StaffRole;
-  readonly password: string;
+  /** From {@link Identity.hash}: made before the transaction. */
+  readonly passwordHash: string;
 }
 
 export interface StaffView {
@@ -30,6 +32,7 @@ export interface StaffView {
   readonly email: string;
   readonly name: string;
   readonly role: StaffRole;
+  readonly secondFactor: boolean;
   readonly createdAt: string;
   readonly disabledAt: string | null;
 }
@@ -39,6 +42,8 @@ interface Row {
   readonly email: string;
   readonly name: string;
   readonly role: StaffRole;
+  readonly user_id: string;
+  readonly second_factor: boolean;
   readonly created_at: Date;
   readonly disabled_at: Date | null;
 }
@@ -48,14 +53,19 @@ const view = (row: Row): StaffView => ({
   email: row.email,
   name: row.name,
   role: row.role,
+  secondFactor: row.second_factor,
   createdAt: row.created_at.toISOString(),
   disabledAt: row.disabled_at?.toISOString() ?? null,
 });
 
-const toCaller = (row: Pick<Row, 'id' | 'email' | 'name' | 'role'>): StaffCaller => ({
+const STAFF = `SELECT f.*, COALESCE(u."twoFactorEnabled", false) AS second_factor
+  FROM auth.staff f JOIN auth."user" u ON u.id = f.user_id`;
+
+const toCaller = (row: Row): StaffCaller => ({
   id: row.id,
   email: row.email,
   role: row.role,
+  secondFactor: row.second_factor,
   actor: { kind: 'staff', id: row.id, name: `${row.name} <${row.email}>` },
 });
 
@@ -64,22 +74,27 @@ const toCaller = (row: Pick<Row, 'id' | 'email' | 'name' | 'role'>): StaffCaller
 export class Staff {
   constructor(
     private readonly identity: Identity,
+    private readonly twoFactor: TwoFactor,
     private readonly audit: Audit,
   ) {}
 
   /**
    * Makes a staff member with a password. `maker` is null for the installer, which makes the first administrator.
    *
-   * @throws StaffExistsError, PasswordUnfitError
+   * @throws StaffExistsError
    */
   async create(tx: ProviderTransaction, staff: NewStaff, maker: StaffCaller | null): Promise<StaffView> {
     const email = staff.email.toLowerCase();
-    const passwordHash = await this.identity.hash(staff.password, email);
     // One address is one person: somebody with an agency's account gets no second password here.
-    if (await this.identity.find(tx, email)) throw new StaffExistsError();
-    const userId = await this.identity.create(tx, { email, name: staff.name, passwordHash });
+    if (await this.identity.findAlone(tx, email)) throw new StaffExistsError();
+    const userId = await this.identity.create(tx, {
+      email,
+      name: staff.name,
+      passwordHash: staff.passwordHash,
+    });
     const [row] = await tx.query<Row>(
-      `INSERT INTO auth.staff (id, user_id, email, name, role) VALUES ($1, $2, $3, $4, $5) RETURNING *`,
+      `INSERT INTO auth.staff (id, user_id, email, name, role) VALUES ($1, $2, $3, $4, $5)
+       RETURNING *, false AS second_factor`,
       [randomUUID(), userId, email, staff.name, staff.role],
     );
     if (!row) throw new Error('the staff member was not written');
@@ -98,17 +113,15 @@ export class Staff {
    * For the installer: makes the administrator, or gives the one with this address the password anew. Safe to repeat.
    */
   async ensureAdministrator(tx: ProviderTransaction, staff: Omit<NewStaff, 'role'>): Promise<StaffView> {
-    const [known] = await tx.query<Row & { user_id: string }>(`SELECT * FROM auth.staff WHERE email = $1`, [
-      staff.email.toLowerCase(),
-    ]);
+    const [known] = await tx.query<Row>(`${STAFF} WHERE f.email = $1`, [staff.email.toLowerCase()]);
     if (!known) return this.create(tx, { ...staff, role: 'administrator' }, null);
-    await this.identity.setPassword(tx, known.user_id, await this.identity.hash(staff.password, known.email));
+    await this.identity.setPassword(tx, known.user_id, staff.passwordHash);
     await tx.execute(`UPDATE auth.staff SET role = 'administrator', disabled_at = NULL WHERE id = $1`, [known.id]);
     return view({ ...known, role: 'administrator', disabled_at: null });
   }
 
   async list(tx: ProviderTransaction): Promise<StaffView[]> {
-    return (await tx.query<Row>(`SELECT * FROM auth.staff ORDER BY email`)).map(view);
+    return (await tx.query<Row>(`${STAFF} ORDER BY f.email`)).map(view);
   }
 
   /** @throws NotFoundError, LastAdministratorError */
@@ -122,6 +135,7 @@ export class Staff {
       [id],
     );
     if (!row) throw new NotFoundError('staff member');
+    await tx.execute(`DELETE FROM auth.session WHERE "userId" = $1`, [row.user_id]);
     await this.audit.record(tx, {
       tenantId: null,
       actor: by.actor,
@@ -132,16 +146,36 @@ export class Staff {
     });
   }
 
+  /**
+   * Takes a staff member's second factor away, who has lost it, and ends their sessions: the next sign-in sets it up
+   * anew. `by` is null for the installer.
+   *
+   * @throws NotFoundError
+   */
+  async resetSecondFactor(tx: ProviderTransaction, id: string, by: StaffCaller | null): Promise<void> {
+    const [row] = await tx.query<Row>(`${STAFF} WHERE f.id = $1`, [id]);
+    if (!row) throw new NotFoundError('staff member');
+    await this.twoFactor.reset(tx, row.user_id);
+    await this.audit.record(tx, {
+      tenantId: null,
+      actor: by?.actor ?? { kind: 'system', id: null, name: 'installer' },
+      action: 'staff.second-factor-reset',
+      subjectKind: 'staff',
+      subjectId: id,
+      detail: { email: row.email },
+    });
+  }
+
   /** The staff member behind a person, unless disabled. */
   async ofUser(tx: ProviderTransaction, userId: string): Promise<StaffCaller | undefined> {
-    const [row] = await tx.query<Row>(`SELECT * FROM auth.staff WHERE user_id = $1 AND disabled_at IS NULL`, [userId]);
+    const [row] = await tx.query<Row>(`${STAFF} WHERE f.user_id = $1 AND f.disabled_at IS NULL`, [userId]);
     return row && toCaller(row);
   }
 
   /** The staff member whose session this is: one SELECT. */
   async ofSession(tx: ProviderTransaction, token: string): Promise<StaffCaller | undefined> {
     const [row] = await tx.query<Row>(
-      `SELECT f.id, f.email, f.name, f.role FROM auth.session s JOIN auth.staff f ON f.user_id = s."userId"
+      `${STAFF} JOIN auth.session s ON s."userId" = f.user_id
         WHERE s.token = $1 AND s."expiresAt" > now() AND s."audience" = 'staff' AND f.disabled_at IS NULL`,
       [token],
     );

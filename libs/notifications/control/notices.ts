@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import type { ProviderTransaction, TenantTransaction } from '#libs/platform/database';
-import { decodeCursor, type Page, type PageQuery, toPage } from '#libs/platform/http';
+import { cursorTime, decodeCursor, type Page, type PageQuery, toPage } from '#libs/platform/http';
 import { type Notice, NOTICE_SEVERITIES } from './notice.js';
 
 export const noticeView = z
@@ -46,7 +46,7 @@ const view = (row: Row): NoticeView => ({
 
 /** Notices with one key within this time are one. */
 const REPEAT_MINUTES = 60;
-const cursor = z.tuple([z.string(), z.uuid()]);
+const cursor = z.tuple([cursorTime, z.uuid()]);
 
 /** The notices of an agency, as rows. */
 @Injectable()

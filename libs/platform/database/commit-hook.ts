@@ -12,5 +12,8 @@ const hooks = new AsyncLocalStorage<CommitHook>();
  */
 export const withCommitHook = <T>(hook: CommitHook, work: () => T): T => hooks.run(hook, work);
 
+/** Runs `work` without the hook: for a look-up before the change, which must not be taken for the change itself. */
+export const beforeTheChange = <T>(work: () => T): T => hooks.exit(work);
+
 /** For the unit of work alone. */
 export const currentCommitHook = (): CommitHook | undefined => hooks.getStore();

@@ -2,6 +2,8 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { type DataSource, type DataSourceOptions, getMetadataArgsStorage } from 'typeorm';
 import { AppLogger } from '#libs/platform/nest';
+import { Metrics, ProcessHealth } from '#libs/platform/telemetry';
+import { observePools } from './database.metrics.js';
 import { SiteUnitOfWork, UnitOfWork } from './unit-of-work.js';
 
 export interface PoolOptions {
@@ -36,21 +38,44 @@ const pool = (name: string, settings: PoolOptions): DynamicModule =>
     useFactory: () => ({ ...options(name, settings), retryAttempts: 20, retryDelay: 500, verboseRetryLog: false }),
   });
 
+/** Connections for looking up who calls: each look-up is one SELECT. */
+const CALLERS_POOL = 4;
+
 /** The only place that makes connection pools with TypeORM. */
 @Global()
 @Module({})
 export class DatabaseModule {
-  /** Two pools, two roles: row-level security tells them apart, not a setting (facts: tenant isolation). */
+  /**
+   * Two roles: row-level security tells them apart, not a setting (facts: tenant isolation). Three pools: who calls is
+   * looked up on connections of their own, opened when first needed.
+   */
   static forControl(settings: { readonly tenant: PoolOptions; readonly provider: PoolOptions }): DynamicModule {
+    const callers = { ...settings.provider, max: CALLERS_POOL };
     return {
       module: DatabaseModule,
-      imports: [pool('tenant', settings.tenant), pool('provider', settings.provider)],
+      imports: [pool('tenant', settings.tenant), pool('provider', settings.provider), pool('callers', callers)],
       providers: [
         {
           provide: UnitOfWork,
-          inject: [getDataSourceToken('tenant'), getDataSourceToken('provider'), AppLogger],
-          useFactory: (tenant: DataSource, provider: DataSource, logger: AppLogger) =>
-            new UnitOfWork(tenant, provider, logger.log),
+          inject: [
+            getDataSourceToken('tenant'),
+            getDataSourceToken('provider'),
+            getDataSourceToken('callers'),
+            AppLogger,
+            Metrics,
+            ProcessHealth,
+          ],
+          useFactory: (
+            tenant: DataSource,
+            provider: DataSource,
+            callers: DataSource,
+            logger: AppLogger,
+            metrics: Metrics,
+            health: ProcessHealth,
+          ) => {
+            observePools({ tenant, provider, callers }, metrics, health);
+            return new UnitOfWork(tenant, provider, callers, logger.log);
+          },
         },
       ],
       exports: [UnitOfWork],
@@ -64,8 +89,11 @@ export class DatabaseModule {
       providers: [
         {
           provide: SiteUnitOfWork,
-          inject: [getDataSourceToken('site'), AppLogger],
-          useFactory: (source: DataSource, logger: AppLogger) => new SiteUnitOfWork(source, logger.log),
+          inject: [getDataSourceToken('site'), AppLogger, Metrics, ProcessHealth],
+          useFactory: (source: DataSource, logger: AppLogger, metrics: Metrics, health: ProcessHealth) => {
+            observePools({ site: source }, metrics, health);
+            return new SiteUnitOfWork(source, logger.log);
+          },
         },
       ],
       exports: [SiteUnitOfWork],

@@ -65,15 +65,22 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<void
   }
   const ownerUrl = addressFor(options.adminUrl, options.owner, options.database);
   await migrate(ownerUrl, options.migrations);
-  await grantUsage(ownerUrl, options.roles);
+  await settleUsage(ownerUrl, options);
 }
 
-async function grantUsage(ownerUrl: string, roles: readonly RoleSpec[]): Promise<void> {
-  const owner = new pg.Client({ connectionString: ownerUrl, application_name: 'mainstay provision' });
-  await owner.connect();
+/** Who may enter the schema of our tables: the owner and its roles, but not the queue's, which has its own. */
+async function settleUsage(ownerUrl: string, { owner, roles, queueRole }: ProvisionOptions): Promise<void> {
+  const client = new pg.Client({ connectionString: ownerUrl, application_name: 'mainstay provision' });
+  await client.connect();
   try {
-    for (const role of roles) await owner.query(`GRANT USAGE ON SCHEMA public TO ${pg.escapeIdentifier(role.name)}`);
+    // PostgreSQL lets everybody in. The owner is named, since foreign keys are checked in its name wherever the
+    // database is copied to.
+    await client.query('REVOKE ALL ON SCHEMA public FROM PUBLIC');
+    for (const { name } of [owner, ...roles]) {
+      const change = name === queueRole && name !== owner.name ? ['REVOKE', 'FROM'] : ['GRANT', 'TO'];
+      await client.query(`${change[0]} USAGE ON SCHEMA public ${change[1]} ${pg.escapeIdentifier(name)}`);
+    }
   } finally {
-    await owner.end();
+    await client.end();
   }
 }

@@ -1,7 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 import { errorText } from '#libs/platform/errors';
 import type { Logger } from '#libs/platform/telemetry';
-import { currentCommitHook } from './commit-hook.js';
+import { beforeTheChange, currentCommitHook } from './commit-hook.js';
 import {
   isUuid,
   ProviderTransaction,
@@ -80,6 +80,8 @@ export class UnitOfWork {
   constructor(
     private readonly tenants: DataSource,
     private readonly providers: DataSource,
+    /** The provider role again, for {@link lookUp}. */
+    private readonly callers: DataSource,
     private readonly log: Logger,
   ) {}
 
@@ -97,6 +99,16 @@ export class UnitOfWork {
 
   provider<T>(work: (tx: ProviderTransaction) => Promise<T>): Promise<T> {
     return runTransaction(this.providers, '', (runner) => new ProviderTransaction(runner), work, this.log);
+  }
+
+  /**
+   * Looks up who calls, as the provider role, on connections that nothing else may take: however many sign-ins or
+   * sign-ups wait for theirs, a valid key is still found.
+   */
+  lookUp<T>(work: (tx: ProviderTransaction) => Promise<T>): Promise<T> {
+    return beforeTheChange(() =>
+      runTransaction(this.callers, '', (runner) => new ProviderTransaction(runner), work, this.log),
+    );
   }
 }
 

@@ -9,6 +9,7 @@ import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import type { Observable } from 'rxjs';
 import { DomainError } from '#libs/platform/errors';
+import { addToLogContext } from '#libs/platform/telemetry';
 import { ACCESS, type AccessKind } from './access.js';
 
 export class NotSignedInError extends DomainError {
@@ -69,6 +70,8 @@ export class AccessInterceptor implements NestInterceptor {
     ]);
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     if (kind !== 'public' && !request.principal) throw new NotSignedInError();
+    const tenantId = request.principal?.tenantId;
+    if (typeof tenantId === 'string') addToLogContext({ tenantId });
     return next.handle();
   }
 }

@@ -3,11 +3,10 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { DomainError } from '#libs/platform/errors';
 import type { AppLogger } from '#libs/platform/nest';
-import { withLogContext } from '#libs/platform/telemetry';
 import type { HttpOptions } from './http-options.js';
+import { routeOf } from './http.telemetry.js';
 import { toProblem } from './problem.js';
 import { sendProblem } from './problem.filter.js';
-import { type Quota, type RateLimiter, TooManyRequestsError } from './rate-limiter.js';
 
 /** The name of the cookie that carries a session to browsers. */
 export const SESSION_COOKIE = 'mainstay_session';
@@ -21,9 +20,6 @@ export class ForeignOriginError extends DomainError {
     );
   }
 }
-
-/** Refused sign-ins and unknown keys of one address: beyond these it is not even asked who it is. */
-const REFUSALS: Quota = { name: 'refused', calls: 100, seconds: 60 };
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -46,30 +42,20 @@ function checkOrigin(request: FastifyRequest, ours: string): void {
 }
 
 /** What happens to each request before a route sees it, and after its answer. */
-export function guardBorder(
-  fastify: FastifyInstance,
-  options: HttpOptions,
-  limiter: RateLimiter,
-  logger: AppLogger,
-): void {
+export function guardBorder(fastify: FastifyInstance, options: HttpOptions, logger: AppLogger): void {
   const ours = new URL(options.publicUrl).origin;
-  const refusals = { ...REFUSALS, calls: REFUSALS.calls * (options.limitFactor ?? 1) };
   fastify.addHook('onRequest', (request, reply, done) => {
     void reply.header('X-Request-Id', request.id);
     void reply.header('X-Content-Type-Options', 'nosniff');
     void reply.header('X-Frame-Options', 'DENY');
     void reply.header('Referrer-Policy', 'no-referrer');
-    withLogContext({ requestId: request.id }, () => {
-      const refused = limiter.look(refusals, request.ip);
-      try {
-        checkOrigin(request, ours);
-        if (refused.exceeded) throw new TooManyRequestsError(refused.resetSeconds);
-      } catch (error) {
-        sendProblem(request, reply, toProblem(error));
-        return;
-      }
-      done();
-    });
+    try {
+      checkOrigin(request, ours);
+    } catch (error) {
+      sendProblem(request, reply, toProblem(error));
+      return;
+    }
+    done();
   });
   let closing = false;
   fastify.addHook('preClose', (done) => {
@@ -85,11 +71,10 @@ export function guardBorder(
     done(null, payload);
   });
   fastify.addHook('onResponse', (request, reply, done) => {
-    if (reply.statusCode === 401) limiter.take(refusals, request.ip);
     const line = {
       requestId: request.id,
       method: request.method,
-      route: request.routeOptions.url ?? '(none)',
+      route: routeOf(request),
       status: reply.statusCode,
       milliseconds: Math.round(reply.elapsedTime),
       caller: request.principal?.id,

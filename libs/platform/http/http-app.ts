@@ -2,14 +2,15 @@ import type { DynamicModule, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppLogger, NestLogger } from '#libs/platform/nest';
+import { Metrics } from '#libs/platform/telemetry';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { guardBorder, requestId } from './border.js';
 import { HttpModule } from './http.module.js';
 import type { HttpOptions } from './http-options.js';
+import { observeRequests } from './http.telemetry.js';
 import { serveApiPage } from './open-api.js';
 import { toProblem } from './problem.js';
 import { sendProblem } from './problem.filter.js';
-import { RateLimiter } from './rate-limiter.js';
 import { validationPipe } from './validation.js';
 
 class HttpRoot {}
@@ -47,7 +48,8 @@ export async function createHttpApp(
   const logger = app.get(AppLogger);
   app.useLogger(new NestLogger(logger.log));
   app.useGlobalPipes(validationPipe());
-  guardBorder(app.getHttpAdapter().getInstance(), options, app.get(RateLimiter), logger);
+  observeRequests(app.getHttpAdapter().getInstance(), app.get(Metrics));
+  guardBorder(app.getHttpAdapter().getInstance(), options, logger);
   serveApiPage(app, options);
   app.enableShutdownHooks();
   return app;

@@ -3,6 +3,7 @@ import { APP_FILTER, APP_INTERCEPTOR, DiscoveryModule } from '@nestjs/core';
 import { Clock } from '#libs/platform/clock';
 import { AccessCheck, AccessInterceptor } from './access.check.js';
 import { AnswerInterceptor } from './answers.js';
+import { Doorkeeper } from './doorkeeper.js';
 import { HealthController, Readiness } from './health.js';
 import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
@@ -23,6 +24,7 @@ export class HttpModule {
       providers: [
         { provide: HTTP_OPTIONS, useValue: options },
         { provide: RateLimiter, inject: [Clock], useFactory: (clock: Clock) => new RateLimiter(clock) },
+        Doorkeeper,
         AccessCheck,
         Readiness,
         IdempotencyStore,
@@ -32,7 +34,7 @@ export class HttpModule {
         { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
         { provide: APP_INTERCEPTOR, useClass: AnswerInterceptor },
       ],
-      exports: [HTTP_OPTIONS, RateLimiter],
+      exports: [Doorkeeper, HTTP_OPTIONS, RateLimiter],
     };
   }
 }

@@ -2,6 +2,7 @@ import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { ApiHeader } from '@nestjs/swagger';
 import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { DomainError } from '#libs/platform/errors';
+import { RequestInvalidError } from './problem.js';
 
 export const KEY_REQUIRED = Symbol('mainstay idempotency key required');
 export const SEVERAL_TRANSACTIONS = Symbol('mainstay several transactions');
@@ -82,9 +83,16 @@ export class IdempotencySeal {
     this.secret = Buffer.from(hkdfSync('sha256', key, serverSecret, `mainstay idempotency ${caller}`, 32));
   }
 
-  /** A hash by which the same request is known again. */
+  /** A hash by which the same request is known again. @throws RequestInvalidError for a body nested too deep */
   requestHash(method: string, path: string, body: unknown): Buffer {
-    const text = `${method} ${path}\n${JSON.stringify(body ?? null, sorted)}`;
+    let json: string;
+    try {
+      json = JSON.stringify(body ?? null, sorted);
+    } catch {
+      // Nested so deep that it cannot be walked: no route takes such a body.
+      throw new RequestInvalidError([{ pointer: '', message: 'is nested too deep' }]);
+    }
+    const text = `${method} ${path}\n${json}`;
     return createHmac('sha256', this.secret).update(text).digest();
   }
 

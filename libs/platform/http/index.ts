@@ -2,6 +2,7 @@ export * from './access.js';
 export { AccessUndeclaredError, NotSignedInError } from './access.check.js';
 export { type Answer, Answers } from './answers.js';
 export { SESSION_COOKIE } from './border.js';
+export { Doorkeeper } from './doorkeeper.js';
 export * from './http-app.js';
 export * from './http-options.js';
 export {
@@ -17,4 +18,5 @@ export * from './principal.js';
 export { problem, type Problem, RequestInvalidError, TemporarilyUnavailableError, toProblem } from './problem.js';
 export { Limit } from './rate-limit.interceptor.js';
 export { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
+export { sourceOf } from './source.js';
 export { idParam, validationPipe } from './validation.js';

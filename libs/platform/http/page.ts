@@ -26,6 +26,14 @@ export class CursorInvalidError extends DomainError {
 
 const values = z.array(z.union([z.string(), z.number()])).max(8);
 
+/** A text of a sort key. PostgreSQL takes no NUL. */
+export const cursorText = z.string().regex(/^[^\0]*$/);
+
+/** A timestamptz of a sort key as PostgreSQL writes it (`::text`), microseconds and all. */
+export const cursorTime = z
+  .string()
+  .regex(/^\d{4}-(0[1-9]|1[0-2])-([0-2]\d|3[01]) [0-2]\d:[0-5]\d:[0-5]\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/);
+
 /** Where a page ends, as the sort key of its last row: pages stay right while rows come and go. */
 export const encodeCursor = (key: readonly (string | number)[]): string =>
   Buffer.from(JSON.stringify(key)).toString('base64url');

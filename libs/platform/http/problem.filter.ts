@@ -29,7 +29,10 @@ export class ProblemFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     const problem = toProblem(error);
     if (problem.status >= 500) this.logger.log.error({ err: error, status: problem.status }, 'a request failed');
-    else this.logger.log.debug({ err: error, status: problem.status }, 'a request was refused');
+    else if (problem.code === 'request.value-unfit') {
+      // Refused by the database only: the route's schema should have, so it is worth a look.
+      this.logger.log.warn({ err: error, status: problem.status }, 'a value was refused by the database');
+    } else this.logger.log.debug({ err: error, status: problem.status }, 'a request was refused');
     sendProblem(http.getRequest<FastifyRequest>(), http.getResponse<FastifyReply>(), problem);
   }
 }

@@ -77,6 +77,15 @@ const body = (status: number, code: string, detail: string, facts?: PublicFacts)
 /** PostgreSQL: deadlock, serialisation, too many connections, shutting down; sockets: refused, reset, timed out. */
 const PASSING = /^(40001|40P01|53300|57P0[123]|08\w{3}|55P03|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT)$/;
 
+/** pg-pool's own errors carry no code: no connection was free, or none could be made, in time. */
+const NO_CONNECTION = /^timeout exceeded when trying to connect$|^Connection terminated/;
+
+/**
+ * PostgreSQL could not take a value for its column's type, range or encoding (a NUL, a number too large, a time that is
+ * none): the request's value, since ours are typed.
+ */
+const UNFIT_VALUE = /^22(003|007|008|021|P02|P05)$/;
+
 function ofHttpStatus(status: number, message: string): ProblemBody {
   if (status === 404) return body(404, 'route.not-found', 'There is no such route. /openapi.json lists them all.');
   if (status >= 500) return body(status, 'internal', 'Something went wrong on our side.');
@@ -93,7 +102,16 @@ export function toProblem(error: unknown): ProblemBody {
     return body(status, error.code, error.message, error.facts);
   }
   if (error instanceof HttpException) return ofHttpStatus(error.getStatus(), error.message);
-  if (PASSING.test(errorCode(error) ?? '')) return toProblem(new TemporarilyUnavailableError(error));
+  if (PASSING.test(errorCode(error) ?? '') || (error instanceof Error && NO_CONNECTION.test(error.message))) {
+    return toProblem(new TemporarilyUnavailableError(error));
+  }
+  if (UNFIT_VALUE.test(errorCode(error) ?? '')) {
+    return body(
+      400,
+      'request.value-unfit',
+      'A value of the request is out of range or holds a character that is not allowed.',
+    );
+  }
   // Fastify's own faults (malformed JSON, body too large) carry the status that they mean.
   if (
     error instanceof Error &&

@@ -12,10 +12,14 @@ import type { Observable } from 'rxjs';
 import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
 import { callerKey } from './principal.js';
 import { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
+import { sourceOf } from './source.js';
 
 const QUOTA = Symbol('mainstay quota');
 
-/** A quota of a route's own, counted by network address: for what may be called without signing in. */
+/**
+ * A quota of a route's own: counted by caller where one is signed in, else by source (see {@link sourceOf}). Not for
+ * signing in, where only what is refused may count: see libs/identity.
+ */
 export const Limit = (name: string, calls: number, seconds: number): MethodDecorator =>
   SetMetadata(QUOTA, { name, calls, seconds } satisfies Quota);
 
@@ -34,7 +38,7 @@ export class RateLimitInterceptor implements NestInterceptor {
     const own = this.reflector.get<Quota | undefined>(QUOTA, context.getHandler());
     const general: Quota = { name: 'default', calls: this.options.callsPerMinute ?? 1_200, seconds: 60 };
     const quota = own ? { ...own, calls: Math.ceil(own.calls * (this.options.limitFactor ?? 1)) } : general;
-    const state = this.limiter.take(quota, request.principal ? callerKey(request) : request.ip);
+    const state = this.limiter.take(quota, request.principal ? callerKey(request) : sourceOf(request.ip));
     void reply.header('RateLimit-Policy', `"${quota.name}";q=${quota.calls};w=${quota.seconds}`);
     void reply.header('RateLimit', `"${quota.name}";r=${state.remaining};t=${state.resetSeconds}`);
     if (state.exceeded) throw new TooManyRequestsError(state.resetSeconds);

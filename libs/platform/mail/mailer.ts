@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { Transaction } from '#libs/platform/database';
+import { TenantTransaction, type Transaction } from '#libs/platform/database';
 import { defineJob, defineSweep, JobQueue } from '#libs/platform/queue';
 
 export interface Mail {
@@ -29,8 +29,10 @@ export class Mailer {
 
   async write(tx: Transaction, mail: Mail): Promise<void> {
     const id = randomUUID();
-    await tx.execute(`INSERT INTO mail_message (id, recipient, subject, body) VALUES ($1, $2, $3, $4)`, [
+    await tx.execute(`INSERT INTO mail_message (id, tenant_id, recipient, subject, body) VALUES ($1, $2, $3, $4, $5)`, [
       id,
+      // An agency's transaction writes in that agency's name: the policy holds it to that.
+      tx instanceof TenantTransaction ? tx.tenantId : null,
       mail.to,
       mail.subject,
       mail.text,

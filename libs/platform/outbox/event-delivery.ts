@@ -1,6 +1,7 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { DiscoveryService } from '@nestjs/core';
 import { type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
+import { continueTrace } from '#libs/platform/telemetry';
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
 import { type DeliveredEvent, type EventContract, type EventSubscriber, SUBSCRIBES } from './event-contract.js';
 import { deliverEventJob, sweepEventsJob } from './outbox.js';
@@ -11,6 +12,7 @@ interface EventRow {
   readonly tenant_id: string | null;
   readonly payload: unknown;
   readonly created_at: Date;
+  readonly traceparent: string | null;
 }
 
 /** Finds the subscribers of the process's modules, by topic. */
@@ -58,12 +60,15 @@ export class DeliverEventHandler implements JobHandler<{ eventId: string }> {
   async handle({ eventId }: { eventId: string }): Promise<void> {
     await this.work.provider(async (tx) => {
       const [row] = await tx.query<EventRow>(
-        `SELECT id, topic, tenant_id, payload, created_at FROM outbox_event
+        `SELECT id, topic, tenant_id, payload, created_at, traceparent FROM outbox_event
           WHERE id = $1 AND delivered_at IS NULL FOR UPDATE SKIP LOCKED`,
         [eventId],
       );
       if (!row) return;
-      await this.subscribers.receive(tx, row);
+      const attributes = { 'mainstay.event_id': row.id, 'mainstay.tenant_id': row.tenant_id ?? undefined };
+      await continueTrace(row.traceparent, `event ${row.topic}`, { kind: 'consumer', attributes }, () =>
+        this.subscribers.receive(tx, row),
+      );
       await tx.execute(`UPDATE outbox_event SET delivered_at = now() WHERE id = $1`, [eventId]);
     });
   }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { Transaction } from '#libs/platform/database';
 import { defineJob, defineSweep, JobQueue } from '#libs/platform/queue';
+import { currentTraceparent } from '#libs/platform/telemetry';
 import type { EventContract } from './event-contract.js';
 
 export const deliverEventJob = defineJob({
@@ -22,12 +23,10 @@ export class Outbox {
   /** `tenantId` is null for an event of the provider's own. */
   async publish<P>(tx: Transaction, contract: EventContract<P>, tenantId: string | null, payload: P): Promise<void> {
     const id = randomUUID();
-    await tx.execute(`INSERT INTO outbox_event (id, topic, tenant_id, payload) VALUES ($1, $2, $3, $4)`, [
-      id,
-      contract.topic,
-      tenantId,
-      JSON.stringify(contract.payload.parse(payload)),
-    ]);
+    await tx.execute(
+      `INSERT INTO outbox_event (id, topic, tenant_id, payload, traceparent) VALUES ($1, $2, $3, $4, $5)`,
+      [id, contract.topic, tenantId, JSON.stringify(contract.payload.parse(payload)), currentTraceparent()],
+    );
     tx.afterCommit(() => this.queue.wake(deliverEventJob, { eventId: id }));
   }
 }

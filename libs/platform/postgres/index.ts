@@ -7,6 +7,7 @@ export * from './free-port.js';
 export * from './identity.js';
 export { clusterVersion, type InitialiseOptions } from './initialise.js';
 export * from './lsn.js';
+export * from './open-directory.js';
 export { readPostmasterFile, runningPostmaster, type PostmasterFile } from './postmaster-pid.js';
 export * from './processes.js';
 export * from './server.js';

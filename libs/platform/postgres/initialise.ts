@@ -1,9 +1,10 @@
-import { mkdtemp, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, rmdir } from 'node:fs/promises';
 import { platform } from 'node:os';
 import path from 'node:path';
 import type { PostgresInstallation } from './binaries.js';
 import { PostgresServerError } from './errors.js';
 import { chownTo, ownedDirectory, type ServerIdentity } from './identity.js';
+import { readPlain, withDirectory } from './open-directory.js';
 import { runTool } from './tool.js';
 
 export interface InitialiseOptions {
@@ -24,8 +25,8 @@ export interface InitialiseOptions {
 
 /** Whether a directory holds a cluster, and of which major version. */
 export async function clusterVersion(directory: string): Promise<number | undefined> {
-  const text = await readFile(path.join(directory, 'PG_VERSION'), 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : Number.parseInt(text, 10);
+  const text = await readPlain(path.join(directory, 'PG_VERSION')).catch(() => undefined);
+  return text === undefined ? undefined : Number.parseInt(text.toString('utf8'), 10);
 }
 
 /**
@@ -79,8 +80,7 @@ async function runInitdb(
   if (options.password !== undefined) {
     const secrets = await mkdtemp(path.join(workDirectory, 'secret-'));
     const file = path.join(secrets, 'password');
-    await writeFile(file, `${options.password}\n`, { mode: 0o600 });
-    await chownTo(file, identity);
+    await withDirectory(secrets, [], (folder) => folder.replace('password', `${options.password}\n`, identity));
     await chownTo(secrets, identity);
     args.push('--pwfile', file);
   }

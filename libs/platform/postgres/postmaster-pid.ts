@@ -1,6 +1,7 @@
-import { readFile, realpath, rm } from 'node:fs/promises';
+import { realpath, rm } from 'node:fs/promises';
 import { platform } from 'node:os';
 import path from 'node:path';
+import { readPlain } from './open-directory.js';
 import { isAlive, processOrigin, processTitle, signalProcess } from './processes.js';
 
 /** What a running server writes into postmaster.pid. */
@@ -15,7 +16,7 @@ export interface PostmasterFile {
 
 /** Reads postmaster.pid; undefined when there is none or it is half written. */
 export async function readPostmasterFile(directory: string): Promise<PostmasterFile | undefined> {
-  const text = await readFile(path.join(directory, 'postmaster.pid'), 'utf8').catch(() => undefined);
+  const text = await readText(path.join(directory, 'postmaster.pid'));
   if (text === undefined) return undefined;
   const [pid, dataDirectory = '', , port, socketDirectory = '', , , status = ''] = text.split('\n');
   if (!pid || !Number.isInteger(Number(pid))) return undefined;
@@ -58,7 +59,7 @@ export async function clearForeignLocks(directory: string, socketDirectory: stri
 
 /** A dead process that nobody collected (a container whose first process does not) is alive to PostgreSQL. */
 async function isForeignLock(file: string, directory?: string): Promise<boolean> {
-  const text = await readFile(file, 'utf8').catch(() => undefined);
+  const text = await readText(file);
   if (text === undefined) return false;
   const pid = Math.abs(Number.parseInt(text, 10));
   if (Number.isNaN(pid)) return true;
@@ -78,4 +79,12 @@ async function isPostmasterOf(pid: number, directory: string): Promise<boolean> 
   }
   const title = await processTitle(pid);
   return /(^|\/)postgres\s/.test(title) && title.includes(directory);
+}
+
+/** Undefined for what is not there, or no plain file. */
+async function readText(file: string): Promise<string | undefined> {
+  return readPlain(file).then(
+    (bytes) => bytes.toString('utf8'),
+    () => undefined,
+  );
 }

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { chmod, open } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { waitFor } from '../clock/wait.js';
 import { errorText } from '../errors/index.js';
@@ -7,8 +8,9 @@ import type { PostgresInstallation } from './binaries.js';
 import { settingText, type ConfigurationValue } from './configuration.js';
 import { readControlData, type ControlData } from './control-data.js';
 import { PostgresServerError } from './errors.js';
-import { chownTo, ownedDirectory, serverIdentity, type ServerIdentity } from './identity.js';
+import { ownedDirectory, serverIdentity, type ServerIdentity } from './identity.js';
 import { initialiseCluster, type InitialiseOptions } from './initialise.js';
+import { OpenDirectory } from './open-directory.js';
 import { clearForeignLocks, runningPostmaster, type PostmasterFile } from './postmaster-pid.js';
 import { childProcesses, isAlive, postgresProcessesIn, signalProcess } from './processes.js';
 import { redact, runAs, toolEnvironment } from './tool.js';
@@ -37,6 +39,7 @@ export interface RunningServer {
 }
 
 const STOP_SIGNAL = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
+const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
 const READY = new Set(['ready', 'standby']);
 
 /**
@@ -54,9 +57,13 @@ export class PostgresServer {
     readonly identity: ServerIdentity,
   ) {}
 
-  /** Binds to a data directory, which need not exist yet. */
-  static async at(installation: PostgresInstallation, directory: string): Promise<PostgresServer> {
-    return new PostgresServer(installation, path.resolve(directory), await serverIdentity());
+  /** Binds to a data directory, which need not exist yet. Run as `identity`, {@link serverIdentity} when left out. */
+  static async at(
+    installation: PostgresInstallation,
+    directory: string,
+    identity?: ServerIdentity,
+  ): Promise<PostgresServer> {
+    return new PostgresServer(installation, path.resolve(directory), identity ?? (await serverIdentity()));
   }
 
   /** Runs initdb unless the directory holds a cluster already. @throws PostgresToolError, PostgresServerError */
@@ -133,7 +140,8 @@ export class PostgresServer {
   private async prepareStart(options: StartOptions): Promise<void> {
     await ownedDirectory(options.socketDirectory, this.identity);
     // PostgreSQL refuses a directory that others may read; a copy may have come with any mode.
-    await chmod(this.directory, 0o700);
+    const directory = await OpenDirectory.at(await realpath(this.directory));
+    await directory.own({ ...this.identity, switched: false }, 0o700).finally(() => directory.close());
     await clearForeignLocks(this.directory, options.socketDirectory, options.port);
     await this.endOrphans();
   }
@@ -152,9 +160,9 @@ export class PostgresServer {
       ...options.options,
     };
     const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${settingText(value)}`]);
-    const log = await open(options.logFile, 'a', 0o600);
+    const log = await open(options.logFile, APPEND, 0o600);
     try {
-      await chownTo(options.logFile, this.identity);
+      if (this.identity.switched) await log.chown(this.identity.uid, this.identity.gid);
       const child = spawn(path.join(this.installation.binDirectory, 'postgres'), ['-D', this.directory, ...args], {
         cwd: this.directory,
         env: toolEnvironment(this.identity),

@@ -21,8 +21,16 @@ export interface JobQueueHandle {
     repeat: { every: number },
     template: { name: string; data: Envelope; opts: JobsOptions },
   ): Promise<unknown>;
+  getJobCounts(...states: ('waiting' | 'active' | 'delayed' | 'failed')[]): Promise<Record<string, number>>;
+  /** The oldest first when `ascending`. */
+  getJobs(states: 'waiting'[], start: number, end: number, ascending: boolean): Promise<readonly WaitingJob[]>;
   on(event: 'error', listener: (error: Error) => void): unknown;
   close(): Promise<void>;
+}
+
+export interface WaitingJob {
+  /** When it was added, in milliseconds since 1970. */
+  readonly timestamp: number;
 }
 
 /** What the product uses of a BullMQ worker. */

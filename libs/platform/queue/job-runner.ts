@@ -1,7 +1,8 @@
-import { type Logger, withLogContext } from '#libs/platform/telemetry';
+import { continueTrace, type Logger, type Metrics, type SpanOptions, withLogContext } from '#libs/platform/telemetry';
 import type { JobWorkerHandle, QueueBackend } from './backend.js';
 import { type JobContract, type JobHandler, QUEUES, type QueueName } from './job-contract.js';
 import type { JobQueue } from './job-queue.js';
+import { jobDuration, QueueCollector } from './queue.metrics.js';
 
 export interface RegisteredHandler {
   readonly contract: JobContract<never>;
@@ -44,10 +45,13 @@ export class JobRunner {
     private readonly backend: QueueBackend,
     private readonly queue: JobQueue,
     private readonly log: Logger,
+    private readonly metrics?: Metrics,
   ) {}
 
   async start(handlers: ReadonlyMap<string, RegisteredHandler>): Promise<void> {
     const names = new Set<QueueName>([...handlers.values()].map(({ contract }) => contract.queue));
+    this.metrics?.counts(jobDuration);
+    this.metrics?.register(new QueueCollector([...names], (name) => this.queue.depth(name)));
     for (const name of names) this.workers.push(this.work(name, handlers));
     for (const { contract } of handlers.values()) {
       if (contract.everyMs !== undefined) await this.queue.schedule(contract as never, contract.everyMs);
@@ -62,7 +66,10 @@ export class JobRunner {
         const registered = handlers.get(job.name);
         if (!registered) throw new Error(`no handler for job ${job.name}`);
         const payload = registered.contract.payload.parse(job.data);
-        await withLogContext({ jobId: job.id ?? 'unknown' }, () => this.run(registered, payload));
+        const jobId = job.id ?? 'unknown';
+        await withLogContext({ jobId }, () =>
+          this.run(registered, payload, { jobId, attempt: job.attemptsMade + 1, parent: job.opts.telemetry?.metadata }),
+        );
       },
       { concurrency: QUEUES[name].concurrency },
     );
@@ -73,10 +80,21 @@ export class JobRunner {
     return worker;
   }
 
-  private async run({ contract, handler }: RegisteredHandler, payload: never): Promise<void> {
+  private async run({ contract, handler }: RegisteredHandler, payload: never, turn: Turn): Promise<void> {
     const began = performance.now();
-    await handler.handle(payload, this.stopping.signal);
-    this.log.debug({ job: contract.name, milliseconds: Math.round(performance.now() - began) }, 'job done');
+    let outcome = 'failed';
+    try {
+      await continueTrace(turn.parent, `job ${contract.name}`, spanOf(contract, payload, turn), () =>
+        handler.handle(payload, this.stopping.signal),
+      );
+      outcome = 'done';
+    } finally {
+      const milliseconds = performance.now() - began;
+      this.metrics?.observe(jobDuration, { job_name: contract.name, outcome }, milliseconds / 1_000);
+      if (outcome === 'done') {
+        this.log.debug({ job: contract.name, milliseconds: Math.round(milliseconds) }, 'job done');
+      }
+    }
   }
 
   async close(): Promise<void> {
@@ -84,3 +102,29 @@ export class JobRunner {
     await Promise.all(this.workers.map((worker) => worker.close()));
   }
 }
+
+/** One try of a job. */
+interface Turn {
+  readonly jobId: string;
+  readonly attempt: number;
+  /** The traceparent of what woke the job. */
+  readonly parent: string | undefined;
+}
+
+/** The payload's ids go along: payloads hold nothing else (see {@link JobContract}). */
+function spanOf(contract: JobContract<never>, payload: object, { jobId, attempt }: Turn): SpanOptions {
+  const ids = Object.entries(payload).filter(([key, value]) => key.endsWith('Id') && typeof value === 'string');
+  const named = ids.map(([key, value]) => [`mainstay.${snake(key)}`, value as string]);
+  return {
+    kind: 'consumer',
+    attributes: {
+      'mainstay.job': contract.name,
+      'mainstay.queue': contract.queue,
+      'mainstay.job_id': jobId,
+      'mainstay.attempt': attempt,
+      ...(Object.fromEntries(named) as Record<string, string>),
+    },
+  };
+}
+
+const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -9,6 +9,7 @@ import {
 } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService } from '@nestjs/core';
 import { AppLogger } from '#libs/platform/nest';
+import { Metrics, ProcessHealth } from '#libs/platform/telemetry';
 import { createQueueBackend, type QueueBackend } from './backend.js';
 import { HANDLES } from './handles.js';
 import type { JobContract, JobHandler } from './job-contract.js';
@@ -37,8 +38,10 @@ class QueueLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdow
     private readonly queue: JobQueue,
     private readonly discovery: DiscoveryService,
     logger: AppLogger,
+    metrics: Metrics,
+    private readonly health: ProcessHealth,
   ) {
-    this.runner = new JobRunner(backend, queue, logger.log);
+    this.runner = new JobRunner(backend, queue, logger.log, metrics);
   }
 
   async onApplicationBootstrap(): Promise<void> {
@@ -51,7 +54,9 @@ class QueueLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdow
     }
     // A process that only wakes others may load handlers with a library's module: it does not run them.
     if (this.options.runs.length === 0) return;
-    await this.runner.start(matchHandlers(this.options.runs, handlers));
+    const begun = this.runner.start(matchHandlers(this.options.runs, handlers));
+    this.health.needs('jobs', () => begun);
+    await begun;
   }
 
   /** Jobs end while the databases are still there. */
@@ -88,7 +93,7 @@ export class QueueModule {
         },
         {
           provide: QueueLifecycle,
-          inject: [OPTIONS, BACKEND, JobQueue, DiscoveryService, AppLogger],
+          inject: [OPTIONS, BACKEND, JobQueue, DiscoveryService, AppLogger, Metrics, ProcessHealth],
           useFactory: (...parts: ConstructorParameters<typeof QueueLifecycle>) => new QueueLifecycle(...parts),
         },
       ],

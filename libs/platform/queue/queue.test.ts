@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { waitFor } from '#libs/platform/clock';
-import { createLogger } from '#libs/platform/telemetry';
+import { createLogger, currentTraceparent, Metrics, startTracing, withSpan } from '#libs/platform/telemetry';
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
+import { OtlpReceiver } from '#test/otlp-receiver';
 import { redisForTests, type TestRedis } from '#test/redis';
+import { Scraped } from '#test/scrape';
 import { createQueueBackend, defineJob, HandlerMismatchError, JobQueue, JobRunner, matchHandlers } from './index.js';
 
 const log = createLogger({ name: 'queue test', level: 'silent' });
@@ -58,6 +60,50 @@ describe.each(['postgres', 'redis'] as const)('on %s', (kind) => {
     await runner.close();
     await queue.close();
     await backend.close();
+  });
+
+  test('a job goes on in the trace of what woke it, is counted by its end, and one woken by nothing begins none', async () => {
+    const receiver = await OtlpReceiver.start();
+    const endTracing = await startTracing({ process: 'queue test', endpoint: receiver.endpoint });
+    const metrics = new Metrics(log);
+    await metrics.open();
+    const backend = open();
+    const queue = new JobQueue(backend, log);
+    await queue.add(greet, { name: 'waits' });
+    await withSpan('waker', {}, () => queue.add(greet, { name: 'traced' }));
+    expect(await queue.depth('events')).toMatchObject({ waiting: 2, active: 0, failed: 0 });
+    expect((await queue.depth('events')).oldestWaitingSeconds).toBeGreaterThanOrEqual(0);
+    const heard = new Map<string, string | null>();
+    const handler = {
+      handle: ({ name }: { name: string }) => {
+        heard.set(name, currentTraceparent());
+        return name === 'traced' ? Promise.resolve() : Promise.reject(new Error('never'));
+      },
+    };
+    const runner = new JobRunner(backend, queue, log, metrics);
+    await runner.start(matchHandlers([greet as never], [{ contract: greet as never, handler: handler as never }]));
+    const scrape = async () => new Scraped((await metrics.scrape()).text);
+    const failed = { queue: 'events', state: 'failed' };
+    await waitFor('the last try', async () => (await scrape()).value('mainstay_queue_jobs', failed) === 1, {
+      timeoutMs: 20_000,
+    });
+    const scraped = await scrape();
+    const tries = (outcome: string) =>
+      scraped.value('mainstay_job_duration_seconds_count', { job_name: greet.name, outcome });
+    expect([tries('done'), tries('failed')]).toEqual([1, 3]);
+    expect(scraped.value('mainstay_queue_oldest_waiting_seconds', { queue: 'events' })).toBe(0);
+    await runner.close();
+    await queue.close();
+    await backend.close();
+    await endTracing();
+    await receiver.close();
+    expect(heard.get('waits')).toBeNull();
+    const span = receiver.find(`job ${greet.name}`)!;
+    expect(receiver.path(span)).toEqual(['waker', `job ${greet.name}`]);
+    expect(heard.get('traced')).toContain(span.traceId);
+    expect(span.attributes).toMatchObject({ 'mainstay.job': greet.name, 'mainstay.queue': 'events' });
+    // The payload's name is no id: it stays here.
+    expect(JSON.stringify(span)).not.toContain('traced');
   });
 
   test('a payload that does not fit the contract is refused before it is queued', async () => {

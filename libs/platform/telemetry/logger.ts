@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import pino, { type Logger as PinoLogger } from 'pino';
+import pino, { type DestinationStream, type Logger as PinoLogger } from 'pino';
+import { currentTraceIds } from './tracing.js';
 
 /** Ids that every line of a request, job or run carries. Never secrets, never an agency's data. */
 export interface LogContext {
@@ -18,6 +19,12 @@ export function withLogContext<T>(ids: LogContext, work: () => T): T {
   return context.run({ ...context.getStore(), ...ids }, work);
 }
 
+/** Adds ids that became known on the way, such as who calls, to the lines of the innermost {@link withLogContext}. */
+export function addToLogContext(ids: LogContext): void {
+  const store = context.getStore();
+  if (store) Object.assign(store, ids);
+}
+
 /** The ids in force here: for rows that name the request that wrote them. */
 export const currentLogContext = (): LogContext => context.getStore() ?? {};
 
@@ -28,19 +35,25 @@ export interface LoggerOptions {
   /** The process's name, for example `site metro-1`. */
   readonly name: string;
   readonly level?: string;
+  /** Standard output unless told. */
+  readonly destination?: DestinationStream;
 }
 
 export type Logger = PinoLogger;
 
-/** Structured logs to standard output, one JSON object a line; secrets are redacted by field name. */
+/**
+ * Structured logs to standard output, one JSON object a line: the ids of {@link withLogContext}, and `traceId` and
+ * `spanId` while a span is in force. Secrets are redacted by field name.
+ */
 export function createLogger(options: LoggerOptions): Logger {
-  return pino({
+  const settings = {
     name: options.name,
     level: options.level ?? 'info',
-    mixin: () => ({ ...context.getStore() }),
+    mixin: () => ({ ...context.getStore(), ...currentTraceIds() }),
     redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: '[secret]' },
     serializers: { err: describeError },
-  });
+  };
+  return options.destination ? pino(settings, options.destination) : pino(settings);
 }
 
 function describeError(error: unknown): unknown {

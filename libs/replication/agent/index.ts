@@ -2,6 +2,8 @@ export * from './command-desk.js';
 export * from './connection.js';
 export * from './degrade-receiver.js';
 export * from './errors.js';
+export * from './own-names.js';
+export * from './own-objects.js';
 export { runPreflight, surveil, type Baseline, type PreflightQuestion } from './preflight/index.js';
 export * from './protected-workload.js';
 export * from './protection-record.js';

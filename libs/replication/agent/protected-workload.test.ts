@@ -17,7 +17,9 @@ import { TEST_NAMES, TestAgency } from '#test/agency';
 import {
   DegradeReceiver,
   KeptConnection,
+  madeRecord,
   openConnection,
+  OwnObjects,
   protectionRecord,
   ProtectedWorkload,
   ReplicationCommands,
@@ -84,18 +86,15 @@ async function watch(): Promise<{ workload: ProtectedWorkload; receiver: () => D
 const armed = (workload: ProtectedWorkload) =>
   waitFor('the workload to be armed', async () => (await workload.pulse(entry())).armed, { timeoutMs: 15_000 });
 
-async function commit(client: PostgresClient): Promise<void> {
-  await client.query('INSERT INTO permit DEFAULT VALUES');
-}
+const commit = (client: PostgresClient) => client.query('INSERT INTO permit DEFAULT VALUES');
 
 beforeAll(async () => {
   agency = await TestAgency.start();
   superuser = await openConnection(agency.workload);
-  const settings = new ServerSettings(
-    agency.workload,
-    new DurableValue(path.join(agency.home, 'settings', 'settings.json'), settingsRecord),
-  );
-  commands = new ReplicationCommands(agency.workload, settings, async () => superuser);
+  const file = (what: string) => path.join(agency.home, 'settings', what);
+  const settings = new ServerSettings(agency.workload, new DurableValue(file('settings.json'), settingsRecord));
+  const objects = new OwnObjects(new DurableValue(file('made.json'), madeRecord));
+  commands = new ReplicationCommands(agency.workload, settings, objects, async () => superuser);
   await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY)');
   const { password } = await commands.prepare('metro', TEST_NAMES, false);
   metro = await agency.startStandby(TEST_NAMES, password);

@@ -15,6 +15,7 @@ import { connect } from '#libs/platform/postgres';
 import { DurableValue } from '#libs/sites/agent';
 import { TEST_NAMES as names, TestAgency } from '#test/agency';
 import { CommandDesk } from './command-desk.js';
+import { madeRecord } from './own-objects.js';
 import { protectionRecord } from './protection-record.js';
 import { settingsRecord } from './server-settings.js';
 import { baselineRecord, WorkloadDesk } from './workload-desk.js';
@@ -50,6 +51,7 @@ beforeAll(async () => {
     workload: agency.workload,
     settings: new DurableValue(file('settings'), settingsRecord),
     baseline: new DurableValue(file('baseline'), baselineRecord),
+    made: new DurableValue(file('made'), madeRecord),
     protection: new DurableValue(file('protection'), protectionRecord),
   });
   desk = new CommandDesk(new Map([['permits', workloadDesk]]));
@@ -120,6 +122,57 @@ test('preparing again keeps the slot and gives a new password; a lost or unwante
   for (const { password } of [first, again, fresh]) expect(log).not.toContain(password);
   await carry(disarmCommand, common);
   await carry(releaseCommand, { ...common, role: 'metro' });
+});
+
+test('no site takes over a role or slot of the agency’s, whatever names it says', async () => {
+  await agency.query(`CREATE ROLE permits_app LOGIN PASSWORD 'desk'`);
+  const roles = () =>
+    agency.query(
+      'SELECT rolname, rolsuper, rolreplication, rolpassword FROM pg_authid WHERE NOT rolname ~ $$^pg_$$ ORDER BY 1',
+    );
+  const take = (over: Partial<typeof names>, command = prepareCommand.path) =>
+    desk.carryOut(
+      command,
+      {
+        ...common,
+        role: 'metro',
+        names: { ...names, ...over },
+        ...(command === prepareCommand.path ? { freshSlot: false } : {}),
+      },
+      new AbortController().signal,
+    );
+  const foreign = { code: 'replication.names-foreign', kind: 'precondition' };
+  const before = await roles();
+  for (const path_ of [prepareCommand.path, releaseCommand.path]) {
+    await expect(take({ metroRole: 'permits_app' }, path_)).rejects.toMatchObject(foreign);
+    await expect(take({ metroRole: 'postgres' }, path_)).rejects.toMatchObject(foreign);
+    await expect(take({ metroSlot: 'vendor_slot' }, path_)).rejects.toMatchObject(foreign);
+    // One of ours in another's place.
+    await expect(take({ metroRole: names.regionalRole }, path_)).rejects.toMatchObject(foreign);
+  }
+  expect(await roles()).toEqual(before);
+
+  // In our form, but made by somebody else: an earlier agent's, or the agency's own by chance.
+  const [role, slot] = [`mainstay_role_${'a'.repeat(20)}`, `mainstay_slot_${'a'.repeat(20)}`];
+  await agency.query(`CREATE ROLE ${role} LOGIN REPLICATION`);
+  await agency.query(`SELECT pg_create_physical_replication_slot('${slot}')`);
+  for (const path_ of [prepareCommand.path, releaseCommand.path]) {
+    await expect(take({ metroRole: role }, path_)).rejects.toMatchObject({ code: 'replication.role-not-ours' });
+    await expect(take({ metroSlot: slot }, path_)).rejects.toMatchObject({ code: 'replication.slot-not-ours' });
+  }
+  await agency.query(`DROP ROLE ${role}`);
+  await agency.query(`SELECT pg_drop_replication_slot('${slot}')`);
+
+  // Its own that somebody has made a superuser.
+  await take({});
+  await agency.query(`ALTER ROLE ${names.metroRole} SUPERUSER`);
+  for (const path_ of [prepareCommand.path, releaseCommand.path]) {
+    await expect(take({}, path_)).rejects.toMatchObject({ code: 'replication.role-superuser' });
+  }
+  await agency.query(`ALTER ROLE ${names.metroRole} NOSUPERUSER`);
+  await take({}, releaseCommand.path);
+  expect(await roles()).toEqual(before);
+  await agency.query('DROP ROLE permits_app');
 });
 
 test('a server that lets no site in says which line is missing', async () => {

@@ -1,23 +1,13 @@
 import type { ReplicationNames, ServerFacts } from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
-import { waitFor } from '#libs/platform/clock';
 import { errorText } from '#libs/platform/errors';
-import {
-  newPassword,
-  quoteIdentifier,
-  quoteLiteral,
-  scramVerifier,
-  withClient,
-  type PostgresClient,
-} from '#libs/platform/postgres';
+import { newPassword, withClient, type PostgresClient } from '#libs/platform/postgres';
 import type { PostgresWorkload } from '#libs/sites/agent';
 import { ReplicationRefusedError } from './errors.js';
+import { requireOurNames } from './own-names.js';
+import type { OwnObjects } from './own-objects.js';
 import type { ServerSettings } from './server-settings.js';
 import { readServerFacts } from './server-facts.js';
-
-/** Streaming, a retry beside a connection that is not gone yet, and the other kind for a look. */
-const ROLE_CONNECTIONS = 6;
-const SLOT_FREE_MS = 5_000;
 
 interface SitePart {
   readonly slot: string;
@@ -39,6 +29,7 @@ export class ReplicationCommands {
   constructor(
     private readonly workload: PostgresWorkload,
     private readonly settings: ServerSettings,
+    private readonly objects: OwnObjects,
     /** One superuser's connection, kept open by the caller. */
     private readonly client: () => Promise<PostgresClient>,
   ) {}
@@ -47,25 +38,27 @@ export class ReplicationCommands {
    * Makes the site's role, with a new password, and its slot, and tries both out the way the site will come in. The
    * password is answered and kept nowhere; the server sees its verifier only.
    *
-   * @throws ReplicationRefusedError when the server would not let the site in.
+   * @throws ReplicationRefusedError when the server would not let the site in, or role or slot are not the agent's own.
    */
   async prepare(
     role: SiteRole,
     names: ReplicationNames,
     freshSlot: boolean,
   ): Promise<{ user: string; password: string; server: ServerFacts; slotRestartLsn: string | null }> {
+    requireOurNames(names);
     const client = await this.client();
     const part = partOf(role, names);
     const password = newPassword();
     await this.settings.ensureSlotLimit(client);
-    await this.ensureRole(client, part.role, password);
-    const slotRestartLsn = await this.ensureSlot(client, part.slot, freshSlot);
+    await this.objects.ensureRole(client, part.role, password);
+    const slotRestartLsn = await this.objects.ensureSlot(client, part.slot, freshSlot);
     await this.tryOut(part.role, password);
     return { user: part.role, password, server: await readServerFacts(this.workload, client), slotRestartLsn };
   }
 
   /** @throws ReplicationRefusedError when the metro does not stream: every commit would stand still at once. */
   async arm(names: ReplicationNames): Promise<void> {
+    requireOurNames(names);
     const client = await this.client();
     const { rows } = await client.query<{ state: string }>(
       `SELECT r.state FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid
@@ -85,6 +78,7 @@ export class ReplicationCommands {
   }
 
   async disarm(names: ReplicationNames): Promise<void> {
+    requireOurNames(names);
     await this.settings.unlistMetro(await this.client(), names);
   }
 
@@ -99,67 +93,23 @@ export class ReplicationCommands {
     return rows[0].lsn;
   }
 
-  /** Removes what {@link prepare} and {@link arm} made; with the last of the two sites, the settings too. */
+  /**
+   * Removes what {@link prepare} and {@link arm} made; with the last of the two sites, the settings too.
+   *
+   * @throws ReplicationRefusedError for a role or slot that is not the agent's own.
+   */
   async release(role: SiteRole, names: ReplicationNames): Promise<void> {
+    requireOurNames(names);
     const client = await this.client();
     const part = partOf(role, names);
     if (role === 'metro') await this.settings.unlistMetro(client, names);
-    await this.dropSlot(client, part.slot);
-    await this.dropRole(client, part.role);
+    await this.objects.dropSlot(client, part.slot);
+    await this.objects.dropRole(client, part.role);
     const { rows } = await client.query<{ left: boolean }>(
       'SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = ANY ($1)) AS left',
       [[names.metroSlot, names.regionalSlot]],
     );
     if (!rows[0]?.left) await this.settings.restoreAll(client);
-  }
-
-  private async ensureRole(client: PostgresClient, role: string, password: string): Promise<void> {
-    const name = quoteIdentifier(role);
-    const { rows } = await client.query('SELECT FROM pg_roles WHERE rolname = $1', [role]);
-    const verb = rows.length === 0 ? 'CREATE' : 'ALTER';
-    await client.query(
-      `${verb} ROLE ${name} LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT
-       CONNECTION LIMIT ${ROLE_CONNECTIONS} PASSWORD ${quoteLiteral(scramVerifier(password))}`,
-    );
-    // A statement_timeout that the agency gives to all roles must not cut streaming short.
-    await client.query(`ALTER ROLE ${name} SET statement_timeout = 0`);
-  }
-
-  private async ensureSlot(client: PostgresClient, slot: string, fresh: boolean): Promise<string | null> {
-    const find = async () =>
-      (
-        await client.query<{ walStatus: string | null; restart: string | null }>(
-          `SELECT wal_status AS "walStatus", restart_lsn::text AS restart FROM pg_replication_slots WHERE slot_name = $1`,
-          [slot],
-        )
-      ).rows[0];
-    const present = await find();
-    // A lost slot keeps nothing any more: its site has to be seeded anew, from a new one.
-    if (present && !fresh && present.walStatus !== 'lost') return present.restart;
-    if (present) await this.dropSlot(client, slot);
-    await client.query('SELECT pg_create_physical_replication_slot($1, true)', [slot]);
-    return (await find())?.restart ?? null;
-  }
-
-  private async dropSlot(client: PostgresClient, slot: string): Promise<void> {
-    const dropped = async () => {
-      const { rows } = await client.query<{ pid: number | null }>(
-        'SELECT active_pid AS pid FROM pg_replication_slots WHERE slot_name = $1',
-        [slot],
-      );
-      if (rows.length === 0) return true;
-      if (rows[0]?.pid) await client.query('SELECT pg_terminate_backend($1)', [rows[0].pid]);
-      else await client.query('SELECT pg_drop_replication_slot($1)', [slot]);
-      return false;
-    };
-    await waitFor('the replication slot to be free', dropped, { timeoutMs: SLOT_FREE_MS, everyMs: 50 });
-  }
-
-  private async dropRole(client: PostgresClient, role: string): Promise<void> {
-    const { rows } = await client.query('SELECT FROM pg_roles WHERE rolname = $1', [role]);
-    if (rows.length === 0) return;
-    await client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [role]);
-    await client.query(`DROP ROLE ${quoteIdentifier(role)}`);
   }
 
   /** By TCP with the password, as a walreceiver comes through the tunnel: pg_hba.conf has the last word. */

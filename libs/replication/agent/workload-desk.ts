@@ -6,6 +6,7 @@ import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
 import { openConnection } from './connection.js';
 import { WorkloadUnreachableError } from './errors.js';
 import { runPreflight, surveil } from './preflight/index.js';
+import { OwnObjects, type MadeRecord } from './own-objects.js';
 import type { ProtectionRecord } from './protection-record.js';
 import { ReplicationCommands } from './replication-commands.js';
 import { ServerSettings, type SettingsRecord } from './server-settings.js';
@@ -18,6 +19,7 @@ export interface WorkloadDeskParts {
   readonly workload: PostgresWorkload;
   readonly settings: DurableValue<SettingsRecord>;
   readonly baseline: DurableValue<BaselineRecord>;
+  readonly made: DurableValue<MadeRecord>;
   /** Written by the tunnel; read here. */
   readonly protection: DurableValue<ProtectionRecord>;
 }
@@ -43,9 +45,8 @@ export class WorkloadDesk {
       dataDirectory: workload.dataDirectory,
       connect: () => openConnection(workload),
     });
-    this.commands = new ReplicationCommands(workload, new ServerSettings(workload, parts.settings), () =>
-      this.client(),
-    );
+    const settings = new ServerSettings(workload, parts.settings);
+    this.commands = new ReplicationCommands(workload, settings, new OwnObjects(parts.made), () => this.client());
   }
 
   /** Runs a command once those before it are through. @throws WorkloadUnreachableError when the server hangs. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { lsn, siteRole, uuid } from '#contracts/sites';
+import { lsn, siteRole, text, uuid } from '#contracts/sites';
 import {
   backupBeginRequest,
   backupEndRequest,
@@ -21,14 +21,23 @@ export interface AgentCommand<I, O> {
   readonly path: string;
   readonly input: z.ZodType<I>;
   readonly output: z.ZodType<O>;
+  /** The longest answer, in bytes of JSON; the link's own limit ({@link ANSWER_BYTES_MAX}) when absent. */
+  readonly answerBytes?: number;
 }
-function defineCommand<I, O>(path: string, input: z.ZodType<I>, output: z.ZodType<O>): AgentCommand<I, O> {
-  return Object.freeze({ path, input, output });
+function defineCommand<I, O>(
+  path: string,
+  input: z.ZodType<I>,
+  output: z.ZodType<O>,
+  answerBytes?: number,
+): AgentCommand<I, O> {
+  return Object.freeze({ path, input, output, ...(answerBytes === undefined ? {} : { answerBytes }) });
 }
+/** A page of a manifest holds 2,000 paths of up to 1,024 characters. */
+const BACKUP_PAGE_BYTES = 8 * 2 ** 20;
 
 const done = z.object({ ok: z.literal(true) });
 
-export const pulseCommand = defineCommand('/v1/pulse', pulseRequest, pulseAnswer);
+export const pulseCommand = defineCommand('/v1/pulse', pulseRequest, pulseAnswer, 512 * 1_024);
 export const preflightCommand = defineCommand(
   '/v1/preflight',
   z.strictObject({
@@ -42,7 +51,12 @@ export const preflightCommand = defineCommand(
 export const prepareCommand = defineCommand(
   '/v1/prepare',
   z.strictObject({ workloadId: uuid, workloadName, role: siteRole, names: replicationNames, freshSlot: z.boolean() }),
-  z.object({ user: z.string(), password: z.string(), server: serverFacts, slotRestartLsn: lsn.nullable() }),
+  z.object({
+    user: z.string().max(63),
+    password: z.string().max(200),
+    server: serverFacts,
+    slotRestartLsn: lsn.nullable(),
+  }),
 );
 /** Lists the metro (and the degrade receiver) in synchronous_standby_names; only once its standby streams. */
 export const armCommand = defineCommand(
@@ -68,7 +82,7 @@ export const releaseCommand = defineCommand(
 export const fenceCommand = defineCommand(
   '/v1/fence',
   z.strictObject({ workloadId: uuid, workloadName, epoch }),
-  z.object({ stopped: z.boolean(), lsn: lsn.nullable(), evidence: z.string() }),
+  z.object({ stopped: z.boolean(), lsn: lsn.nullable(), evidence: text(2_000) }),
 );
 
 // Seeding: a base backup in pieces, asked of the agent (lane `bulk`) or of the other site's standby.
@@ -77,8 +91,13 @@ const ofWorkload = <T>(request: z.ZodType<T>) => z.strictObject({ workloadId: uu
 const backupOver = (prefix: string) =>
   Object.freeze({
     begin: defineCommand(`${prefix}/begin`, ofWorkload(backupBeginRequest), backupSession),
-    manifest: defineCommand(`${prefix}/manifest`, ofWorkload(backupManifestRequest), backupManifestPage),
-    hashes: defineCommand(`${prefix}/hashes`, ofWorkload(backupHashesRequest), backupHashes),
+    manifest: defineCommand(
+      `${prefix}/manifest`,
+      ofWorkload(backupManifestRequest),
+      backupManifestPage,
+      BACKUP_PAGE_BYTES,
+    ),
+    hashes: defineCommand(`${prefix}/hashes`, ofWorkload(backupHashesRequest), backupHashes, BACKUP_PAGE_BYTES),
     /** Answers bytes, framed as {@link backupReadRequest} says; `output` is for errors alone. */
     read: defineCommand(`${prefix}/read`, ofWorkload(backupReadRequest), z.unknown()),
     finish: defineCommand(`${prefix}/finish`, ofWorkload(backupFinishRequest), backupFinish),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { defineResult, lsn, siteRole, uuid } from '#contracts/sites';
+import { atMost, defineResult, lsn, siteRole, text, uuid } from '#contracts/sites';
 import { epoch, timeline } from './terms.js';
 
 // Site → control plane: states, measured health, and the durable news of a protection.
@@ -19,7 +19,9 @@ export const STANDBY_STATES = [
 export const standbyState = z.enum(STANDBY_STATES);
 export type StandbyState = z.infer<typeof standbyState>;
 
-export const alarm = z.strictObject({ code: z.string(), what: z.string(), remedy: z.string() });
+/** Of one workload, at once. */
+export const ALARMS_MAX = 50;
+export const alarm = z.strictObject({ code: text(100), what: text(1_000), remedy: text(1_000) });
 export type Alarm = z.infer<typeof alarm>;
 
 export const seedingProgress = z.strictObject({
@@ -53,9 +55,13 @@ export const standbyHealth = z.strictObject({
   /** Set while production runs without the metro's acknowledgement. */
   asynchronousSinceLsn: lsn.nullable(),
   seeding: seedingProgress.nullable(),
-  alarms: z.array(alarm),
+  alarms: atMost(alarm, ALARMS_MAX),
   frontDoor: z
-    .strictObject({ host: z.string(), port: z.number().int(), leadsTo: z.enum(['production', 'standby', 'closed']) })
+    .strictObject({
+      host: z.string().max(255),
+      port: z.number().int(),
+      leadsTo: z.enum(['production', 'standby', 'closed']),
+    })
     .nullable(),
 });
 export type StandbyHealth = z.infer<typeof standbyHealth>;
@@ -63,31 +69,43 @@ export type StandbyHealth = z.infer<typeof standbyHealth>;
 /** A change of a standby's state, durable, for the history and for notices. */
 export const standbyChanged = defineResult(
   'replication.standby-changed',
-  z.strictObject({ workloadId: uuid, role: siteRole, state: standbyState, reason: z.string().nullable() }),
+  z.strictObject({ workloadId: uuid, role: siteRole, state: standbyState, reason: text(1_000).nullable() }),
 );
 /** Armed, disarmed, degraded: each change of what an acknowledgement means. */
 export const armingChanged = defineResult(
   'replication.arming-changed',
-  z.strictObject({ workloadId: uuid, armed: z.boolean(), sinceLsn: lsn.nullable(), reason: z.string() }),
+  z.strictObject({ workloadId: uuid, armed: z.boolean(), sinceLsn: lsn.nullable(), reason: text(1_000) }),
 );
 export const unprotectedResult = defineResult(
   'replication.unprotected',
   z.strictObject({ workloadId: uuid, role: siteRole }),
 );
+interface Transactions {
+  transactions: readonly unknown[];
+  truncated: boolean;
+}
+const TRANSACTIONS_MAX = 1_000;
+function cutTransactions<T extends Transactions>(said: T): T {
+  if (said.transactions.length <= TRANSACTIONS_MAX) return said;
+  return { ...said, transactions: said.transactions.slice(0, TRANSACTIONS_MAX), truncated: true };
+}
+
 /** Transactions that only the old primary has, found when it came back. */
 export const divergenceFound = defineResult(
   'replication.divergence',
-  z.strictObject({
-    workloadId: uuid,
-    epoch,
-    forkedAtLsn: lsn,
-    endLsn: lsn,
-    transactions: z.array(z.strictObject({ xid: z.string(), committedAt: z.string().nullable(), lsn })),
-    truncated: z.boolean(),
-  }),
+  z
+    .strictObject({
+      workloadId: uuid,
+      epoch,
+      forkedAtLsn: lsn,
+      endLsn: lsn,
+      transactions: z.array(z.strictObject({ xid: text(20), committedAt: text(60).nullable(), lsn })),
+      truncated: z.boolean(),
+    })
+    .overwrite(cutTransactions),
 );
 /** The returning old primary was stopped and made unable to write. */
 export const oldPrimaryFenced = defineResult(
   'replication.old-primary-fenced',
-  z.strictObject({ workloadId: uuid, epoch, at: z.iso.datetime(), evidence: z.string() }),
+  z.strictObject({ workloadId: uuid, epoch, at: z.iso.datetime(), evidence: text(2_000) }),
 );

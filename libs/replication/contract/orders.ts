@@ -1,12 +1,17 @@
 import { z } from 'zod';
-import { defineOrder, defineResult, peerSite, siteRole, uuid } from '#contracts/sites';
+import { defineOrder, defineResult, peerSite, siteRole, text, uuid } from '#contracts/sites';
+import { clientNetworks } from './networks.js';
 import { epoch, preflightReport, protectionMode, replicationNames, workloadName } from './terms.js';
 
 // Control plane → site.
 
+/** A site gives up on an agent that does not answer a preflight after so long. */
+export const PREFLIGHT_ENDS_SECONDS = 300;
+
 export const preflightOrder = defineOrder(
   'replication.preflight',
   z.strictObject({ preflightId: uuid, agentId: uuid, workloadName }),
+  { endsAfterSeconds: PREFLIGHT_ENDS_SECONDS },
 );
 export const preflightResult = defineResult(
   'replication.preflight',
@@ -31,6 +36,8 @@ export const protectOrder = defineOrder(
     paused: z.boolean(),
     /** A pause of this many seconds for a planned reboot of the agency's server: no alarms, nothing is torn down. */
     rebootUntil: z.iso.datetime().nullable(),
+    /** Absent, in orders of before: as it is; a new front door is closed to everybody. */
+    clientNetworks: clientNetworks.optional(),
   }),
 );
 export type ProtectPayload = z.infer<typeof protectOrder.payload>;
@@ -38,6 +45,6 @@ export const unprotectOrder = defineOrder('replication.unprotect', z.strictObjec
 /** A person lets production go on without the metro's acknowledgement, for so long. */
 export const degradeOrder = defineOrder(
   'replication.degrade',
-  z.strictObject({ workloadId: uuid, requestId: uuid, seconds: z.number().int().positive(), reason: z.string() }),
+  z.strictObject({ workloadId: uuid, requestId: uuid, seconds: z.number().int().positive(), reason: text(2_000) }),
 );
 export const rearmOrder = defineOrder('replication.rearm', z.strictObject({ workloadId: uuid, requestId: uuid }));

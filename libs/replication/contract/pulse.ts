@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { lsn, siteRole, uuid } from '#contracts/sites';
-import { alarm, divergenceFound } from './health.js';
+import { atMost, lsn, siteRole, text, uuid } from '#contracts/sites';
+import { alarm, ALARMS_MAX, divergenceFound } from './health.js';
 import { epoch, protectionMode, replicationNames, timeline, workloadName } from './terms.js';
 
 // The question that a site's link asks of the agent every second, and its answer.
@@ -46,29 +46,30 @@ export const pulseWorkload = z.object({
   reachable: z.boolean(),
   lsn: lsn.nullable(),
   timeline: timeline.nullable(),
-  systemIdentifier: z.string().nullable(),
+  systemIdentifier: z.string().max(20).nullable(),
   wallClock: z.iso.datetime(),
   inRecovery: z.boolean().nullable(),
   armed: z.boolean(),
   armedSince: z.iso.datetime().nullable(),
   /** Why it is not armed, or null. */
-  notArmedBecause: z.string().nullable(),
+  notArmedBecause: text(500).nullable(),
   /** The agent asks to go on without the metro (available mode, or a person's request at the agency). */
-  disarmRequest: z.strictObject({ requestId: uuid, lsn, reason: z.string() }).nullable(),
+  disarmRequest: z.strictObject({ requestId: uuid, lsn, reason: text(500) }).nullable(),
   degraded: z.strictObject({ since: z.iso.datetime(), secondsLeft: z.number() }).nullable(),
-  fenced: z.strictObject({ epoch, at: z.iso.datetime(), evidence: z.string() }).nullable(),
+  fenced: z.strictObject({ epoch, at: z.iso.datetime(), evidence: text(2_000) }).nullable(),
   divergence: divergenceFound.payload.nullable(),
-  slots: z.array(
+  slots: atMost(
     z.strictObject({
-      name: z.string(),
+      name: text(63),
       active: z.boolean(),
-      walStatus: z.string().nullable(),
+      walStatus: text(20).nullable(),
       safeWalBytes: z.number().nullable(),
       retainedBytes: z.number().nullable(),
     }),
+    64,
   ),
-  alarms: z.array(alarm),
+  alarms: atMost(alarm, ALARMS_MAX),
 });
 export type PulseWorkload = z.infer<typeof pulseWorkload>;
-export const pulseAnswer = z.object({ instanceId: z.string(), workloads: z.array(pulseWorkload) });
+export const pulseAnswer = z.object({ instanceId: text(100), workloads: atMost(pulseWorkload, 1_000) });
 export type PulseAnswer = z.infer<typeof pulseAnswer>;

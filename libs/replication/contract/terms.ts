@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { atMost, text } from '#contracts/sites';
 
 export const protectionMode = z.enum(['strict', 'available']);
 export type ProtectionMode = z.infer<typeof protectionMode>;
@@ -27,37 +28,43 @@ export type ReplicationNames = z.infer<typeof replicationNames>;
 export const severity = z.enum(['blocker', 'warning', 'information']);
 export const finding = z.strictObject({
   /** Stable, for example `server.version-unsupported`. */
-  code: z.string(),
+  code: text(100),
   severity,
-  what: z.string(),
+  what: text(2_000),
   /** What to do about it, one or two sentences or the command. */
-  remedy: z.string(),
+  remedy: text(2_000),
 });
 export type Finding = z.infer<typeof finding>;
 
 /** What the agency's server says of itself; sites size their standbys by it. */
 export const serverFacts = z.strictObject({
-  version: z.string(),
+  version: text(200),
   majorVersion: z.number().int(),
-  systemIdentifier: z.string(),
+  systemIdentifier: z.string().max(20),
   timeline,
   /** The cluster's bootstrap superuser, which a standby has too. */
-  superuser: z.string(),
+  superuser: z.string().max(63),
   /** Settings that a standby must not undercut, and others it needs, by name. */
-  parameters: z.record(z.string(), z.string()),
-  preloadLibraries: z.array(z.string()),
-  extensions: z.array(z.strictObject({ database: z.string(), name: z.string(), version: z.string() })),
-  collations: z.array(z.strictObject({ provider: z.string(), version: z.string() })),
-  tablespaces: z.array(z.strictObject({ oid: z.number().int(), name: z.string(), location: z.string() })),
+  parameters: z
+    .record(z.string().max(100), z.string().max(8_000))
+    .refine((said) => Object.keys(said).length <= 500, 'more than 500 parameters'),
+  preloadLibraries: z.array(z.string().max(1_000)).max(100),
+  extensions: atMost(z.strictObject({ database: text(63), name: text(63), version: text(100) }), 2_000),
+  collations: atMost(z.strictObject({ provider: text(20), version: text(100) }), 2_000),
+  tablespaces: z
+    .array(z.strictObject({ oid: z.number().int(), name: z.string().max(63), location: z.string().max(1_024) }))
+    .max(256),
   /** Roles that log in and how clients authenticate (pg_hba_file_rules), to render the standby's own. */
-  hbaRules: z.array(
+  hbaRules: atMost(
     z.strictObject({
-      type: z.string(),
-      database: z.array(z.string()),
-      user: z.array(z.string()),
-      address: z.string().nullable(),
-      method: z.string(),
+      type: z.string().max(20),
+      database: z.array(z.string().max(200)).max(1_000),
+      user: z.array(z.string().max(200)).max(1_000),
+      address: z.string().max(255).nullable(),
+      method: z.string().max(40),
     }),
+    // The first rule that matches counts, and none means no: what is cut off lets nobody in.
+    2_000,
   ),
   sizeBytes: z.number(),
   dataChecksums: z.boolean(),
@@ -67,7 +74,7 @@ export type ServerFacts = z.infer<typeof serverFacts>;
 
 export const preflightReport = z.strictObject({
   ok: z.boolean(),
-  findings: z.array(finding),
+  findings: atMost(finding, 200),
   server: serverFacts.nullable(),
 });
 export type PreflightReport = z.infer<typeof preflightReport>;

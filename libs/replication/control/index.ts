@@ -1,3 +1,4 @@
+export { AssignedWorkloads } from './assigned-workloads.js';
 export { type Connection, connectionOf } from './connection-strings.js';
 export * from './degrade.service.js';
 export { ProtectionDuringFailover } from './failover-hooks.js';

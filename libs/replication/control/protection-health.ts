@@ -24,6 +24,9 @@ export interface ProtectionEvent {
   readonly at: Date;
 }
 
+const NO_CLIENTS =
+  'No client network is listed, so the front doors are closed to everybody, also after a failover. List from where clients come (PATCH clientNetworks, for example ["10.20.0.0/16"]).';
+
 /** Says how protections do, by what sites measured last. */
 @Injectable()
 export class ProtectionHealth {
@@ -49,10 +52,11 @@ export class ProtectionHealth {
     const legs = await this.legs(tx, row);
     const rebooting = row.rebootUntil !== null && row.rebootUntil.getTime() > Date.now();
     const { id, workloadId, agentId, epoch, activeSiteId, state, mode, metroSiteId, regionalSiteId } = row;
-    const { bandwidthBytesPerSecond, paused, rebootUntil, warnings, createdAt } = row;
+    const { bandwidthBytesPerSecond, paused, rebootUntil, clientNetworks, createdAt } = row;
+    const warnings = clientNetworks.length > 0 ? row.warnings : [...row.warnings, NO_CLIENTS];
     return {
       ...{ id, workloadId, agentId, epoch, activeSiteId, state, mode, metroSiteId, regionalSiteId },
-      ...{ bandwidthBytesPerSecond, paused, rebootUntil, warnings, createdAt },
+      ...{ bandwidthBytesPerSecond, paused, rebootUntil, clientNetworks, warnings, createdAt },
       condition: conditionOf({ state: row.state, paused: row.paused, rebooting }, legs),
       metro: legs.find(({ role }) => role === 'metro') ?? null,
       regional: legs.find(({ role }) => role === 'regional') ?? null,

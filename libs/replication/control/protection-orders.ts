@@ -1,5 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { type ProtectionMode, protectOrder, type ReplicationNames, unprotectOrder } from '#contracts/replication';
+import {
+  clientNetworksOrder,
+  type ProtectionMode,
+  protectOrder,
+  type ReplicationNames,
+  unprotectOrder,
+} from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
 import type { Transaction } from '#libs/platform/database';
 import { Agents, Orders, Sites } from '#libs/sites/control';
@@ -18,6 +24,7 @@ export interface ProtectionFacts {
   readonly bandwidthBytesPerSecond: number | null;
   readonly paused: boolean;
   readonly rebootUntil: Date | null;
+  readonly clientNetworks: readonly string[];
 }
 
 /** Tells both sites of a protection what to do; the caller holds the workload's row. */
@@ -56,8 +63,20 @@ export class ProtectionOrders {
           bandwidthBytesPerSecond,
           paused,
           rebootUntil,
+          clientNetworks: [...facts.clientNetworks],
         },
       });
+    }
+  }
+
+  /** Has each site open its front door to these networks, and to no others. */
+  async admitClients(
+    tx: Transaction,
+    facts: Pick<ProtectionFacts, 'tenantId' | 'workloadId' | 'metroSiteId' | 'regionalSiteId' | 'clientNetworks'>,
+  ): Promise<void> {
+    const payload = { workloadId: facts.workloadId, clientNetworks: [...facts.clientNetworks] };
+    for (const { siteId } of legsOf(facts)) {
+      await this.orders.issue(tx, { siteId, tenantId: facts.tenantId, contract: clientNetworksOrder, payload });
     }
   }
 

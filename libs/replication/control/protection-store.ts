@@ -21,6 +21,7 @@ export interface ProtectionRow {
   readonly bandwidthBytesPerSecond: number | null;
   readonly paused: boolean;
   readonly rebootUntil: Date | null;
+  readonly clientNetworks: readonly string[];
   readonly warnings: readonly string[];
   readonly removingAt: readonly string[];
   readonly createdAt: Date;
@@ -29,7 +30,7 @@ export interface ProtectionRow {
 const QUERY = `SELECT p.id, p.tenant_id AS "tenantId", p.workload_id AS "workloadId", w.name AS "workloadName",
     p.agent_id AS "agentId", w.epoch, w.active_site_id AS "activeSiteId", p.state, p.mode,
     p.metro_site_id AS "metroSiteId", p.regional_site_id AS "regionalSiteId", p.names,
-    p.bandwidth_bytes_per_second AS "bandwidthBytesPerSecond", p.paused, p.reboot_until AS "rebootUntil", p.warnings,
+    p.bandwidth_bytes_per_second AS "bandwidthBytesPerSecond", p.paused, p.reboot_until AS "rebootUntil", p.client_networks AS "clientNetworks", p.warnings,
     p.removing_at AS "removingAt", p.created_at AS "createdAt"
   FROM protection p JOIN workload w ON w.tenant_id = p.tenant_id AND w.id = p.workload_id
   WHERE p.tenant_id = $1 AND p.workload_id = $2 AND p.removed_at IS NULL`;

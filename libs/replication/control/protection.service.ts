@@ -8,7 +8,7 @@ import { Agents, Sites } from '#libs/sites/control';
 import { Preflights } from './preflight.service.js';
 import { ProtectionOrders } from './protection-orders.js';
 import { type ProtectionRow, ProtectionStore } from './protection-store.js';
-import { mayChange, type ProtectionState } from './protection.states.js';
+import { mayAdmitClients, mayChange, type ProtectionState } from './protection.states.js';
 import { newReplicationNames } from './replication-names.js';
 import {
   AlreadyProtectedError,
@@ -25,6 +25,8 @@ export interface ProtectionInput {
   readonly regionalSiteId?: string | null | undefined;
   /** Bounds seeding; null for as fast as the line goes. */
   readonly bandwidthBytesPerSecond?: number | null | undefined;
+  /** From where clients may come to the front doors, in CIDR notation. Left out: from nowhere. */
+  readonly clientNetworks?: readonly string[] | undefined;
 }
 
 export interface ProtectionChange {
@@ -33,6 +35,7 @@ export interface ProtectionChange {
   readonly paused?: boolean | undefined;
   /** A planned reboot of the agency's server: no alarms until then. Null ends it early. */
   readonly rebootUntil?: Date | null | undefined;
+  readonly clientNetworks?: readonly string[] | undefined;
 }
 
 /** Protects workloads at sites: chooses, orders, changes and removes. */
@@ -70,8 +73,8 @@ export class Protections {
     const id = randomUUID();
     await tx.execute(
       `INSERT INTO protection (tenant_id, id, workload_id, agent_id, state, mode, metro_site_id, regional_site_id, names,
-                               bandwidth_bytes_per_second, warnings)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+                               bandwidth_bytes_per_second, warnings, client_networks)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
       [
         tx.tenantId,
         id,
@@ -84,6 +87,7 @@ export class Protections {
         JSON.stringify(newReplicationNames()),
         input.bandwidthBytesPerSecond ?? null,
         JSON.stringify(pair.warnings),
+        input.clientNetworks ?? [],
       ],
     );
     const protection = await this.store.get(tx, tx.tenantId, workloadId);
@@ -93,6 +97,7 @@ export class Protections {
       mode: input.mode,
       metroSite: pair.metro?.name,
       regionalSite: pair.regional?.name,
+      clientNetworks: input.clientNetworks ?? [],
     });
     return protection;
   }
@@ -122,9 +127,14 @@ export class Protections {
     change: ProtectionChange,
     actor: Actor,
   ): Promise<ProtectionRow> {
+    const { clientNetworks, ...others } = change;
+    if (clientNetworks && Object.values(others).every((value) => value === undefined)) {
+      return this.admitClients(tx, workloadId, clientNetworks, actor);
+    }
     const current = await this.held(tx, workloadId);
     const next: ProtectionRow = {
       ...current,
+      clientNetworks: clientNetworks ?? current.clientNetworks,
       mode: change.mode ?? current.mode,
       paused: change.paused ?? current.paused,
       bandwidthBytesPerSecond:
@@ -139,12 +149,40 @@ export class Protections {
     }
     await tx.execute(
       `UPDATE protection SET mode = $3, paused = $4, bandwidth_bytes_per_second = $5, reboot_until = $6,
-              version = version + 1
+              client_networks = $7, version = version + 1
         WHERE tenant_id = $1 AND id = $2`,
-      [tx.tenantId, current.id, next.mode, next.paused, next.bandwidthBytesPerSecond, next.rebootUntil],
+      [
+        tx.tenantId,
+        current.id,
+        next.mode,
+        next.paused,
+        next.bandwidthBytesPerSecond,
+        next.rebootUntil,
+        next.clientNetworks,
+      ],
     );
     await this.protectionOrders.protect(tx, next);
     await this.record(tx, actor, 'protection.changed', workloadId, { ...change });
+    return next;
+  }
+
+  /** The one thing that changes also during and after a failover, when clients must be let in. */
+  private async admitClients(
+    tx: TenantTransaction,
+    workloadId: string,
+    clientNetworks: readonly string[],
+    actor: Actor,
+  ): Promise<ProtectionRow> {
+    await this.workloads.lock(tx, workloadId);
+    const current = await this.store.get(tx, tx.tenantId, workloadId);
+    if (!mayAdmitClients(current.state)) requireChangeable(current.state);
+    const next = { ...current, clientNetworks };
+    await tx.execute(
+      `UPDATE protection SET client_networks = $3, version = version + 1 WHERE tenant_id = $1 AND id = $2`,
+      [tx.tenantId, current.id, clientNetworks],
+    );
+    await this.protectionOrders.admitClients(tx, next);
+    await this.record(tx, actor, 'protection.changed', workloadId, { clientNetworks });
     return next;
   }
 

@@ -35,5 +35,9 @@ export const protectionStatesBefore = (to: ProtectionState): ProtectionState[] =
 /** Whether mode, pace and pauses may be changed, and grants to degrade be given. */
 export const mayChange = (state: ProtectionState): boolean => state === 'protecting';
 
+/** Whether the front doors may be opened and closed to networks: also when clients need them most. */
+export const mayAdmitClients = (state: ProtectionState): boolean =>
+  state === 'protecting' || state === 'failing-over' || state === 'failed-over';
+
 /** Whether a failover may be declared; the outlook says what it would bring. */
 export const mayDeclare = (state: ProtectionState): boolean => state === 'protecting' || state === 'failed-over';

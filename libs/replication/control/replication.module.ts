@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { ProtectionModule } from '#libs/protection/control';
+import { AssignedWorkloads } from './assigned-workloads.js';
 import { DegradeGrants } from './degrade.service.js';
 import { DuplicateAgentNotice } from './duplicate-agent.js';
 import { ProtectionDuringFailover } from './failover-hooks.js';
@@ -32,6 +33,7 @@ import { Protections } from './protection.service.js';
     ProtectionEvents,
     ProtectionDuringFailover,
     DegradeGrants,
+    AssignedWorkloads,
     HealthStore,
     PreflightHandler,
     PreflightFailedHandler,
@@ -43,6 +45,14 @@ import { Protections } from './protection.service.js';
     ProtectFailedHandler,
     DuplicateAgentNotice,
   ],
-  exports: [ProtectionModule, Preflights, Protections, ProtectionHealth, ProtectionDuringFailover, DegradeGrants],
+  exports: [
+    ProtectionModule,
+    Preflights,
+    Protections,
+    ProtectionHealth,
+    ProtectionDuringFailover,
+    DegradeGrants,
+    AssignedWorkloads,
+  ],
 })
 export class ReplicationModule {}

@@ -1,5 +1,5 @@
 import { DomainError } from '#libs/platform/errors';
-import type { StandbyState } from '#contracts/replication';
+import type { Finding, StandbyState } from '#contracts/replication';
 
 /** Another change of the row came in between: read it again and decide anew. */
 export class StandbyChangedError extends DomainError {
@@ -109,5 +109,13 @@ export class HeldByRunError extends DomainError {
       'A failover of this workload is under way. Let it finish, or cancel it first.',
       { detail },
     );
+  }
+}
+
+/** This site's PostgreSQL is not of the kind that the server's copy needs. */
+export class SiteUnfitError extends DomainError {
+  constructor(blockers: readonly Pick<Finding, 'what' | 'remedy'>[]) {
+    const texts = blockers.map(({ what, remedy }) => `${what} ${remedy}`);
+    super('precondition', 'standby.site-unfit', texts.join(' '));
   }
 }

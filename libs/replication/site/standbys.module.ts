@@ -1,8 +1,17 @@
 import { Module } from '@nestjs/common';
-import { degradeOrder, preflightOrder, protectOrder, rearmOrder, unprotectOrder } from '#contracts/replication';
+import {
+  clientNetworksOrder,
+  degradeOrder,
+  preflightOrder,
+  protectOrder,
+  rearmOrder,
+  unprotectOrder,
+} from '#contracts/replication';
 import { Claims } from './claims.js';
 import { Credentials } from './credentials.js';
 import { HealthSources, StandbyHealths } from './health/health.service.js';
+import { StandbyCollector } from './health/standby.metrics.js';
+import { ClientNetworksOrderHandler } from './orders/client-networks.order.js';
 import { DegradeOrderHandler, RearmOrderHandler } from './orders/arming.order.js';
 import { PreflightOrderHandler } from './orders/preflight.order.js';
 import { ProtectOrderHandler, UnprotectOrderHandler } from './orders/protect.order.js';
@@ -20,7 +29,14 @@ import { SourceReports } from './source-reports.js';
 import { Standbys } from './standbys.service.js';
 
 /** The orders that this library carries out. */
-export const STANDBYS_ORDERS = [protectOrder, unprotectOrder, degradeOrder, rearmOrder, preflightOrder] as const;
+export const STANDBYS_ORDERS = [
+  protectOrder,
+  unprotectOrder,
+  degradeOrder,
+  rearmOrder,
+  preflightOrder,
+  clientNetworksOrder,
+] as const;
 
 /** The life of standbys, in the site process. Needs the modules of sites (orders, outbox, agents, driver) and of the link's rows. */
 @Module({
@@ -35,6 +51,7 @@ export const STANDBYS_ORDERS = [protectOrder, unprotectOrder, degradeOrder, rear
     DegradeOrderHandler,
     RearmOrderHandler,
     PreflightOrderHandler,
+    ClientNetworksOrderHandler,
     PeerBackups,
     BeginPeerBackup,
     ListPeerBackup,
@@ -44,6 +61,7 @@ export const STANDBYS_ORDERS = [protectOrder, unprotectOrder, degradeOrder, rear
     EndPeerBackup,
     HealthSources,
     StandbyHealths,
+    StandbyCollector,
   ],
   exports: [Standbys, Credentials, SourceReports, Claims, PeerBackups, StandbyHealths],
 })

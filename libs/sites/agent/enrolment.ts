@@ -70,8 +70,9 @@ export const servedGrants = z.object({
 export type ServedGrants = z.infer<typeof servedGrants>;
 
 export interface Refreshed {
-  /** The new assignment when it differs from the saved one. */
-  readonly changed: AgentAssignment | undefined;
+  readonly assignment: AgentAssignment;
+  /** It differed from the saved one, and is saved now. */
+  readonly changed: boolean;
   readonly served: ServedGrants;
 }
 
@@ -86,7 +87,7 @@ export async function refreshAssignment(directory: StateDirectory, clock: Clock)
   const askedAt = clock.monotonic();
   const { degradeGrants, ...fresh } = await new ControlPlane(controlUrl).self(assignment.agentId, identity);
   const served = { askedAt, grants: degradeGrants ?? [] };
-  if (JSON.stringify(fresh) === JSON.stringify(assignment)) return { changed: undefined, served };
+  if (JSON.stringify(fresh) === JSON.stringify(assignment)) return { assignment, changed: false, served };
   await enrolmentFile(directory).write({ controlUrl, assignment: fresh });
-  return { changed: fresh, served };
+  return { assignment: fresh, changed: true, served };
 }

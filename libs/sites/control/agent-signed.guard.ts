@@ -29,7 +29,7 @@ export class AgentGuard implements CanActivate {
     if (scheme !== AGENT_AUTHORIZATION_SCHEME || !agentId || !challenge || !signature || !isUuid(agentId)) {
       throw new AgentProofInvalidError();
     }
-    const [row] = await this.work.provider((tx) =>
+    const [row] = await this.work.lookUp((tx) =>
       tx.query<KeyRow>(
         `SELECT tenant_id AS "tenantId", public_key AS "publicKey", revoked_at AS "revokedAt" FROM agent WHERE id = $1`,
         [agentId],

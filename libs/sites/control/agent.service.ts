@@ -154,7 +154,7 @@ export class Agents {
     return row?.publicKey;
   }
 
-  /** Where an agent dials to. @throws NotFoundError */
+  /** Where an agent dials to; what it does for which site is a higher library's to say. @throws NotFoundError */
   async assignment(tx: Transaction, tenantId: string, id: string): Promise<AgentAssignment> {
     const [agency] = await tx.query<{ name: string }>(
       `SELECT agency.name FROM agent JOIN agency ON agency.id = agent.tenant_id WHERE agent.tenant_id = $1 AND agent.id = $2`,
@@ -169,7 +169,7 @@ export class Agents {
         ORDER BY site.name, site.id`,
       [tenantId, id],
     );
-    return { agentId: id, tenantId, agencyName: agency.name, sites };
+    return { agentId: id, tenantId, agencyName: agency.name, sites, workloads: [], preflights: [] };
   }
 }
 

@@ -5,7 +5,9 @@ import { type Actor, Audit } from '#libs/audit/control';
 import { Clock } from '#libs/platform/clock';
 import { type ProviderTransaction, type TenantTransaction, UnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
+import { HandedOutByMembers } from '#libs/tenancy/control';
 import { readAgentKey } from './agent-challenge.js';
+import { AgentQuotas } from './agent-quotas.js';
 import { Agents } from './agent.service.js';
 import type { Location } from './geography.js';
 import { Sites } from './site.service.js';
@@ -59,6 +61,8 @@ export class Enrolment {
     private readonly sites: Sites,
     private readonly audit: Audit,
     private readonly clock: Clock,
+    private readonly handedOut: HandedOutByMembers,
+    private readonly quotas: AgentQuotas,
   ) {}
 
   /** Makes a token. Its text is in this answer only: the database keeps its SHA-256. */
@@ -67,12 +71,13 @@ export class Enrolment {
     input: EnrolmentTokenInput,
     actor: Actor,
   ): Promise<EnrolmentTokenView & { token: string }> {
+    await this.quotas.token(tx);
     const id = randomUUID();
     const token = `mainstay_enrol_${randomBytes(24).toString('base64url')}`;
     const expiresAt = new Date(this.clock.now().getTime() + input.validSeconds * 1_000);
     const [row] = await tx.query<TokenRow>(
-      `INSERT INTO enrolment_token (tenant_id, id, name, token_hash, latitude, longitude, expires_at)
-       VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ${TOKEN_COLUMNS}`,
+      `INSERT INTO enrolment_token (tenant_id, id, name, token_hash, latitude, longitude, expires_at, made_by)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING ${TOKEN_COLUMNS}`,
       [
         tx.tenantId,
         id,
@@ -81,6 +86,7 @@ export class Enrolment {
         input.location?.latitude ?? null,
         input.location?.longitude ?? null,
         expiresAt,
+        actor.id,
       ],
     );
     await this.audit.record(tx, {
@@ -117,30 +123,56 @@ export class Enrolment {
     });
   }
 
+  /** Withdraws the unused tokens that these members and keys made. */
+  async withdrawMadeBy(tx: TenantTransaction, makers: readonly string[], actor: Actor): Promise<void> {
+    const rows = await tx.query<{ id: string }>(
+      `UPDATE enrolment_token SET revoked_at = now()
+        WHERE tenant_id = $1 AND made_by = ANY ($2::uuid[]) AND used_at IS NULL AND revoked_at IS NULL RETURNING id`,
+      [tx.tenantId, makers],
+    );
+    for (const { id } of rows) {
+      await this.audit.record(tx, {
+        tenantId: tx.tenantId,
+        actor,
+        action: 'enrolment-token.withdrawn',
+        subjectKind: 'enrolment-token',
+        subjectId: id,
+        detail: { reason: 'who made it may no longer' },
+      });
+    }
+  }
+
   /**
    * Enrols an agent, in one transaction with the orders that admit it at its sites. A token counts once: of two that
    * use it at the same moment one waits for the other's row lock and is refused. An agent that repeats its own request,
-   * because the answer was lost, gets the same answer.
+   * because the answer was lost, gets the same answer. A token is void while its agency is suspended, and once who made it
+   * may no longer make one.
    *
    * @throws EnrolmentTokenUnknownError, EnrolmentTokenUsedError, EnrolmentTokenExpiredError, AgentKeyInvalidError,
-   *   NoSiteError
+   *   NoSiteError, QuotaReachedError
    */
   async enrol(request: EnrolRequest): Promise<AgentAssignment> {
     const key = readAgentKey(request.publicKey);
     if (!key) throw new AgentKeyInvalidError();
     const publicKey = key.export({ type: 'spki', format: 'pem' }).toString();
     return this.work.provider(async (tx) => {
-      const [token] = await tx.query<TokenRow>(
-        `SELECT ${TOKEN_COLUMNS} FROM enrolment_token WHERE token_hash = $1 FOR UPDATE`,
+      const [token] = await tx.query<TokenRow & { readonly madeBy: string | null; readonly suspended: boolean }>(
+        `SELECT ${TOKEN_COLUMNS}, made_by AS "madeBy",
+                EXISTS (SELECT FROM agency a WHERE a.id = enrolment_token.tenant_id AND a.suspended_at IS NOT NULL) AS suspended
+           FROM enrolment_token WHERE token_hash = $1 FOR UPDATE`,
         [hashOf(request.token)],
       );
-      if (!token) throw new EnrolmentTokenUnknownError();
+      if (!token || token.suspended) throw new EnrolmentTokenUnknownError();
       if (token.state === 'used') {
         const known = token.agentId === null ? undefined : await this.agents.keyOf(tx, token.tenantId, token.agentId);
         if (known !== publicKey || token.agentId === null) throw new EnrolmentTokenUsedError();
         return this.agents.assignment(tx, token.tenantId, token.agentId);
       }
       if (token.state !== 'open') throw new EnrolmentTokenExpiredError();
+      if (!(await this.handedOut.makerStillHas(tx, token.tenantId, token.madeBy, 'agents:write'))) {
+        throw new EnrolmentTokenExpiredError();
+      }
+      await this.quotas.agent(tx, token.tenantId);
       return this.admit(tx, token, { ...request, publicKey });
     });
   }

@@ -5,6 +5,7 @@ import { type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
 import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
+import { continueTrace } from '#libs/platform/telemetry';
 import { ResultHandlers } from './applies-result.js';
 import { type SiteAddress, SiteEndpoints } from './site-endpoint.js';
 import { deliverOrdersJob, sweepOrdersJob } from './sites.jobs.js';
@@ -17,6 +18,7 @@ interface OrderRow {
   readonly payload: Order['payload'];
   readonly issuedAt: Date;
   readonly signature: string;
+  readonly traceparent: string | null;
 }
 
 const DELIVERY_TIMEOUT_MS = 10_000;
@@ -83,19 +85,31 @@ export class OrderDelivery implements BeforeApplicationShutdown {
     const { address, orders } = await this.work.provider(async (tx) => ({
       address: await siteAddress(tx, siteId),
       orders: await tx.query<OrderRow>(
-        `SELECT id, number, kind, tenant_id AS "tenantId", payload, issued_at AS "issuedAt", signature
+        `SELECT id, number, kind, tenant_id AS "tenantId", payload, issued_at AS "issuedAt", signature,
+                traceparent
            FROM outgoing_order WHERE site_id = $1 AND state = 'pending' ORDER BY number LIMIT ${BATCH}`,
         [siteId],
       ),
     }));
     if (!address) return 0;
-    for (const row of orders) await this.deliverOne(address, row, signal);
+    for (const row of orders) {
+      const attributes = {
+        'mainstay.order_id': row.id,
+        'mainstay.site_id': siteId,
+        'mainstay.tenant_id': row.tenantId ?? undefined,
+      };
+      await continueTrace(row.traceparent, `deliver order ${row.kind}`, { kind: 'client', attributes }, () =>
+        this.deliverOne(address, row, signal),
+      );
+    }
     return orders.length;
   }
 
   private async deliverOne(address: SiteAddress, row: OrderRow, signal: AbortSignal): Promise<void> {
-    const { issuedAt, number, ...rest } = row;
-    const body: Order = { ...rest, siteId: address.siteId, number: Number(number), issuedAt: issuedAt.toISOString() };
+    // The trace goes beside the order, in a header: what is signed is what the order says.
+    const { id, kind, tenantId, payload, signature } = row;
+    const [number, issuedAt] = [Number(row.number), row.issuedAt.toISOString()];
+    const body: Order = { id, siteId: address.siteId, number, kind, tenantId, issuedAt, payload, signature };
     let failure: unknown;
     try {
       const answer = await this.endpoints.call(address, {

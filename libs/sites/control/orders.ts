@@ -4,6 +4,7 @@ import type { Order, OrderContract } from '#contracts/sites';
 import { Clock } from '#libs/platform/clock';
 import type { Transaction } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
+import { currentTraceparent } from '#libs/platform/telemetry';
 import { OrderDelivery } from './order-delivery.js';
 import { OrderSigner } from './order-signing.js';
 import { deliverOrdersJob } from './sites.jobs.js';
@@ -51,8 +52,8 @@ export class Orders {
       payload: request.contract.payload.parse(request.payload) as Order['payload'],
     });
     await tx.execute(
-      `INSERT INTO outgoing_order (id, site_id, number, kind, tenant_id, payload, issued_at, signature)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+      `INSERT INTO outgoing_order (id, site_id, number, kind, tenant_id, payload, issued_at, signature, traceparent)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
       [
         order.id,
         order.siteId,
@@ -62,6 +63,7 @@ export class Orders {
         JSON.stringify(order.payload),
         order.issuedAt,
         order.signature,
+        currentTraceparent(),
       ],
     );
     tx.afterCommit(() => this.committed(request.siteId));

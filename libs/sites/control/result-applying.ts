@@ -4,6 +4,7 @@ import { orderFailed, type SiteResult, type SiteSnapshot } from '#contracts/site
 import { type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
 import { errorCode, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
+import { continueTrace, isTracing, withLogContext } from '#libs/platform/telemetry';
 import { ResultHandlers, SnapshotStores, UnknownResultError } from './applies-result.js';
 import { orderStatesBefore } from './order.states.js';
 
@@ -36,13 +37,41 @@ export class ResultApplying {
       await this.work.provider(async (tx) => {
         if (!(await this.next(tx, siteId, result.seq))) return;
         await this.finishOrder(tx, siteId, result);
-        await this.handlers.apply(tx, { ...result, siteId, at: new Date(result.at) });
+        await this.observed(tx, result, () => this.handlers.apply(tx, { ...result, siteId, at: new Date(result.at) }));
       });
       this.failures.delete(siteId);
     } catch (error) {
       if (!this.hopeless(siteId, error)) throw error;
       await this.setAside(siteId, result, error);
     }
+  }
+
+  /** With the ids of what the result tells of, in the trace of the order that it follows from. */
+  private async observed(tx: ProviderTransaction, result: SiteResult, work: () => Promise<void>): Promise<void> {
+    const { kind, orderId, tenantId, payload } = result;
+    const [runId, workloadId] = [named(payload, 'runId'), named(payload, 'workloadId')];
+    const [origin] =
+      orderId !== null && isTracing()
+        ? await tx.query<{ traceparent: string | null }>(`SELECT traceparent FROM outgoing_order WHERE id = $1`, [
+            orderId,
+          ])
+        : [];
+    const attributes = {
+      'mainstay.order_id': orderId ?? undefined,
+      'mainstay.tenant_id': tenantId ?? undefined,
+      'mainstay.run_id': runId,
+      'mainstay.workload_id': workloadId,
+      'mainstay.step': named(payload, 'step'),
+    };
+    const ids = {
+      ...(orderId === null ? {} : { orderId }),
+      ...(tenantId === null ? {} : { tenantId }),
+      ...(runId === undefined ? {} : { runId }),
+      ...(workloadId === undefined ? {} : { workloadId }),
+    };
+    await withLogContext(ids, () =>
+      continueTrace(origin?.traceparent, `result ${kind}`, { kind: 'consumer', attributes }, work),
+    );
   }
 
   /** Takes the cursor's row lock: two processes that read the same page apply it once. */
@@ -109,4 +138,11 @@ export class ResultApplying {
       if (newest > 0) await this.snapshots.store(tx, snapshot);
     });
   }
+}
+
+/** What a result names, in itself or in the report that it brings. */
+function named(payload: Readonly<Record<string, unknown>>, name: string): string | undefined {
+  const report = payload['report'];
+  const found = payload[name] ?? (typeof report === 'object' ? (report as typeof payload | null)?.[name] : undefined);
+  return typeof found === 'string' ? found : undefined;
 }

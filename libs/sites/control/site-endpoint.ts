@@ -2,6 +2,7 @@ import { Agent, request, type RequestOptions } from 'node:https';
 import type { PeerCertificate } from 'node:tls';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { errorCode, errorText } from '#libs/platform/errors';
+import { currentTraceparent } from '#libs/platform/telemetry';
 import { SiteUnreachableError } from './sites.errors.js';
 
 /** Where a site takes orders, and by which certificate it is known. */
@@ -66,6 +67,7 @@ export class SiteEndpoints implements OnApplicationShutdown {
 
   private send(address: SiteAddress, wanted: SiteRequest): Promise<SiteAnswer> {
     const body = wanted.body === undefined ? undefined : JSON.stringify(wanted.body);
+    const traceparent = currentTraceparent();
     const options: RequestOptions = {
       agent: this.agentOf(address),
       host: address.host,
@@ -74,6 +76,7 @@ export class SiteEndpoints implements OnApplicationShutdown {
       path: wanted.path,
       headers: {
         accept: 'application/json',
+        ...(traceparent === null ? {} : { traceparent }),
         ...(body === undefined
           ? {}
           : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),

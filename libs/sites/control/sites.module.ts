@@ -2,6 +2,7 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { Clock } from '#libs/platform/clock';
 import { AgentChallenges } from './agent-challenge.js';
+import { AgentQuotas } from './agent-quotas.js';
 import { AgentLinkHandler, AgentLinkStore, OrderFailureLog } from './agent-links.js';
 import { AgentGuard } from './agent-signed.guard.js';
 import { Agents } from './agent.service.js';
@@ -14,6 +15,7 @@ import { ResultApplying } from './result-applying.js';
 import { ResultStreams } from './result-streams.js';
 import { CONTROL_TLS, type ControlTls, SiteEndpoints } from './site-endpoint.js';
 import { Sites } from './site.service.js';
+import { SitesCollector } from './sites.metrics.js';
 import { WarmConnections } from './warm-connections.js';
 
 export interface SitesOptions {
@@ -46,6 +48,7 @@ export class SitesModule {
         Orders,
         Sites,
         Agents,
+        AgentQuotas,
         Enrolment,
         AgentGuard,
         SnapshotStores,
@@ -68,6 +71,7 @@ export class SitesModule {
         AgentLinkHandler,
         DeliverOrdersHandler,
         SweepOrdersHandler,
+        SitesCollector,
       ],
     };
   }

@@ -32,3 +32,15 @@ export class PeerRefusedError extends DomainError {
     super('unprocessable', code, message, options);
   }
 }
+
+/** More than the control plane takes in one piece. Trying again does not help. */
+export class ResultTooLargeError extends DomainError {
+  constructor(kind: string, bytes: number) {
+    super(
+      'unprocessable',
+      'result.too-large',
+      'The agency’s server has more to tell than can be told at once, such as its parameters, rules and extensions.',
+      { detail: `${kind}: ${bytes} bytes` },
+    );
+  }
+}

@@ -13,6 +13,7 @@ import { OrderClaims } from './orders/order-claims.js';
 import { ORDER_CONTRACTS, OrderHandlers } from './orders/order-handlers.js';
 import { ORDER_PUBLIC_KEY, OrderIntake } from './orders/order-intake.js';
 import { carryOutOrderJob, sweepOrdersJob } from './orders/orders.jobs.js';
+import { SiteOrdersCollector } from './orders/site.metrics.js';
 import { OutboxReader, SITE_DATABASE_URL } from './outbox/outbox-reader.js';
 import { PruneOutboxHandler, pruneOutboxJob } from './outbox/outbox-retention.js';
 import { SiteOutbox } from './outbox/site-outbox.js';
@@ -70,6 +71,7 @@ export class SitesModule {
         SnapshotSources,
         SiteSnapshots,
         PeerCommandServer,
+        SiteOrdersCollector,
       ],
       exports: [
         SiteSettings,

@@ -4,18 +4,18 @@ import { Audit } from '#libs/audit/control';
 import type { StaffCaller } from '#libs/identity/control';
 import type { ProviderTransaction, TenantTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
-import { decodeCursor, type Page, type PageQuery, toPage } from '#libs/platform/http';
-import { type AgencyRow, type AgencyView, email, plainText, toAgency } from './agency.js';
+import { cursorText, decodeCursor, type Page, type PageQuery, toPage } from '#libs/platform/http';
+import { type AgencyRow, type AgencyView, email, nameText, toAgency } from './agency.js';
 import type { TenantCaller } from './caller.js';
 
 export const agencyChange = z.strictObject({
-  name: plainText(120).optional(),
-  contactName: plainText(120).optional(),
+  name: nameText(120).optional(),
+  contactName: nameText(120).optional(),
   contactEmail: email.optional(),
 });
 export type AgencyChange = z.infer<typeof agencyChange>;
 
-const cursor = z.tuple([z.string(), z.uuid()]);
+const cursor = z.tuple([cursorText, z.uuid()]);
 
 /** Agencies as they see themselves, and as the provider's staff sees them. */
 @Injectable()

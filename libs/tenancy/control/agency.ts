@@ -34,6 +34,13 @@ export const plainText = (most: number) =>
     .max(most)
     .regex(/^[^\p{Cc}\p{Cf}]+$/u, 'must be plain text on one line');
 
+/** `evil.example`, `https://…`, `//…`, `a@b`: what a mail program may turn into a link. `St. Johnsbury` is none. */
+const LINK_LIKE = /[\p{L}\p{N}-]+\.\p{L}{2,}|\/\/|@|\bwww\b/iu;
+
+/** The name of an agency or a person, which we may mail to others: plain text in which nothing looks like a link. */
+export const nameText = (most: number) =>
+  plainText(most).refine((text) => !LINK_LIKE.test(text), 'must be a name, without addresses of the web or of mail');
+
 export const email = z
   .email()
   .max(200)

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { Audit } from '#libs/audit/control';
 import type { ProviderTransaction, TenantTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
-import { decodeCursor, type Page, type PageQuery, toPage } from '#libs/platform/http';
+import { cursorTime, decodeCursor, type Page, type PageQuery, toPage } from '#libs/platform/http';
 import { plainText } from './agency.js';
 import type { TenantCaller } from './caller.js';
 import { PERSONS_ONLY, type Role, type Scope, scope, scopesOfMember } from './scopes.js';
@@ -69,7 +69,7 @@ const view = (row: Row): ApiKeyView => ({
 const KEY = /^mainstay_([a-z0-9-]+)_([0-9a-f]{32})_([A-Za-z0-9_-]{43})$/;
 const hash = (secret: string): Buffer => createHash('sha256').update(secret).digest();
 const toUuid = (hex: string): string => hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
-const cursor = z.tuple([z.string(), z.uuid()]);
+const cursor = z.tuple([cursorTime, z.uuid()]);
 
 /** True for what looks like an API key, so that a guard knows where to look. */
 export const looksLikeApiKey = (credential: string): boolean => credential.startsWith('mainstay_');

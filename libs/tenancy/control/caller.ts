@@ -20,8 +20,6 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set by the tenancy guard on routes of an agency. */
     tenantCaller?: TenantCaller;
-    /** The session's own token, when a member calls with a session. */
-    sessionToken?: string;
   }
 }
 

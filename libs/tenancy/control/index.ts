@@ -1,20 +1,15 @@
 export { CurrentStaff, type StaffCaller, StaffOnly, type StaffRole } from '#libs/identity/control';
 export { Agencies, agencyChange, type AgencyChange } from './agencies.js';
-export { agencyView, type AgencyView, email, governmentKind, plainText, stateCode } from './agency.js';
+export { agencyView, type AgencyView, email, governmentKind, nameText, plainText, stateCode } from './agency.js';
 export { apiKeyRequest, type ApiKeyRequest, ApiKeys, apiKeyView, madeApiKey } from './api-keys.js';
 export { AnyTenantCaller, CurrentCaller, RequireDeclare, RequireScope, type TenantCaller } from './caller.js';
+export { Callers, type Identified } from './callers.js';
 export { Contacts, type AgencyContacts } from './contacts.js';
+export { type HandedOut, HandedOutByMembers } from './handed-out.js';
 export { acceptRequest, type AcceptRequest, Invitations } from './invitations.js';
 export { MemberSessions, type OpenedSession } from './member-sessions.js';
-export {
-  invitationRequest,
-  type InvitationRequest,
-  invitationView,
-  memberChange,
-  type MemberChange,
-  Members,
-  memberView,
-} from './members.js';
+export { invitationRequest, type InvitationRequest, invitationView, Inviting } from './inviting.js';
+export { memberChange, type MemberChange, Members, memberView } from './members.js';
 export * from './scopes.js';
 export { SignUps, signUpRequest, type SignUpRequest } from './sign-ups.js';
 export { sweepExpiredJob } from './expiry.js';

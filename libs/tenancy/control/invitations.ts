@@ -4,14 +4,14 @@ import { z } from 'zod';
 import { Audit } from '#libs/audit/control';
 import { hashToken, Identity } from '#libs/identity/control';
 import type { ProviderTransaction } from '#libs/platform/database';
-import { plainText } from './agency.js';
+import { nameText } from './agency.js';
 import type { MemberView } from './members.js';
 import type { Role } from './scopes.js';
 import { AlreadyMemberError, PasswordNeededError, TokenInvalidError } from './tenancy.errors.js';
 
 export const acceptRequest = z.strictObject({
   token: z.string().max(100),
-  name: plainText(120).optional().meta({ description: 'For a new account.' }),
+  name: nameText(120).optional().meta({ description: 'For a new account.' }),
   password: z.string().max(200).optional().meta({ description: 'For a new account: at least 12 characters.' }),
 });
 export type AcceptRequest = z.infer<typeof acceptRequest>;
@@ -24,6 +24,12 @@ interface InvitationRow {
   readonly may_declare: boolean;
 }
 
+const OPEN = `SELECT i.* FROM invitation i
+    JOIN agency a ON a.id = i.tenant_id
+    JOIN member m ON m.tenant_id = i.tenant_id AND m.id = i.made_by AND m.role = 'owner'
+   WHERE i.token_hash = $1 AND i.accepted_at IS NULL AND i.withdrawn_at IS NULL AND i.expires_at > now()
+     AND a.suspended_at IS NULL`;
+
 /** Accepting an invitation: the mailed token proves the address, so it may also make the account. */
 @Injectable()
 export class Invitations {
@@ -32,17 +38,27 @@ export class Invitations {
     private readonly audit: Audit,
   ) {}
 
-  /** @throws TokenInvalidError, PasswordNeededError, PasswordUnfitError, AlreadyMemberError */
-  async accept(tx: ProviderTransaction, request: AcceptRequest): Promise<MemberView> {
-    const [row] = await tx.query<InvitationRow>(
-      `SELECT i.* FROM invitation i JOIN agency a ON a.id = i.tenant_id
-        WHERE i.token_hash = $1 AND i.accepted_at IS NULL AND i.withdrawn_at IS NULL AND i.expires_at > now()
-          AND a.suspended_at IS NULL
-        FOR UPDATE OF i`,
-      [hashToken(request.token)],
-    );
+  /**
+   * Whom an open invitation is for, and whether that person has an account: then no password is wanted. An invitation
+   * counts only while who made it could still make it.
+   *
+   * @throws TokenInvalidError
+   */
+  async invited(tx: ProviderTransaction, token: string): Promise<{ email: string; hasAccount: boolean }> {
+    const [row] = await tx.query<InvitationRow>(OPEN, [hashToken(token)]);
     if (!row) throw new TokenInvalidError();
-    const person = await this.person(tx, row.email, request);
+    return { email: row.email, hasAccount: (await this.identity.find(tx, row.email)) !== undefined };
+  }
+
+  /**
+   * `passwordHash` is for a new account; null for a person who has one.
+   *
+   * @throws TokenInvalidError, PasswordNeededError, AlreadyMemberError
+   */
+  async accept(tx: ProviderTransaction, request: AcceptRequest, passwordHash: string | null): Promise<MemberView> {
+    const [row] = await tx.query<InvitationRow>(`${OPEN} FOR UPDATE OF i`, [hashToken(request.token)]);
+    if (!row) throw new TokenInvalidError();
+    const person = await this.person(tx, row.email, request.name, passwordHash);
     const [member] = await tx.query<{ id: string; created_at: Date }>(
       `INSERT INTO member (tenant_id, id, user_id, email, name, role, may_declare) VALUES ($1, $2, $3, $4, $5, $6, $7)
        ON CONFLICT DO NOTHING RETURNING id, created_at`,
@@ -74,15 +90,15 @@ export class Invitations {
   private async person(
     tx: ProviderTransaction,
     email: string,
-    request: AcceptRequest,
+    name: string | undefined,
+    passwordHash: string | null,
   ): Promise<{ userId: string; name: string }> {
-    const known = await this.identity.find(tx, email);
+    const known = await this.identity.findAlone(tx, email);
     if (known !== undefined) {
       const [user] = await tx.query<{ name: string }>(`SELECT name FROM auth."user" WHERE id = $1`, [known]);
       return { userId: known, name: user?.name ?? email };
     }
-    if (request.password === undefined || request.name === undefined) throw new PasswordNeededError();
-    const passwordHash = await this.identity.hash(request.password, email);
-    return { userId: await this.identity.create(tx, { email, name: request.name, passwordHash }), name: request.name };
+    if (passwordHash === null || name === undefined) throw new PasswordNeededError();
+    return { userId: await this.identity.create(tx, { email, name, passwordHash }), name };
   }
 }

@@ -2,17 +2,31 @@ import type { Mail } from '#libs/platform/mail';
 
 const SIGNATURE = '\n-- \nMainstay, continuity of operations for local government\n';
 
+/** What the person who confirms should know of the sign-up: somebody else may have filled it in. */
+export interface SignUpOfMail {
+  readonly name: string;
+  readonly kind: string;
+  readonly state: string;
+  readonly contact: string;
+}
+
+/** What people typed stands in quotation marks, and never in a subject: a mail of ours says nothing in our name for them. */
+const quoted = (text: string): string => `"${text.replaceAll('"', '')}"`;
+
 /** The mail that proves an address at sign-up. The token is a fragment: no server's log sees it. */
-export const confirmationMail = (to: string, agency: string, token: string, publicUrl: string): Mail => ({
+export const confirmationMail = (to: string, signUp: SignUpOfMail, token: string, publicUrl: string): Mail => ({
   to,
   subject: 'Confirm the sign-up of your agency',
-  text: `Somebody signed up ${agency} for Mainstay with this e-mail address.
+  text: `Somebody signed an agency up for Mainstay with this e-mail address:
 
-If it was you, open this page and press Confirm, within 24 hours:
+  agency   ${quoted(signUp.name)}, a ${signUp.kind} in ${signUp.state}
+  contact  ${quoted(signUp.contact)}
+
+If it was you and this is right, open this page within 24 hours, choose your password and press Confirm:
 
   ${publicUrl}/confirm#token=${token}
 
-Or send the token (what stands after "token=") with the API: POST ${publicUrl}/v1/sign-ups/confirm
+Or send the token (what stands after "token=") and a password with the API: POST ${publicUrl}/v1/sign-ups/confirm
 
 If it was not you, do nothing: without the token there is no account.
 ${SIGNATURE}`,
@@ -21,7 +35,7 @@ ${SIGNATURE}`,
 export const knownAddressMail = (to: string, agency: string, publicUrl: string): Mail => ({
   to,
   subject: 'You have an account at Mainstay already',
-  text: `Somebody tried to sign up ${agency} for Mainstay with this e-mail address, which has an account already.
+  text: `Somebody tried to sign ${quoted(agency)} up for Mainstay with this e-mail address, which has an account already.
 
 If it was you, sign in at ${publicUrl} with your password. If it was not you, do nothing: nothing was changed.
 ${SIGNATURE}`,
@@ -35,8 +49,8 @@ export const invitationMail = (
   publicUrl: string,
 ): Mail => ({
   to,
-  subject: `Join ${agency} at Mainstay`,
-  text: `${inviter} invites you to work for ${agency} at Mainstay.
+  subject: 'You are invited to work for an agency at Mainstay',
+  text: `${quoted(inviter)} invites you to work for the agency ${quoted(agency)} at Mainstay.
 
 Accept within 7 days: open this page and choose a name and a password.
 

@@ -91,6 +91,11 @@ export class MemberSessions {
     }
   }
 
+  /** True for what was signed here: a session of ours, though it may have ended. */
+  isOurs(credential: string): boolean {
+    return this.tokens.verify(credential) !== undefined;
+  }
+
   /**
    * The member whose session this is: an HMAC check and one SELECT, over identity's session table on purpose (a
    * session's look-up is on the way of every request).

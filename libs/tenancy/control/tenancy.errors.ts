@@ -63,6 +63,17 @@ export class AlreadyInvitedError extends DomainError {
   }
 }
 
+export class TooManyInvitationsError extends DomainError {
+  constructor() {
+    super(
+      'too-many',
+      'invitation.too-many',
+      'An agency sends 50 invitations a day at most, and three to one person. Send more tomorrow.',
+      { facts: { retryAfterSeconds: 3_600 } },
+    );
+  }
+}
+
 export class ScopesNotYoursError extends DomainError {
   constructor(scopes: readonly Scope[]) {
     super(

@@ -1,6 +1,7 @@
 import { type FailoverPayload, failoverOrder } from '#contracts/failover';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
+import { currentTraceparent } from '#libs/platform/telemetry';
 import { mayBePromoted, Standbys } from '#libs/replication/site';
 import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
 import { NotPromotableError, RunConflictError, StaleEpochError } from '../failover.errors.js';
@@ -31,8 +32,8 @@ export class FailoverOrderHandler implements OrderHandler<FailoverPayload> {
     if (aside && payload.epoch < aside.epoch) return;
     const begun = await tx.execute(
       `INSERT INTO failover_run (id, workload_id, tenant_id, order_id, declaration, epoch, names, other_site,
-                                 no_degrade_granted, accepted_loss, old_server, followed, state)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'accepted') ON CONFLICT DO NOTHING`,
+                                 no_degrade_granted, accepted_loss, old_server, followed, traceparent, state)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'accepted') ON CONFLICT DO NOTHING`,
       [
         payload.runId,
         payload.workloadId,
@@ -46,6 +47,7 @@ export class FailoverOrderHandler implements OrderHandler<FailoverPayload> {
         JSON.stringify(payload.acceptedLoss),
         payload.oldServer,
         standby.follow,
+        currentTraceparent(),
       ],
     );
     if (begun === 0) return;

@@ -62,6 +62,8 @@ export class FollowPeerHandler implements PeerCommandHandler<Input, Output> {
     if (!fresh && (await this.hasTooMuch(workloadId, input))) {
       return this.reseed(standby, input, 'It has log that the new primary has not.');
     }
+    const has = fresh ? standby.slotRestartLsn : (await this.driver.position(workloadId)).flushedLsn;
+    if (lacks(has, input)) return this.reseed(standby, input, 'The log that it lacks is no longer kept.');
     await this.forwarders.follow(workloadId, 'peer');
     const port = await this.forwarders.ensure(workloadId);
     await this.driver.follow(workloadId, {
@@ -104,9 +106,13 @@ export class FollowPeerHandler implements PeerCommandHandler<Input, Output> {
   }
 
   private async reseed(standby: Standby, input: Input, reason: string): Promise<Output> {
-    await this.reseeding.begin(standby, input.epoch, reason);
+    await this.reseeding.begin(standby, input, reason);
     return { following: false, reason: `${reason} ${SEEDING}` };
   }
 }
+
+/** @param has null while that is not known: then it is tried, and the next request knows */
+const lacks = (has: string | null, { keptFromLsn }: Input): boolean =>
+  keptFromLsn !== undefined && has !== null && lsnDifference(keptFromLsn, has) > 0n;
 
 const SEEDING = 'It is being copied from this site anew.';

@@ -31,17 +31,23 @@ export class PeerReseeding {
     await this.doors.lead(workloadId, 'closed');
   }
 
-  /** Its data has gone another way: it is copied from the other site, block by block where it differs. */
-  async begin(standby: Standby, epoch: number, reason: string): Promise<void> {
+  /** Its data has gone another way, or stayed too far behind: it is copied from the other site, block by block where it differs. */
+  async begin(
+    standby: Standby,
+    { epoch, keptFromLsn }: { readonly epoch: number; readonly keptFromLsn?: string | undefined },
+    reason: string,
+  ): Promise<void> {
     await this.forwarders.follow(standby.workloadId, 'peer');
     await this.closeDoor(standby.workloadId);
     await this.work.run(async (tx) => {
       const now = await this.standbys.lock(tx, standby.workloadId);
       await this.standbys.change(tx, now, {
         state: 'preparing',
-        reason: `diverged: ${reason}`,
+        reason: `copied-anew: ${reason}`,
         changes: {
           epoch,
+          // The copy begins later than this: while the slot keeps all from here, it can be followed.
+          slotRestartLsn: keptFromLsn ?? null,
           follow: 'peer',
           followWanted: true,
           promotedAtLsn: null,

@@ -1,14 +1,29 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** Milliseconds that only ever rise, and waiting for some of them. */
+export interface LineTime {
+  now(): number;
+  wait(milliseconds: number, signal?: AbortSignal): Promise<void>;
+}
+
+const REAL: LineTime = {
+  now: () => performance.now(),
+  wait: (milliseconds, signal) => delay(milliseconds, undefined, signal ? { signal } : {}),
+};
+
 /** A token bucket: on average no more than so many bytes per second, with a burst of a quarter second's worth. */
 export class BandwidthLimit {
   private tokens: number;
-  private filledAt = performance.now();
+  private filledAt: number;
   private turn: Promise<void> = Promise.resolve();
 
   /** @param bytesPerSecond undefined for no limit. */
-  constructor(private readonly bytesPerSecond: number | undefined) {
+  constructor(
+    private readonly bytesPerSecond: number | undefined,
+    private readonly time: LineTime = REAL,
+  ) {
     this.tokens = this.burst;
+    this.filledAt = time.now();
   }
 
   /** Waits until `bytes` may cross the line. Callers are served in their order. */
@@ -34,7 +49,7 @@ export class BandwidthLimit {
     this.refill(rate);
     while (this.tokens < 0) {
       // In short turns, because tokens may be given back meanwhile.
-      await delay(Math.min(100, (-this.tokens / rate) * 1_000 + 1), undefined, signal ? { signal } : {});
+      await this.time.wait(Math.min(100, (-this.tokens / rate) * 1_000 + 1), signal);
       this.refill(rate);
     }
     signal?.throwIfAborted();
@@ -42,7 +57,7 @@ export class BandwidthLimit {
   }
 
   private refill(rate: number): void {
-    const now = performance.now();
+    const now = this.time.now();
     this.tokens = Math.min(this.burst, this.tokens + ((now - this.filledAt) / 1_000) * rate);
     this.filledAt = now;
   }

@@ -1,16 +1,19 @@
 import { hash } from 'node:crypto';
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { ifPresent } from './listing.js';
 import { BLOCK_BYTES } from './wire.js';
 
 /** 144 of SHA-256's bits: more than chance or malice can match, in 24 characters. */
 const HASH_CHARACTERS = 24;
 
+/** Opens a file, or fails with ENOENT where there is none. */
+export type Opening = () => Promise<FileHandle>;
+
 /** One hash per block of the range, the last one short if it must be; none for a file that is not there. */
-export async function hashBlocks(file: string, offset: number, length: number): Promise<string[]> {
+export async function hashBlocks(opening: Opening, offset: number, length: number): Promise<string[]> {
   const hashes: string[] = [];
   const buffer = Buffer.allocUnsafe(BLOCK_BYTES);
-  await withFile(file, async (handle) => {
+  await withFile(opening, async (handle) => {
     for (let at = offset; at < offset + length; at += BLOCK_BYTES) {
       const bytes = await readFully(handle, buffer.subarray(0, Math.min(BLOCK_BYTES, offset + length - at)), at);
       if (bytes.length > 0) hashes.push(hash('sha256', bytes, 'base64').slice(0, HASH_CHARACTERS));
@@ -22,12 +25,12 @@ export async function hashBlocks(file: string, offset: number, length: number): 
 
 /** The bytes of a range in chunks; it ends early where the file does. */
 export async function* readRange(
-  file: string,
+  opening: Opening,
   offset: number,
   length: number,
   chunkBytes: number,
 ): AsyncGenerator<Buffer> {
-  const handle = await ifPresent(open(file, 'r'));
+  const handle = await ifPresent(opening());
   if (!handle) return;
   try {
     for (let at = offset; at < offset + length; at += chunkBytes) {
@@ -41,8 +44,8 @@ export async function* readRange(
   }
 }
 
-async function withFile(file: string, work: (handle: FileHandle) => Promise<void>): Promise<void> {
-  const handle = await ifPresent(open(file, 'r'));
+async function withFile(opening: Opening, work: (handle: FileHandle) => Promise<void>): Promise<void> {
+  const handle = await ifPresent(opening());
   if (!handle) return;
   try {
     await work(handle);

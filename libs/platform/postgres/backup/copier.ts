@@ -57,7 +57,8 @@ export class BatchCopier {
     if (bytesOf(known) < WORTH_HASHING) return batch;
     const ours: string[][] = [];
     for (const range of known) {
-      ours.push(await hashBlocks(target.path(this.entry(range).path), range.offset, range.length));
+      const opening = () => target.openPresent(this.entry(range));
+      ours.push(await hashBlocks(opening, range.offset, range.length));
     }
     const answer = await transport.hashes({ sessionId, ranges: known.map((range) => this.wireRange(range)) }, signal);
     const bytes = answer.hashes.flat().length * HASH_BYTES;

@@ -44,7 +44,7 @@ async function walk(root: string, directory: string, into: BackupEntry[]): Promi
   if (!names) return;
   into.push({ path: directory, kind: 'directory', size: 0 });
   const unlogged = unloggedFiles(names);
-  const wanted = names.filter((name) => !unlogged.has(name) && belongsToBackup(`${directory}/${name}`)).sort();
+  const wanted = names.filter((name) => !unlogged.has(name)).sort();
   const directories: string[] = [];
   for (let at = 0; at < wanted.length; at += STATS_AT_ONCE) {
     const found = await Promise.all(
@@ -53,8 +53,10 @@ async function walk(root: string, directory: string, into: BackupEntry[]): Promi
         .map(async (name) => ({ name, kind: await examine(root, `${directory}/${name}`) })),
     );
     for (const { name, kind } of found) {
+      const relative = `${directory}/${name}`;
+      if (!kind || !belongsToBackup(relative, kind === 'directory' ? kind : 'file')) continue;
       if (kind === 'directory') directories.push(name);
-      else if (kind) into.push({ path: `${directory}/${name}`, kind: 'file', size: kind.size });
+      else into.push({ path: relative, kind: 'file', size: kind.size });
     }
   }
   for (const name of directories) await walk(root, `${directory}/${name}`, into);

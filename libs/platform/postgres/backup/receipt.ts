@@ -32,6 +32,9 @@ export interface DoneRange {
 const RECORD = 'receipt.json';
 const MANIFEST = 'manifest.ndjson';
 const DONE = 'done.log';
+/** Ends each line of it: a number that was cut short is a number, too. */
+const END = '.';
+const DONE_LINE = /^(\d+) (\d+) (\d+) \.$/gm;
 
 /**
  * What a receiver remembers of a copy, in a directory of its own beside the data: the session, its manifest, and which
@@ -86,21 +89,18 @@ export class Receipt {
   }
 
   async markDone(ranges: readonly DoneRange[]): Promise<void> {
-    const lines = ranges.map(({ entry, offset, length }) => `${entry} ${offset} ${length}\n`);
-    await appendFile(this.file(DONE), lines.join(''), { mode: 0o600 });
+    const lines = ranges.map(({ entry, offset, length }) => `${entry} ${offset} ${length} ${END}\n`);
+    // Begun on a line of its own: the last one may have been cut short, by a kill or by a full disk.
+    await appendFile(this.file(DONE), `\n${lines.join('')}`, { mode: 0o600 });
   }
 
   async done(): Promise<DoneRange[]> {
     const text = (await ifPresent(readFile(this.file(DONE), 'utf8'))) ?? '';
-    // The last line of a killed receiver may be cut short, and is then not followed by a line break.
-    const lines = text
-      .slice(0, text.lastIndexOf('\n') + 1)
-      .split('\n')
-      .filter((line) => line !== '');
-    return lines.map((line) => {
-      const [entry = 0, offset = 0, length = 0] = line.split(' ').map(Number);
-      return { entry, offset, length };
-    });
+    return [...text.matchAll(DONE_LINE)].map(([, entry, offset, length]) => ({
+      entry: Number(entry),
+      offset: Number(offset),
+      length: Number(length),
+    }));
   }
 
   /** Removes all of it: the next copy into the same directory starts from what lies there. */

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
-import { serverIdentity } from '../identity.js';
+import { serverIdentity, type ServerIdentity } from '../identity.js';
 import { BandwidthLimit } from './bandwidth.js';
 import { planBatches } from './batches.js';
 import { BatchCopier } from './copier.js';
 import { BackupRefusedError, isSessionLost } from './errors.js';
-import { belongsToBackup, EMPTY_DIRECTORIES } from './layout.js';
+import { belongsToBackup, liesInBackup } from './layout.js';
 import { ifPresent } from './listing.js';
 import { ProgressMeter, type BackupProgress } from './progress.js';
 import { Receipt, type ReceiptRecord } from './receipt.js';
@@ -19,6 +19,8 @@ import {
 
 export interface ReceiveOptions {
   readonly transport: BackupTransport;
+  /** Whose the copy is, {@link serverIdentity} when left out. No other user may change names in the directories above. */
+  readonly owner?: ServerIdentity;
   /** The data directory: made when missing; an old standby's is used again block by block. */
   readonly directory: string;
   /** Outside of the data directory: what is in place, for going on after a cut. */
@@ -83,15 +85,21 @@ export class BackupReceiver {
     if (former?.complete) return former.session;
     const bootId = await readBootId();
     const resumable = former !== undefined && former.bootId === bootId;
-    const target = new BackupTarget(this.options.directory, await serverIdentity(), this.options.sync ?? true);
+    const owner = this.options.owner ?? (await serverIdentity());
+    const target = new BackupTarget(this.options.directory, owner, this.options.sync ?? true);
     if (!resumable || !former.finish) await target.begin();
-    if (resumable && former.finish) return this.complete(former, target);
+    if (resumable && former.finish) {
+      target.place(await this.places(former.session));
+      return this.complete(former, target);
+    }
     const session = await transport.begin({ label, sessionId: resumable ? former.session.sessionId : null }, signal);
-    const goesOn = resumable && session.sessionId === former.session.sessionId;
-    const record = goesOn ? former : await this.receipt.restart(session, bootId, former);
-    const entries = (goesOn ? await this.receipt.manifest() : undefined) ?? (await this.fetchManifest(record));
-    const places = await placeTablespaces(session.tablespaces, this.options.tablespaceDirectory);
-    await target.arrange(entries, places);
+    const kept =
+      resumable && session.sessionId === former.session.sessionId ? await this.receipt.manifest() : undefined;
+    const goesOn = kept?.every(({ path, kind }) => belongsToBackup(path, kind)) ?? false;
+    const record = former && goesOn ? former : await this.receipt.restart(session, bootId, former);
+    const entries = kept && goesOn ? kept : await this.fetchManifest(record);
+    target.place(await this.places(session));
+    await target.arrange(entries);
     const transferred = await this.copy(record, entries, target, !goesOn);
     const finish = await transport.finish({ sessionId: session.sessionId }, signal);
     const finished = await this.receipt.saveFinish({ ...record, bytesTransferred: transferred }, finish);
@@ -99,6 +107,10 @@ export class BackupReceiver {
     // Only a courtesy: an idle session runs out by itself.
     await transport.end({ sessionId: session.sessionId }).catch(() => undefined);
     return result;
+  }
+
+  private places(session: BackupSession): Promise<Map<number, string>> {
+    return placeTablespaces(session.tablespaces, this.options.tablespaceDirectory);
   }
 
   private async complete(record: ReceiptRecord, target: BackupTarget): Promise<BackupSession> {
@@ -115,10 +127,10 @@ export class BackupReceiver {
     for (let from: number | null = 0; from !== null;) {
       const page = await this.options.transport.manifest({ sessionId, from }, this.options.signal);
       for (const entry of page.entries) {
-        if (!belongsToBackup(entry.path) && !EMPTY_DIRECTORIES.includes(entry.path) && entry.kind === 'file') {
+        if (belongsToBackup(entry.path, entry.kind)) entries.push(entry);
+        else if (entry.kind === 'file' && !liesInBackup(entry.path)) {
           throw new BackupRefusedError('The source offers a file that is no part of a backup.', { detail: entry.path });
         }
-        entries.push(entry);
       }
       if (page.next !== null && page.next <= from) throw new Error('the manifest does not go on');
       from = page.next;

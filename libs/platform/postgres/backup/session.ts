@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { PostgresClient } from '../client.js';
+import { readPlain } from '../open-directory.js';
 import { BackupSessionLostError } from './errors.js';
 import { CONTROL_FILE } from './layout.js';
 import { listDataDirectory, listTablespaces, type Listing } from './listing.js';
@@ -45,6 +46,8 @@ export class OpenBackup {
     readonly listing: Listing,
     private readonly dataDirectory: string,
     private readonly client: PostgresClient,
+    /** Whose files the backup consists of; undefined where this process is no other user. */
+    readonly owner: number | undefined,
   ) {
     client.once('end', () => (this.lost = true));
   }
@@ -65,7 +68,8 @@ export class OpenBackup {
       superuser: facts.superuser,
       tablespaces: await listTablespaces(dataDirectory),
     };
-    return new OpenBackup(label, session, await listDataDirectory(dataDirectory), dataDirectory, client);
+    const owner = process.getuid?.() === 0 ? (await stat(dataDirectory)).uid : undefined;
+    return new OpenBackup(label, session, await listDataDirectory(dataDirectory), dataDirectory, client, owner);
   }
 
   /** @throws BackupSessionLostError once the server has forgotten the backup. */
@@ -96,7 +100,7 @@ export class OpenBackup {
 
   private async stop(): Promise<BackupFinish> {
     // Before the stop and after all else: a standby's recovery ends at the minimum recovery point that it names.
-    const control = await readSteadily(path.join(this.dataDirectory, CONTROL_FILE));
+    const control = await readSteadily(path.join(this.dataDirectory, CONTROL_FILE), this.owner);
     const sql = this.facts.majorVersion < 15 ? STOP.old : STOP.now;
     const { rows } = await this.client.query<{ lsn: string; labelfile: string }>(sql);
     const [row] = rows;
@@ -107,10 +111,10 @@ export class OpenBackup {
 }
 
 /** pg_control is rewritten in place: two equal reads show that none of them met a write halfway. */
-async function readSteadily(file: string): Promise<Buffer> {
-  let last = await readFile(file);
+async function readSteadily(file: string, owner: number | undefined): Promise<Buffer> {
+  let last = await readPlain(file, owner);
   for (let attempt = 0; attempt < 50; attempt++) {
-    const next = await readFile(file);
+    const next = await readPlain(file, owner);
     if (next.equals(last)) return next;
     last = next;
   }

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { PostgresClient } from '../client.js';
-import { hashBlocks, readRange } from './blocks.js';
+import { openPlain } from '../open-directory.js';
+import { hashBlocks, readRange, type Opening } from './blocks.js';
 import { BackupRefusedError, BackupSessionLostError } from './errors.js';
 import { encodeFrame, END_OF_RANGE } from './frames.js';
 import { OpenBackup } from './session.js';
@@ -73,7 +74,7 @@ export class BackupSource implements BackupTransport {
     return this.using(request.sessionId, async (session) => {
       const files = this.filesOf(session, request.ranges);
       const hashes: string[][] = [];
-      for (const { file, offset, length } of files) hashes.push(await hashBlocks(file, offset, length));
+      for (const { opening, offset, length } of files) hashes.push(await hashBlocks(opening, offset, length));
       return { hashes };
     });
   }
@@ -147,7 +148,9 @@ export class BackupSource implements BackupTransport {
       if (!session.listing.files.has(range.path)) {
         throw new BackupRefusedError('The backup holds no such file.', { detail: range.path });
       }
-      return { ...range, file: path.join(this.options.dataDirectory, range.path) };
+      // Of the server's user only: what this process reads as root must not be more than what the server could read.
+      const file = path.join(this.options.dataDirectory, range.path);
+      return { ...range, opening: () => openPlain(file, session.owner) };
     });
   }
 
@@ -160,7 +163,7 @@ export class BackupSource implements BackupTransport {
 }
 
 interface FileRange extends BackupRange {
-  readonly file: string;
+  readonly opening: Opening;
 }
 
 async function* frames(
@@ -169,8 +172,8 @@ async function* frames(
   session: OpenBackup,
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  for (const { file, offset, length } of ranges) {
-    for await (const bytes of readRange(file, offset, length, CHUNK_BYTES)) {
+  for (const { opening, offset, length } of ranges) {
+    for await (const bytes of readRange(opening, offset, length, CHUNK_BYTES)) {
       signal?.throwIfAborted();
       session.use();
       yield* await encodeFrame(bytes, compress);

@@ -6,13 +6,16 @@ import { waitFor } from '#libs/platform/clock';
 import type { ConfigurationValue } from '#libs/platform/postgres';
 import type { PostgresWorkload } from '#libs/sites/agent';
 import { TEST_NAMES, TestAgency } from '#test/agency';
+import { SmallDisk } from '#test/small-disk';
 import { openConnection } from '../connection.js';
 import { withPrefix } from '../server-facts.js';
 import { checkAccess } from './access-checks.js';
 import { checkDisk } from './data-checks.js';
+import { checkFollowing } from './following-checks.js';
 import { runPreflight, surveil } from './preflight.js';
 import { checkKind } from './server-checks.js';
 import { lookAtServer, type ServerLook } from './server-look.js';
+import { checkSettings } from './settings-checks.js';
 
 let agency: TestAgency;
 const majors = () => [agency.server.installation.majorVersion];
@@ -66,6 +69,8 @@ test('a server as the distribution installs it can be protected', async () => {
   expect(server!.hbaRules).toContainEqual(
     expect.objectContaining({ type: 'host', database: ['replication'], address: '127.0.0.1/32' }),
   );
+  expect(server!.version).toMatch(/^\d+\.\d+ on [^ ]*linux/);
+  expect(server!.parameters).toMatchObject({ block_size: '8192', wal_segment_size: '16777216', lc_ctype: 'C.UTF-8' });
   for (const finding of findings) expect(finding.remedy).not.toBe('');
 });
 
@@ -185,6 +190,52 @@ test('pg_hba.conf is read as the server reads it: the first line that fits decid
   expect(withPrefix('fd00::', 'ffff::')).toBe('fd00::/16');
 });
 
+test('who gets in here and would not at a site is told of before the day', async () => {
+  const real = await look();
+  const warned = (...lines: object[]) => {
+    const hbaLines = lines.map((each, index) => ({
+      line: index + 1,
+      type: 'host',
+      database: ['all'],
+      user: ['all'],
+      address: '10.1.0.0',
+      netmask: '255.255.0.0',
+      method: 'scram-sha-256',
+      error: null,
+      ...each,
+    }));
+    return checkFollowing({ ...real, hbaLines });
+  };
+  expect(warned({}, { method: 'md5' }, { method: 'reject' }, { address: 'desk.town.example', netmask: null })).toEqual(
+    [],
+  );
+  for (const method of ['ldap', 'gss', 'radius', 'pam', 'cert', 'ident', 'sspi']) {
+    const [finding, ...others] = warned({}, { type: method === 'cert' ? 'hostssl' : 'host', method });
+    expect(others).toEqual([]);
+    expect(finding).toMatchObject({ code: 'hba.method-stays', severity: 'warning' });
+    expect(finding!.what).toContain(`line 2 (${method}`);
+    expect(finding!.remedy).toContain('scram-sha-256');
+  }
+  expect(warned({ method: 'ldap', database: ['replication'] })).toEqual([]);
+  const [names] = warned({ user: ['+clerks', 'pat'] }, { database: ['@lists/databases'] });
+  expect(names).toMatchObject({ code: 'hba.names-stay', severity: 'warning' });
+  expect(names!.what).toContain('+clerks in line 1, @lists/databases in line 2');
+  expect(warned({ type: 'local', method: 'peer', address: null, netmask: null })).toMatchObject([
+    { code: 'hba.socket-stays', severity: 'information' },
+  ]);
+  const ssl = { ...real.settings['ssl']!, value: 'on' };
+  expect(checkFollowing({ ...real, hbaLines: [], settings: { ...real.settings, ssl } })).toMatchObject([
+    { code: 'tls.stays', severity: 'warning' },
+  ]);
+});
+
+test('without checksums and hints the way back is a copy, which is a warning', async () => {
+  const real = await look();
+  const off = (name: string) => ({ [name]: { ...real.settings[name]!, value: 'off' } });
+  const settings = { ...real.settings, ...off('data_checksums'), ...off('wal_log_hints') };
+  expect(codes(checkSettings({ ...real, settings }, null), 'warning')).toContain('rewind.unavailable');
+});
+
 test('the agent itself must be let in to stream, for the day on which the metro is away', async () => {
   const hba = path.join(agency.server.directory, 'pg_hba.conf');
   const whole = await readFile(hba, 'utf8');
@@ -205,3 +256,19 @@ test('a disk that fills is a warning first and a blocker then', async () => {
   expect(codes(await at(8), 'warning')).toEqual(['disk.nearly-full']);
   expect(codes(await at(0.2))).toEqual(['disk.full']);
 });
+
+const refusal = await SmallDisk.refusal();
+test.skipIf(refusal !== null)(
+  `a real disk that is full is a blocker${refusal === null ? '' : ` (not run: ${refusal})`}`,
+  async () => {
+    const disk = await SmallDisk.mount(64 * 1_048_576);
+    try {
+      await disk.fill();
+      const findings = await checkDisk({ ...agency.workload, dataDirectory: disk.directory });
+      expect(findings).toMatchObject([{ code: 'disk.full', severity: 'blocker' }]);
+      expect(findings[0]!.remedy).toContain('Make room');
+    } finally {
+      await disk.unmount();
+    }
+  },
+);

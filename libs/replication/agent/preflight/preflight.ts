@@ -6,8 +6,10 @@ import { readServerFacts } from '../server-facts.js';
 import { checkAccess, tryReceiver } from './access-checks.js';
 import { checkDisk, checkMachine, describeData } from './data-checks.js';
 import { blocker } from './finding.js';
+import { checkFollowing } from './following-checks.js';
 import { checkKind, checkRights } from './server-checks.js';
 import { lookAtServer, type ServerLook } from './server-look.js';
+import { withBuild } from './site-facts.js';
 import { checkOverrides, checkRises, checkSettings } from './settings-checks.js';
 
 export interface PreflightQuestion {
@@ -42,6 +44,7 @@ export async function runPreflight(
     ...checkSettings(look, question.names),
     ...checkRises(look),
     ...checkAccess(look, workload, question.names),
+    ...checkFollowing(look),
     ...(await checkDisk(workload)),
     ...(await checkMachine(look, workload)),
     ...(await describeData(look, workload, client, slots)),
@@ -49,7 +52,7 @@ export async function runPreflight(
   // Where nobody can stream at all, the reason stands there already.
   const nobody = findings.some(({ code }) => code === 'wal-level.minimal' || code === 'wal-senders.exhausted');
   if (!nobody) findings.push(...(await tryReceiver(workload)));
-  return report(findings, await readServerFacts(workload, client));
+  return report(findings, withBuild(await readServerFacts(workload, client), look));
 }
 
 /** Tablespaces that were there when the protection was made; the sites have made directories for them. */

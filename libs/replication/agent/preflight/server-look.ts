@@ -50,6 +50,8 @@ export interface ServerLook {
   }[];
   readonly hbaLines: readonly HbaLine[] | null;
   readonly tablespaces: readonly { readonly name: string; readonly location: string }[];
+  /** Of the databases that can be connected to; `icu` is null for one that sorts by the C library. */
+  readonly locales: readonly { readonly collate: string; readonly ctype: string; readonly icu: string | null }[];
   /** Files that high-availability managers leave in the data directory. */
   readonly markers: readonly string[];
 }
@@ -61,6 +63,9 @@ const PUBLIC = `SELECT version() AS "versionText", split_part(current_setting('s
     (SELECT json_agg(rolname) FROM pg_roles) AS roles,
     (SELECT json_agg(json_build_object('name', spcname, 'location', pg_tablespace_location(oid))) FROM pg_tablespace
       WHERE pg_tablespace_location(oid) <> '') AS tablespaces,
+    (SELECT json_agg(json_build_object('collate', datcollate, 'ctype', datctype,
+        'icu', coalesce(to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale'))) FROM pg_database AS d
+      WHERE datallowconn) AS locales,
     (SELECT count(*)::int FROM pg_stat_replication) AS "walSenders",
     (SELECT json_agg(json_build_object('name', slot_name, 'type', slot_type, 'database', database))
       FROM pg_replication_slots) AS slots,
@@ -108,6 +113,7 @@ export async function lookAtServer(client: PostgresClient): Promise<ServerLook> 
     roles: open.roles ?? [],
     tablespaces: open.tablespaces ?? [],
     slots: open.slots ?? [],
+    locales: open.locales ?? [],
     overrides: open.overrides ?? [],
     settings,
     dataDirectory: privileged?.dataDirectory ?? null,

@@ -1,5 +1,6 @@
 import type { Alarm } from '#contracts/replication';
-import type { StandbyPosition } from '#libs/sites/site';
+import type { Capacity, StandbyPosition } from '#libs/sites/site';
+import { diskAlarms } from '../disk.js';
 import { isFresh, type SourceReport } from '../source-reports.js';
 import type { Standby } from '../standby.row.js';
 import { isReceiving } from '../standby.states.js';
@@ -12,6 +13,8 @@ export interface Observed {
   readonly report: SourceReport | undefined;
   readonly position: StandbyPosition | undefined;
   readonly stalledSeconds: number;
+  /** Undefined when it could not be measured. */
+  readonly capacity: Capacity | undefined;
 }
 
 const alarm = (code: string, what: string, remedy: string): Alarm => ({ code, what, remedy });
@@ -19,9 +22,11 @@ const alarm = (code: string, what: string, remedy: string): Alarm => ({ code, wh
 /** What is wrong with a standby now, each with what to do about it. A planned reboot of the agency's server silences. */
 export function alarmsOf(observed: Observed, now: Date): Alarm[] {
   const { standby, report } = observed;
-  if (standby.state === 'paused' || standby.state === 'removing' || standby.state === 'primary') return [];
+  const disk = observed.capacity ? diskAlarms(observed.capacity) : [];
+  if (standby.state === 'primary') return disk;
+  if (standby.state === 'paused' || standby.state === 'removing') return [];
   if (standby.rebootUntil !== null && standby.rebootUntil > now) return [];
-  const alarms = [...standbyAlarms(observed), ...standby.findings];
+  const alarms = [...disk, ...standbyAlarms(observed), ...standby.findings];
   if (standby.follow === 'agency') alarms.push(...sourceAlarms(standby, report));
   return alarms.filter((each, index) => alarms.findIndex(({ code }) => code === each.code) === index);
 }

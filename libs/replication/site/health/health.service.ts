@@ -5,6 +5,7 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
 import { lsnDifference, maxLsn } from '#libs/platform/postgres';
 import {
+  type Capacity,
   SITE_DRIVER,
   type SiteDriver,
   type SnapshotSource,
@@ -109,10 +110,15 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
     });
     const present = new Set(recorded.map(({ standby }) => standby.workloadId));
     for (const workloadId of this.memories.keys()) if (!present.has(workloadId)) this.memories.delete(workloadId);
-    return Promise.all(recorded.map((row) => this.measure(row)));
+    // Without its folder the disk is not known; each standby says by itself what it lacks.
+    const capacity = await this.driver.capacity().catch(() => undefined);
+    return Promise.all(recorded.map((row) => this.measure(row, capacity)));
   }
 
-  private async measure({ standby, report, lease, door }: Recorded): Promise<StandbyHealth> {
+  private async measure(
+    { standby, report, lease, door }: Recorded,
+    capacity: Capacity | undefined,
+  ): Promise<StandbyHealth> {
     const position = await this.position(standby);
     const memory = this.remember(standby, report, position);
     const follows = followsSource(standby.state);
@@ -139,7 +145,7 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
       armedUntil: metro ? (lease.armedUntil?.toISOString() ?? null) : null,
       asynchronousSinceLsn: metro ? lease.disarmedAtLsn : null,
       seeding: seedingOf(standby),
-      alarms: alarmsOf({ standby, report, position, stalledSeconds }, this.clock.now()),
+      alarms: alarmsOf({ standby, report, position, stalledSeconds, capacity }, this.clock.now()),
       frontDoor: door && { host: door.host, port: door.port, leadsTo: door.leadsTo },
     };
   }

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { pulseCommand } from '#contracts/replication';
 import type { AgentLinkInfo, TunnelGateway } from '#libs/link';
 import { AppLogger } from '#libs/platform/nest';
 import { PulseAnswers } from './pulse-answers.js';
@@ -10,6 +11,9 @@ import { PulseRequests } from './pulse-requests.js';
  * by the link itself, sooner.
  */
 const ANSWER_MS = 8_000;
+
+/** An answer is read in this process, by which all agencies' commits go. */
+const PULSE_BYTES = pulseCommand.answerBytes;
 
 /** One link's end of a pulse loop. */
 class LinkedPulse implements PulsedAgent {
@@ -25,7 +29,7 @@ class LinkedPulse implements PulsedAgent {
   }
 
   ask(path: string, json: unknown): Promise<unknown> {
-    return this.gateway.request(this.agentId, 'sync', path, json, { timeoutMs: ANSWER_MS });
+    return this.gateway.request(this.agentId, 'sync', path, json, { timeoutMs: ANSWER_MS, answerBytes: PULSE_BYTES });
   }
 
   drop(): void {

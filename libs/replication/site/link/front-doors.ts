@@ -25,7 +25,8 @@ export class FrontDoors {
   ) {}
 
   /**
-   * Gives the workload its address, for its lifetime; it leads to production. Safe to repeat: once given, it stays.
+   * Gives the workload its address, for its lifetime; it leads to production, for nobody until {@link admit} says for
+   * whom. Safe to repeat: once given, it stays.
    *
    * @throws NotFoundError when this site does not protect the workload
    */
@@ -60,6 +61,20 @@ export class FrontDoors {
       );
       if (changed === 0 && !(await this.of(tx, workloadId))) throw new NotFoundError('front door');
     });
+  }
+
+  /**
+   * Lets clients of these networks in, and of no others; the link ends the connections of others at once. Safe to repeat;
+   * nothing to do when the workload has no front door here.
+   */
+  async admit(workloadId: string, networks: readonly string[]): Promise<void> {
+    await this.work.run((tx) =>
+      tx.execute(
+        `UPDATE front_door SET client_networks = $2, changed_at = clock_timestamp()
+          WHERE workload_id = $1 AND client_networks <> $2`,
+        [workloadId, networks],
+      ),
+    );
   }
 
   /** Null when the workload has none here. */

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { FrontDoor, type FrontDoorTarget, LocalForwarder, type LinkLog, WorkloadRefusedError } from '#libs/link';
 import { errorText } from '#libs/platform/errors';
 import type { PeerSite } from '#contracts/sites';
+import { ClientGate } from './client-gate.js';
 import { FORWARD_HOST } from './forwarders.js';
 import type { LinkedWorkload, LinkRows } from './link-rows.js';
 
@@ -19,6 +20,8 @@ interface Open<L> {
   /** What it led to; another place ends the connections to this one. */
   leadsTo: string | undefined;
 }
+
+const NOWHERE: readonly string[] = [];
 
 /** Keeps a listener for each forwarder and front door that the rows name, for as long as they name it. */
 export class LinkListeners {
@@ -40,6 +43,7 @@ export class LinkListeners {
     for (const [workloadId, door] of this.doors) {
       door.leadsTo = placeOf(this.rows.get(workloadId));
       door.listener.switchTo(door.leadsTo);
+      door.listener.recheck();
     }
     for (const [workloadId, forwarder] of this.forwarders) {
       const source = sourceOf(this.rows.get(workloadId));
@@ -69,8 +73,7 @@ export class LinkListeners {
         await this.listen(this.forwarders, workloadId, { listener, port: forwardPort, leadsTo: sourceOf(row) });
       }
       if (doorPort !== null && !this.doors.has(workloadId)) {
-        const options = { host: this.doorHost, port: doorPort, target: () => this.target(workloadId), log: this.log };
-        const listener = new FrontDoor(options);
+        const listener = this.door(workloadId, doorPort);
         await this.listen(this.doors, workloadId, { listener, port: doorPort, leadsTo: placeOf(row) });
       }
     }
@@ -109,6 +112,12 @@ export class LinkListeners {
       }
       this.troubled.add(name);
     }
+  }
+
+  private door(workloadId: string, port: number): FrontDoor {
+    const networks = (): readonly string[] => this.rows.get(workloadId)?.clientNetworks ?? NOWHERE;
+    const gate = new ClientGate(networks, () => performance.now(), this.log);
+    return new FrontDoor({ host: this.doorHost, port, target: () => this.target(workloadId), gate, log: this.log });
   }
 
   private source(workloadId: string): Promise<Duplex> {

@@ -144,6 +144,7 @@ describe('the link process', () => {
     await link.protect({ workloadId, tenantId, agentId: agent.agentId, standbyPort: standby.port });
     const doors = link.get(FrontDoors);
     const { port } = await doors.ensure(workloadId);
+    await doors.admit(workloadId, ['127.0.0.1/32']);
     await connect();
     const first = await waitFor('production', () => greeted(port, 'production'), SOON);
     await doors.lead(workloadId, 'standby');
@@ -160,9 +161,31 @@ describe('the link process', () => {
     await waitFor('the same address after a restart', () => greeted(port, 'standby'), SOON);
   });
 
+  it('lets clients of the listed networks in at a front door, and nobody while none is listed', async () => {
+    await link.protect({ workloadId, tenantId, agentId: agent.agentId, standbyPort: standby.port });
+    const doors = link.get(FrontDoors);
+    const { port } = await doors.ensure(workloadId);
+    await connect();
+    await waitFor('the listener', async () => (await connectClient(port)).ended, SOON);
+    // Production is there, and the row leads to it.
+    expect(agent.connected).toBe(true);
+    expect((await connectClient(port)).greeting).toBe('');
+    await doors.admit(workloadId, ['127.0.0.2/32', 'fd00::/8']);
+    const first = await waitFor('the listed one', () => greeted(port, 'production', '127.0.0.2'), SOON);
+    expect((await connectClient(port, '127.0.0.1')).greeting).toBe('');
+    // After a promotion too.
+    await doors.lead(workloadId, 'standby');
+    await waitFor('the end of the old connection', () => first.ended, SOON);
+    const second = await waitFor('the standby', () => greeted(port, 'standby', '127.0.0.2'), SOON);
+    expect((await connectClient(port, '127.0.0.1')).greeting).toBe('');
+    await doors.admit(workloadId, ['127.0.0.1/32']);
+    await waitFor('the end of who is not listed any more', () => second.ended, SOON);
+    await waitFor('the other one', () => greeted(port, 'standby', '127.0.0.1'), SOON);
+  });
+
   /** The connection, once its greeting is the wanted one. */
-  async function greeted(port: number, wanted: string) {
-    const client = await connectClient(port);
+  async function greeted(port: number, wanted: string, from?: string) {
+    const client = await connectClient(port, from);
     if (client.greeting === wanted) return client;
     client.close();
     return undefined;

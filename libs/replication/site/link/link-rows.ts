@@ -22,6 +22,8 @@ export interface LinkedWorkload {
   readonly standbyPort: number | null;
   readonly doorPort: number | null;
   readonly leadsTo: FrontDoorTarget | null;
+  /** From where clients may come to the front door, in CIDR notation; none: from nowhere. */
+  readonly clientNetworks: readonly string[];
 }
 
 /** Without a notification the rows are read again after this long: it bounds how late a revocation can be. */
@@ -121,7 +123,8 @@ export class LinkRows implements OnApplicationShutdown {
       tx.query<LinkedWorkload>(
         `SELECT s.workload_id AS "workloadId", s.agent_id AS "agentId", s.workload_name AS "workloadName", s.role,
                 s.state, s.follow, s.peer, s.forward_port AS "forwardPort", s.standby_port AS "standbyPort",
-                d.port AS "doorPort", d.leads_to AS "leadsTo", a.agent_id IS NOT NULL AS "agentAdmitted"
+                d.port AS "doorPort", d.leads_to AS "leadsTo",
+                coalesce(d.client_networks, '{}') AS "clientNetworks", a.agent_id IS NOT NULL AS "agentAdmitted"
            FROM standby s
            LEFT JOIN front_door d USING (workload_id)
            LEFT JOIN agent_identity a

@@ -13,6 +13,7 @@ import type { ResultContract } from '#contracts/sites';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
 import { SiteOutbox } from '#libs/sites/site/gateway';
 import { ArmedLeases } from './armed-leases.js';
+import { mayTell, mayTellAgain } from './news-allowance.js';
 import type { PreparedPulse, PulsedWorkload } from './pulse-requests.js';
 
 /** Standbys whose lease means nothing any more. */
@@ -138,7 +139,12 @@ export class PulseAnswers {
       [pulsed.workloadId, pulsed.epoch, preparedAt, pulsed.disarmId, LEASE_SECONDS, pulsed.mode],
     );
     if (extended?.told !== false) return;
-    const { workloadId, tenantId } = pulsed;
+    const { workloadId, tenantId, epoch } = pulsed;
+    if (!(await mayTellAgain(tx, { workloadId, kind: armingChanged.kind, epoch }))) {
+      // Its end is not told either, then; the measured health says what is.
+      await tx.execute('UPDATE armed_lease SET told_armed = false WHERE workload_id = $1', [workloadId]);
+      return;
+    }
     const reason = 'every acknowledged write is at the metro site';
     await this.outbox.emit(tx, armingChanged, { tenantId }, { workloadId, armed: true, sinceLsn: said.lsn, reason });
   }
@@ -194,10 +200,8 @@ export class PulseAnswers {
     hash: string,
     payload: P,
   ): Promise<void> {
-    const fresh = await tx.execute(
-      `INSERT INTO source_news (workload_id, kind, epoch, content_hash) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-      [workloadId, contract.kind, epoch, hash],
-    );
-    if (fresh > 0) await this.outbox.emit(tx, contract, { tenantId }, payload);
+    const { kind } = contract;
+    if (await mayTell(tx, { workloadId, kind, epoch, hash }))
+      await this.outbox.emit(tx, contract, { tenantId }, payload);
   }
 }

@@ -7,6 +7,7 @@ import {
   type LinkLog,
   type LinkRequest,
   type LinkResponse,
+  MessageTooLargeError,
   RemoteError,
   type SiteHello,
   TunnelGateway,
@@ -88,7 +89,8 @@ export class SiteGateway implements FarEnds {
   agent(agentId: string, lane: Lane): FarEnd {
     const timeoutMs = ASK_TIMEOUT_MS;
     return {
-      ask: (path, json, signal) => reached(this.tunnel.request(agentId, lane, path, json, { timeoutMs, signal })),
+      ask: (path, json, options) =>
+        reached(this.tunnel.requestUnread(agentId, lane, path, json, { timeoutMs, ...options })),
       askStream: (path, json, signal) =>
         reached(this.tunnel.requestStream(agentId, lane, path, json, { timeoutMs, signal })),
     };
@@ -98,7 +100,8 @@ export class SiteGateway implements FarEnds {
     const timeoutMs = ASK_TIMEOUT_MS;
     const dialer = this.peers.get(peer);
     return {
-      ask: (path, json, signal) => reached(dialer.request(`/w/${workloadId}${path}`, json, { timeoutMs, signal })),
+      ask: (path, json, options) =>
+        reached(dialer.requestUnread(`/w/${workloadId}${path}`, json, { timeoutMs, ...options })),
       askStream: (path, json, signal) =>
         reached(dialer.requestStream(`/w/${workloadId}${path}`, json, { timeoutMs, signal })),
     };
@@ -174,6 +177,7 @@ async function reached<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    throw error instanceof RemoteError ? error : new UnreachedError(errorText(error), error);
+    const answered = error instanceof RemoteError || error instanceof MessageTooLargeError;
+    throw answered ? error : new UnreachedError(errorText(error), error);
   }
 }

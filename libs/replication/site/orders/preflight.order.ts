@@ -1,6 +1,6 @@
 import { Inject } from '@nestjs/common';
 import type { z } from 'zod';
-import { preflightCommand, preflightOrder, preflightResult } from '#contracts/replication';
+import { preflightCommand, preflightOrder, type PreflightReport, preflightResult } from '#contracts/replication';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import {
   AgentCommands,
@@ -12,11 +12,13 @@ import {
   type SiteDriver,
 } from '#libs/sites/site';
 
+import { roomFindings, siteFindings } from '../preflight/site-findings.js';
+
 type Preflight = z.infer<typeof preflightOrder.payload>;
 
 const PREFLIGHT_MS = 60_000;
 
-/** Has the agent look at the server, and tells what it found. */
+/** Has the agent look at the server, compares that with this site, and tells what was found. */
 @CarriesOut(preflightOrder)
 export class PreflightOrderHandler implements OrderHandler<Preflight> {
   constructor(
@@ -35,8 +37,21 @@ export class PreflightOrderHandler implements OrderHandler<Preflight> {
       { workloadName, supportedMajors, expectedNames: null },
       { timeoutMs: PREFLIGHT_MS, signal },
     );
+    const compared = await this.compared(report, supportedMajors);
     await this.work.run((tx) =>
-      this.outbox.emit(tx, preflightResult, { tenantId, orderId: id }, { preflightId, report }),
+      this.outbox.emit(tx, preflightResult, { tenantId, orderId: id }, { preflightId, report: compared }),
     );
+  }
+
+  private async compared(report: PreflightReport, majors: readonly number[]): Promise<PreflightReport> {
+    const { server } = report;
+    // Another version is a blocker that stands there already.
+    if (!server || !majors.includes(server.majorVersion)) return report;
+    const here = [...(await siteFindings(server, this.driver)), ...(await roomFindings(server, this.driver))];
+    return {
+      ...report,
+      ok: report.ok && !here.some(({ severity }) => severity === 'blocker'),
+      findings: [...report.findings, ...here],
+    };
   }
 }

@@ -52,6 +52,7 @@ export class ProtectOrderHandler implements OrderHandler<ProtectPayload> {
       );
     });
     await this.doors.ensure(payload.workloadId);
+    if (payload.clientNetworks) await this.doors.admit(payload.workloadId, payload.clientNetworks);
     if (interrupts) await this.seedings.interrupt(payload.workloadId);
     this.queue.wake(reconcileStandbyJob, { workloadId: payload.workloadId });
   }

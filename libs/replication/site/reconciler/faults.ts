@@ -1,8 +1,10 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
-import { DomainError, type ErrorKind } from '#libs/platform/errors';
+import { DomainError, errorCode, type ErrorKind } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
+import { DiskFullError, SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
+import { isFull } from '../disk.js';
 import { StandbyChangedError } from '../replication.errors.js';
 import type { Standby } from '../standby.row.js';
 import { mayBecome } from '../standby.states.js';
@@ -26,20 +28,29 @@ export class Faults {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly standbys: Standbys,
+    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
     private readonly clock: Clock,
     private readonly logger: AppLogger,
   ) {}
 
   async record(workloadId: string, error: unknown): Promise<void> {
     this.logger.log.warn({ err: error, workloadId }, 'a standby does not get on');
+    const cause = await this.explained(error);
     try {
       await this.work.run(async (tx) => {
         const standby = await this.standbys.find(tx, workloadId);
-        if (standby) await this.standbys.change(tx, standby, this.step(standby, error));
+        if (standby) await this.standbys.change(tx, standby, this.step(standby, cause));
       });
     } catch (failure) {
       if (!(failure instanceof StandbyChangedError)) throw failure;
     }
+  }
+
+  /** A full disk fails in many ways, a server that stops among them; what a person must know is one thing. */
+  private async explained(error: unknown): Promise<unknown> {
+    if (error instanceof DiskFullError) return error;
+    if (errorCode(error) !== 'ENOSPC' && !isFull(await this.driver.capacity())) return error;
+    return new DiskFullError(undefined, undefined, { cause: error });
   }
 
   private step(standby: Standby, error: unknown) {

@@ -1,9 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
+import type { ServerFacts } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import { Credentials } from '../credentials.js';
 import { Forwarders } from '../link/index.js';
+import { siteFindings } from '../preflight/site-findings.js';
+import { SiteUnfitError } from '../replication.errors.js';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
 import { renderedRules } from './hba.js';
@@ -32,6 +35,7 @@ export class PrepareStage implements Stage {
     const prepared = await this.source.prepare(standby, standby.freshSlot, signal);
     const { server } = prepared;
     requireSameCluster(standby, server);
+    if (standby.server === null) await this.requireFit(server);
     const { port } = await this.driver.prepareStandby(standby.workloadId, {
       majorVersion: server.majorVersion,
       parameters: server.parameters,
@@ -55,6 +59,13 @@ export class PrepareStage implements Stage {
       });
     });
     return MOVED;
+  }
+
+  /** The preflight was made at one site of the pair: this may be the other. @throws SiteUnfitError */
+  private async requireFit(server: ServerFacts): Promise<void> {
+    const findings = await siteFindings(server, this.driver);
+    const blockers = findings.filter(({ severity }) => severity === 'blocker');
+    if (blockers.length > 0) throw new SiteUnfitError(blockers);
   }
 
   /** The other site is the primary now: it makes the slot and hands over the credential when it asks to be followed. */

@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { Alarm, PreflightReport } from '#contracts/replication';
+import type { Alarm, Finding, ServerFacts } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
+import { siteFindings } from '../preflight/site-findings.js';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
 import { requireSameCluster, SourceServer } from './source-server.js';
@@ -30,23 +31,30 @@ export class ServerCare {
   /** Asks the agent now and acts on it. Answers the row as it is now. */
   async look(standby: Standby, signal: AbortSignal): Promise<Standby> {
     const report = await this.source.preflight(standby, await this.driver.supportedMajors(), signal);
+    const findings = [...report.findings];
     if (report.server) {
       requireSameCluster(standby, report.server);
       for (const { location } of report.server.tablespaces) {
         await this.driver.ensureTablespaceDirectory(standby.workloadId, location);
       }
       await this.driver.raiseParameters(standby.workloadId, report.server.parameters);
+      findings.push(...(await this.here(report.server)));
     }
     const server = report.server ? { server: report.server } : {};
     return this.work.run((tx) =>
       this.standbys.change(tx, standby, {
-        changes: { ...server, findings: alarmsOf(report), factsAt: this.clock.now() },
+        changes: { ...server, findings: alarmsOf(findings), factsAt: this.clock.now() },
       }),
     );
   }
+
+  /** An extension made since, for example. Its tablespaces have their directories by now, which are no strangers here. */
+  private async here(server: ServerFacts): Promise<Finding[]> {
+    return siteFindings({ ...server, tablespaces: [] }, this.driver);
+  }
 }
 
-const alarmsOf = ({ findings }: PreflightReport): Alarm[] =>
+const alarmsOf = (findings: readonly Finding[]): Alarm[] =>
   findings
     .filter((finding) => finding.severity === 'blocker')
     .map(({ code, what, remedy }) => ({ code, what, remedy }));

@@ -6,6 +6,8 @@ export interface SiteCommand<I, O> {
   readonly path: string;
   readonly input: z.ZodType<I>;
   readonly output: z.ZodType<O>;
+  /** The longest answer, in bytes of JSON; the link's own limit when absent. */
+  readonly answerBytes?: number;
 }
 
 export type Lane = 'sync' | 'bulk';

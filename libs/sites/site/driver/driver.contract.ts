@@ -95,6 +95,14 @@ export function driverContract(name: string, make: () => Promise<DriverHarness>)
         code: 'driver.version-unsupported',
         kind: 'precondition',
       });
+      const build = await driver.build(15);
+      expect(build).toMatchObject({ majorVersion: 15, settings: { block_size: '8192' } });
+      const [{ text } = { text: '' }] = await harness.primary.sql<{ text: string }>('SELECT version() AS text');
+      expect(text).toContain(` on ${build.platform},`);
+      expect(build.extensions['plpgsql']).toEqual(['1.0']);
+      expect(build.libraries).toContain('plpgsql');
+      expect(build.locales).toContain('C');
+      await expect(driver.build(9)).rejects.toMatchObject({ code: 'driver.version-unsupported' });
       expect(await driver.list()).toEqual([]);
       expect(await driver.phase(metro)).toBeUndefined();
       await expect(driver.ensureRunning(metro)).rejects.toMatchObject({ code: 'driver.not-prepared' });

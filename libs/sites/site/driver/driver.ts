@@ -9,6 +9,23 @@ export interface Capacity {
   readonly diskFreeBytes: number;
 }
 
+/** What a site's PostgreSQL of one version is: a standby is a copy of files, and can use no others than its like wrote. */
+export interface SiteBuild {
+  readonly majorVersion: number;
+  /** `x86_64-pc-linux-gnu`; null when it does not say. */
+  readonly platform: string | null;
+  /** Fixed when it was compiled: block_size, wal_block_size, segment_size. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** Versions that can be had, by extension. */
+  readonly extensions: Readonly<Record<string, readonly string[]>>;
+  /** Names of the libraries that it can load, without their ending. */
+  readonly libraries: readonly string[];
+  /** Of the operating system, as PostgreSQL sees them: `en_US.utf8`. */
+  readonly locales: readonly string[];
+  /** Of `libc` and `icu`, where they have one. */
+  readonly collations: readonly { readonly provider: string; readonly version: string }[];
+}
+
 export interface StandbySpecification {
   /** The agency's major version: a standby runs the same. */
   readonly majorVersion: number;
@@ -132,6 +149,18 @@ export interface SiteDriver {
   capacity(): Promise<Capacity>;
   /** Major versions that this site can run. */
   supportedMajors(): Promise<readonly number[]>;
+  /**
+   * What this site's PostgreSQL of a version is. Looked up anew now and then, since packages are installed meanwhile.
+   *
+   * @throws driver.version-unsupported (precondition)
+   */
+  build(majorVersion: number): Promise<SiteBuild>;
+  /**
+   * Whether a tablespace could have its path here; nothing is made.
+   *
+   * @throws driver.tablespace-refused (precondition)
+   */
+  checkTablespaceDirectory(location: string): Promise<void>;
   /** All that this site holds, known to the caller or not: what the caller does not know is an orphan to remove. */
   list(): Promise<readonly DrivenWorkload[]>;
   /** Undefined when this site holds nothing of the workload. */

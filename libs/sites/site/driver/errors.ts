@@ -35,17 +35,20 @@ export class VersionUnsupportedError extends DomainError {
   }
 }
 
+/** Looked at again soon: somebody is making room, and asking costs nothing. */
+const DISK_RETRY_SECONDS = 10;
+
 export class DiskFullError extends DomainError {
   constructor(neededBytes: number | undefined, freeBytes: number | undefined, options: DomainErrorOptions = {}) {
     const figures =
       neededBytes === undefined || freeBytes === undefined
         ? ''
-        : ` It needs ${gigabytes(neededBytes)} GB and has ${gigabytes(freeBytes)} GB free.`;
+        : ` The copy needs ${gigabytes(neededBytes)} GB, and ${gigabytes(freeBytes)} GB are free.`;
     super(
       'precondition',
       'driver.disk-full',
-      `The site's disk is too full for the copy.${figures} Add space.`,
-      options,
+      `The site's disk is too full for the standby.${figures} Add space at the site; it then goes on by itself.`,
+      { ...options, facts: { retryAfterSeconds: DISK_RETRY_SECONDS } },
     );
   }
 }

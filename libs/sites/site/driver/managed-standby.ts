@@ -29,6 +29,8 @@ export interface StandbyPolicy {
   readonly durable: boolean;
   /** WAL is kept only while the disk has this much left; a share of the disk when left out. */
   readonly walReserveBytes?: number;
+  /** Left free beside a copy, for the WAL that arrives meanwhile. */
+  readonly seedReserveBytes: number;
   readonly startTimeoutMs: number;
 }
 

@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
+import { errorCode } from '#libs/platform/errors';
 import { freePort, listPostgres, ownedDirectory, renderPgpass, type PostgresClient } from '#libs/platform/postgres';
 import { BackupSource, type BackupSession, type BackupTransport } from '#libs/platform/postgres/backup';
 import { CopyVolume, directoryUsage, type Volume } from '#libs/sites/site/volume';
@@ -12,6 +13,7 @@ import type {
   PauseResult,
   Promotion,
   SeedOptions,
+  SiteBuild,
   SiteDriver,
   StandbyPhase,
   StandbyPosition,
@@ -22,12 +24,13 @@ import { NotAStandbyError, NotSeededError, VersionUnsupportedError } from './err
 import { isMarkedStandby, ManagedStandby, writeTls, type StandbyPolicy } from './managed-standby.js';
 import { insufficientLimits, readPosition } from './position.js';
 import { commitOnce, promoteServer, readPromotion } from './promotion.js';
-import { seedStandby } from './seeding.js';
+import { SEED_RESERVE_BYTES, seedStandby } from './seeding.js';
+import { SiteBuilds } from './site-build.js';
 import { createPhysicalSlot, dropPhysicalSlot } from './slots.js';
 import { mergeParameters } from './standby-configuration.js';
 import { prepareSiteRoot, StandbyLayout } from './standby-paths.js';
 import { loadState, replaceFile } from './standby-state.js';
-import { linkTablespace, unlinkTablespaces } from './tablespaces.js';
+import { checkLocation, linkTablespace, unlinkTablespaces } from './tablespaces.js';
 import { listKeptWal } from './wal-keeping.js';
 import { endWalReceiver, findWalReceiver } from './wal-receiver.js';
 
@@ -40,6 +43,8 @@ export interface ProcessDriverOptions {
   readonly durable?: boolean;
   /** WAL is kept only while the disk has this much left; a tenth of it, and 2 GB at least, when left out. */
   readonly walReserveBytes?: number;
+  /** Left free beside a copy, for the WAL that arrives meanwhile; 512 MiB when left out. */
+  readonly seedReserveBytes?: number;
   /** How long a start may take before the caller is told to try again; it goes on meanwhile. 60 s when left out. */
   readonly startTimeoutMs?: number;
 }
@@ -52,6 +57,7 @@ export class ProcessDriver implements SiteDriver {
   private readonly volume: Volume;
   private readonly layout: StandbyLayout;
   private readonly policy: StandbyPolicy;
+  private readonly builds = new SiteBuilds();
 
   constructor(options: ProcessDriverOptions) {
     const root = path.resolve(options.root);
@@ -61,13 +67,18 @@ export class ProcessDriver implements SiteDriver {
       listenAddress: '127.0.0.1',
       durable: options.durable ?? true,
       ...(options.walReserveBytes === undefined ? {} : { walReserveBytes: options.walReserveBytes }),
+      seedReserveBytes: options.seedReserveBytes ?? SEED_RESERVE_BYTES,
       startTimeoutMs: options.startTimeoutMs ?? 60_000,
     };
   }
 
   async capacity(): Promise<Capacity> {
-    await prepareSiteRoot(this.layout.root);
-    const { blocks, bavail, bsize } = await statfs(this.layout.root);
+    // Asked each second: the folder is made ready only when it is not there yet.
+    const { blocks, bavail, bsize } = await statfs(this.layout.root).catch(async (error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error;
+      await prepareSiteRoot(this.layout.root);
+      return statfs(this.layout.root);
+    });
     return {
       cpus: availableParallelism(),
       memoryBytes: totalmem(),
@@ -79,6 +90,14 @@ export class ProcessDriver implements SiteDriver {
   async supportedMajors(): Promise<readonly number[]> {
     const installed = await listPostgres();
     return [...new Set(installed.map((each) => each.majorVersion))].sort((a, b) => b - a);
+  }
+
+  build(majorVersion: number): Promise<SiteBuild> {
+    return this.builds.of(majorVersion);
+  }
+
+  async checkTablespaceDirectory(location: string): Promise<void> {
+    await checkLocation(location, this.layout.root);
   }
 
   async list(): Promise<readonly DrivenWorkload[]> {
@@ -127,7 +146,7 @@ export class ProcessDriver implements SiteDriver {
   }
 
   async seed(workloadId: string, source: BackupTransport, options: SeedOptions): Promise<BackupSession> {
-    return seedStandby(await this.load(workloadId), source, options, this.policy.durable);
+    return seedStandby(await this.load(workloadId), source, options, this.policy);
   }
 
   async ensureRunning(workloadId: string): Promise<Endpoint> {

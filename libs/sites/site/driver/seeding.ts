@@ -6,10 +6,10 @@ import { BackupReceiver, type BackupSession, type BackupTransport } from '#libs/
 import { directoryUsage } from '#libs/sites/site/volume';
 import type { SeedOptions } from './driver.js';
 import { DiskFullError, SiteHostError } from './errors.js';
-import { markStandby, type ManagedStandby } from './managed-standby.js';
+import { markStandby, type ManagedStandby, type StandbyPolicy } from './managed-standby.js';
 
 /** Left free beside the copy: for the WAL that arrives meanwhile. */
-const SPARE_BYTES = 512 * 1024 * 1024;
+export const SEED_RESERVE_BYTES = 512 * 1024 * 1024;
 
 /**
  * Copies the source's data into the standby's folder and configures it. The order makes a crash at any point harmless:
@@ -19,7 +19,7 @@ export async function seedStandby(
   prepared: ManagedStandby,
   source: BackupTransport,
   options: SeedOptions,
-  sync: boolean,
+  { durable, seedReserveBytes }: Pick<StandbyPolicy, 'durable' | 'seedReserveBytes'>,
 ): Promise<BackupSession> {
   await prepared.stop();
   const standby = await prepared.with({ seeded: false, follow: null });
@@ -27,7 +27,7 @@ export async function seedStandby(
   await rm(paths.passfile, { force: true });
   const { label, bandwidthBytesPerSecond, signal, onProgress } = options;
   const receiver = new BackupReceiver({
-    transport: checkedSource(standby, source),
+    transport: checkedSource(standby, source, seedReserveBytes),
     directory: paths.data,
     stateDirectory: paths.receipt,
     label,
@@ -35,7 +35,7 @@ export async function seedStandby(
       await ownedDirectory(paths.tablespaces);
       return ownedDirectory(path.join(paths.tablespaces, String(oid)));
     },
-    sync,
+    sync: durable,
     ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
@@ -54,7 +54,7 @@ export async function seedStandby(
 }
 
 /** Asks before the first byte is copied whether this can become a standby here. */
-function checkedSource(standby: ManagedStandby, source: BackupTransport): BackupTransport {
+function checkedSource(standby: ManagedStandby, source: BackupTransport, reserve: number): BackupTransport {
   const expected = standby.state.majorVersion;
   let checked = false;
   return {
@@ -68,7 +68,7 @@ function checkedSource(standby: ManagedStandby, source: BackupTransport): Backup
     },
     manifest: async (request, signal) => {
       const page = await source.manifest(request, signal);
-      if (!checked) await checkSpace(standby, page.totalBytes);
+      if (!checked) await checkSpace(standby, page.totalBytes + reserve);
       checked = true;
       return page;
     },
@@ -83,5 +83,5 @@ async function checkSpace(standby: ManagedStandby, bytes: number): Promise<void>
   const folder = path.dirname(standby.paths.data);
   const { bavail, bsize } = await statfs(folder);
   const available = bavail * bsize + (await directoryUsage(folder));
-  if (bytes + SPARE_BYTES > available) throw new DiskFullError(bytes + SPARE_BYTES, available);
+  if (bytes > available) throw new DiskFullError(bytes, available);
 }

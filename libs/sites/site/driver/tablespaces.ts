@@ -42,15 +42,8 @@ const SYSTEM = [
  * @throws TablespaceRefusedError
  */
 export async function linkTablespace(location: string, folder: string, siteRoot: string): Promise<string> {
-  const normal = path.normalize(location).replace(/\/+$/, '');
-  const within = (parent: string) => normal === parent || normal.startsWith(`${parent}/`);
-  if (!path.isAbsolute(location) || normal === '' || location.split('/').includes('..')) {
-    throw new TablespaceRefusedError(location, 'it is no absolute path');
-  }
-  if (SYSTEM.some(within)) throw new TablespaceRefusedError(location, 'it belongs to the operating system');
-  if (within(siteRoot)) throw new TablespaceRefusedError(location, "it is inside the site's own folders");
+  const { normal, present } = await checkLocation(location, siteRoot);
   const target = path.join(folder, createHash('sha256').update(normal).digest('hex').slice(0, 16));
-  const present = await presentTarget(normal, location);
   if (present === target) {
     await ownedDirectory(target);
     return normal;
@@ -65,6 +58,26 @@ export async function linkTablespace(location: string, folder: string, siteRoot:
     throw new TablespaceRefusedError(location, `it cannot be made (${code ?? 'unknown'})`);
   }
   return normal;
+}
+
+/**
+ * Whether a tablespace's path can be had on this host at all.
+ *
+ * @returns its plain form, and where it leads if it is a link already, of this standby or of another
+ * @throws TablespaceRefusedError
+ */
+export async function checkLocation(
+  location: string,
+  siteRoot: string,
+): Promise<{ normal: string; present: string | undefined }> {
+  const normal = path.normalize(location).replace(/\/+$/, '');
+  const within = (parent: string) => normal === parent || normal.startsWith(`${parent}/`);
+  if (!path.isAbsolute(location) || normal === '' || location.split('/').includes('..')) {
+    throw new TablespaceRefusedError(location, 'it is no absolute path');
+  }
+  if (SYSTEM.some(within)) throw new TablespaceRefusedError(location, 'it belongs to the operating system');
+  if (within(siteRoot)) throw new TablespaceRefusedError(location, "it is inside the site's own folders");
+  return { normal, present: await presentTarget(normal, location) };
 }
 
 /** Removes links of the host that lead into `folder`; what was put in their place meanwhile stays. */

@@ -50,6 +50,14 @@ export class AgentRegister {
     return new Set(rows.map((row) => row.agent_id));
   }
 
+  /** Every agent that may be connected here. */
+  async allAdmitted(): Promise<string[]> {
+    const rows = await this.work.run((tx) =>
+      tx.query<{ agent_id: string }>(`SELECT agent_id FROM agent_identity WHERE revoked_at IS NULL`),
+    );
+    return rows.map((row) => row.agent_id);
+  }
+
   /** The agents that the control plane believes to be connected here. */
   async toldConnected(): Promise<string[]> {
     const rows = await this.work.run((tx) =>

@@ -8,7 +8,7 @@ import { isUuid } from '#libs/platform/database';
 import type { Lane } from '../agents/agent-commands.js';
 import type { LinkStates } from '../agents/linked-agents.js';
 import { PEER_HEADER } from '../peers/linked-peer-sites.js';
-import { ANSWER_HEADER, readJson } from '../socket/socket-request.js';
+import { ANSWER_BYTES_HEADER, ANSWER_HEADER, readJson } from '../socket/socket-request.js';
 import { answerFault, SocketServer } from '../socket/socket-server.js';
 
 export interface FarAnswer {
@@ -16,10 +16,20 @@ export interface FarAnswer {
   readonly body: Readable;
 }
 
+export interface FarEndAsk {
+  readonly signal: AbortSignal;
+  /** The longest answer, in bytes; the link's own limit when absent. */
+  readonly answerBytes?: number;
+}
+
 /** One far end's requests: to an agent on a lane, or to another site about a workload. */
 export interface FarEnd {
-  /** @throws what the far end answered, as a DomainError with its code; {@link UnreachedError} when it did not. */
-  ask(path: string, json: unknown, signal: AbortSignal): Promise<unknown>;
+  /**
+   * Answers JSON as it came, unread: this process has commits to carry, and its event loop is everybody's.
+   *
+   * @throws what the far end answered, as a DomainError with its code; {@link UnreachedError} when it did not.
+   */
+  ask(path: string, json: unknown, options: FarEndAsk): Promise<Buffer>;
   /** The body errors unless it comes whole. */
   askStream(path: string, json: unknown, signal: AbortSignal): Promise<FarAnswer>;
 }
@@ -40,6 +50,11 @@ export class UnreachedError extends DomainError {
 
 const AGENT_PATH = /^\/agents\/([0-9a-f-]{36})\/(sync|bulk)(\/v1\/[a-z0-9/-]+)$/;
 const PEER_PATH = /^\/peers\/([0-9a-f-]{36})(\/v1\/[a-z0-9/-]+)$/;
+
+function longestOf(request: http.IncomingMessage): { readonly answerBytes?: number } {
+  const said = Number(request.headers[ANSWER_BYTES_HEADER]);
+  return Number.isSafeInteger(said) && said > 0 ? { answerBytes: said } : {};
+}
 
 /** The link process's socket: the site process's way to agents and other sites. */
 export class LinkSocket {
@@ -83,9 +98,9 @@ export class LinkSocket {
       if (request.headers[ANSWER_HEADER] === 'bytes')
         await this.bytes(await end.askStream(path, json, gone.signal), response);
       else {
-        const value = (await end.ask(path, json, gone.signal)) ?? null;
+        const answer = await end.ask(path, json, { signal: gone.signal, ...longestOf(request) });
         response.writeHead(200, { 'content-type': 'application/json' });
-        response.end(JSON.stringify(value));
+        response.end(answer.length === 0 ? 'null' : answer);
       }
     } catch (error) {
       // Whoever asked has gone, as a reader does that has all it wants: there is nobody to tell.

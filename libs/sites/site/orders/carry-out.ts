@@ -3,7 +3,7 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { DomainError, type ErrorKind, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
-import { withLogContext } from '#libs/platform/telemetry';
+import { continueTrace, withLogContext } from '#libs/platform/telemetry';
 import { SiteOutbox } from '../outbox/site-outbox.js';
 import { CLAIM_SECONDS, type ClaimedOrder, OrderClaims } from './order-claims.js';
 import { OrderHandlers } from './order-handlers.js';
@@ -27,8 +27,15 @@ export class CarryOutOrderHandler implements JobHandler<{ orderId: string }> {
   async handle({ orderId }: { orderId: string }, signal: AbortSignal): Promise<void> {
     const order = await this.claims.claim(orderId);
     if (!order) return;
+    const attributes = {
+      'mainstay.order_id': orderId,
+      'mainstay.tenant_id': order.tenant_id ?? undefined,
+      'mainstay.attempt': order.attempts,
+    };
     await withLogContext({ orderId, ...(order.tenant_id === null ? {} : { tenantId: order.tenant_id }) }, () =>
-      this.carryOut(order, signal),
+      continueTrace(order.traceparent, `carry out order ${order.kind}`, { kind: 'consumer', attributes }, () =>
+        this.carryOut(order, signal),
+      ),
     );
     const next = await this.claims.next(order.work_key);
     if (next !== undefined && next !== orderId) this.queue.wake(carryOutOrderJob, { orderId: next });

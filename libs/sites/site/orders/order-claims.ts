@@ -15,6 +15,7 @@ export interface ClaimedOrder {
   readonly payload: unknown;
   readonly work_key: string;
   readonly attempts: number;
+  readonly traceparent: string | null;
 }
 
 /**
@@ -45,7 +46,7 @@ export class OrderClaims {
               SELECT FROM site_order other
                WHERE other.work_key = o.work_key AND other.state = 'received' AND other.id <> o.id
                  AND (other.number < o.number OR other.claimed_until > clock_timestamp()))
-          RETURNING id, number, kind, tenant_id, payload, work_key, attempts`,
+          RETURNING id, number, kind, tenant_id, payload, work_key, attempts, traceparent`,
         [orderId, this.owner, CLAIM_SECONDS],
       );
       return order;

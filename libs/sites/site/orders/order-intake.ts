@@ -5,6 +5,7 @@ import { canonicalJson, verifyDocument } from '#libs/link';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
 import { JobQueue } from '#libs/platform/queue';
+import { currentTraceparent } from '#libs/platform/telemetry';
 import { SiteSettings } from '../site-settings.js';
 import { OrderHandlers, type RegisteredOrder } from './order-handlers.js';
 import { OrderConflictError, OrderKindUnknownError, OrderMalformedError, OrderRefusedError } from './order.errors.js';
@@ -77,8 +78,8 @@ export class OrderIntake {
       .update(canonicalJson({ ...order, signature: undefined }))
       .digest('hex');
     const inserted = await tx.execute(
-      `INSERT INTO site_order (id, number, kind, tenant_id, payload, issued_at, work_key, content_hash)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+      `INSERT INTO site_order (id, number, kind, tenant_id, payload, issued_at, work_key, content_hash, traceparent)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
       [
         order.id,
         order.number,
@@ -88,6 +89,7 @@ export class OrderIntake {
         order.issuedAt,
         workKey(order),
         hash,
+        currentTraceparent(),
       ],
     );
     if (inserted === 1) {

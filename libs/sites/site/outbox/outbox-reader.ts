@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import type { SiteResult } from '#contracts/sites';
+import { PAGE_BYTES_MAX, type SiteResult } from '#contracts/sites';
 import { Listener, SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
 
@@ -60,7 +60,10 @@ export class OutboxReader implements OnApplicationBootstrap, OnApplicationShutdo
     for (const wake of this.waiting) wake();
   }
 
-  /** Up to `limit` (500) results after `after`, as soon as there is one; none when the wait is over. */
+  /**
+   * Up to `limit` (500) results after `after`, and {@link PAGE_BYTES_MAX} bytes unless the first alone has more, as soon as
+   * there is one; none when the wait is over.
+   */
   async look(look: OutboxLook): Promise<SiteResult[]> {
     const end = performance.now() + look.waitMs;
     for (;;) {
@@ -92,8 +95,13 @@ export class OutboxReader implements OnApplicationBootstrap, OnApplicationShutdo
   private async read(tx: SiteTransaction, after: number, limit: number): Promise<SiteResult[]> {
     await this.number(tx, after);
     const rows = await tx.query<ResultRow>(
-      `SELECT seq, id, kind, order_id, tenant_id, payload, at FROM site_result WHERE seq > $1 ORDER BY seq LIMIT $2`,
-      [after, limit],
+      `WITH page AS (
+         SELECT seq, id, kind, order_id, tenant_id, payload, at, octet_length(payload::text) AS bytes
+           FROM site_result WHERE seq > $1 ORDER BY seq LIMIT $2),
+       summed AS (SELECT *, sum(bytes) OVER (ORDER BY seq) AS total, row_number() OVER (ORDER BY seq) AS place FROM page)
+       SELECT seq, id, kind, order_id, tenant_id, payload, at FROM summed
+        WHERE total <= $3 OR place = 1 ORDER BY seq`,
+      [after, limit, PAGE_BYTES_MAX],
     );
     return rows.map((row) => ({
       seq: Number(row.seq),

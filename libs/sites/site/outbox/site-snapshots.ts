@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { SiteSnapshot } from '#contracts/sites';
+import { shortened, type SiteSnapshot, SNAPSHOT_CHARACTERS_MAX } from '#contracts/sites';
 import { Clock } from '#libs/platform/clock';
 import { LinkedAgents } from '../agents/linked-agents.js';
 import type { SiteDriver } from '../driver/index.js';
@@ -8,6 +8,8 @@ import { SITE_DRIVER, SnapshotSources } from './snapshot-sources.js';
 
 /** A snapshot younger than this is not measured anew. */
 const FRESH_MS = 900;
+/** Of the JSON about one workload. */
+const WORKLOAD_CHARACTERS_MAX = 32_000;
 
 /** Puts together what the site is like now: capacity, links, workloads. */
 @Injectable()
@@ -50,7 +52,13 @@ export class SiteSnapshots {
         diskFreeBytes: capacity.diskFreeBytes,
       },
       agents,
-      workloads,
+      workloads: bounded(workloads),
     };
   }
+}
+
+/** So that one agency's alarms do not keep the control plane from hearing of the others. */
+function bounded(workloads: readonly Record<string, unknown>[]): Record<string, unknown>[] {
+  const each = Math.min(WORKLOAD_CHARACTERS_MAX, SNAPSHOT_CHARACTERS_MAX / Math.max(1, workloads.length));
+  return workloads.map((workload) => shortened(workload, each));
 }

@@ -1,8 +1,16 @@
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
+import { text } from '#contracts/sites';
 import { DomainError, errorText } from '#libs/platform/errors';
 import type { CallOptions, SiteCommand, StreamOptions } from '../agents/agent-commands.js';
-import { ANSWER_HEADER, askSocket, readJson, type SocketAnswer, UNREACHED_HEADER } from './socket-request.js';
+import {
+  ANSWER_BYTES_HEADER,
+  ANSWER_HEADER,
+  askSocket,
+  readJson,
+  type SocketAnswer,
+  UNREACHED_HEADER,
+} from './socket-request.js';
 
 /** What turns faults of one kind of far end (agents, peers) into its errors. */
 export interface FarEndErrors {
@@ -17,11 +25,11 @@ export interface FarEndAddress {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-const refusal = z.object({ code: z.string(), message: z.string() });
+const refusal = z.object({ code: text(100), message: text(2_000) });
 
 async function failure(answer: SocketAnswer, errors: FarEndErrors): Promise<DomainError> {
-  const text = await readJson(answer.body).catch((error: unknown) => errorText(error));
-  const parsed = refusal.safeParse(text);
+  const said = await readJson(answer.body).catch((error: unknown) => errorText(error));
+  const parsed = refusal.safeParse(said);
   const detail = `status ${answer.status}`;
   if (answer.headers[UNREACHED_HEADER] !== undefined) {
     return errors.unreachable(parsed.success ? parsed.data.message : detail);
@@ -45,7 +53,11 @@ export async function callFarEnd<I, O>(
   try {
     const answer = await askSocket({
       ...address,
-      headers: { ...address.headers, [ANSWER_HEADER]: 'json' },
+      headers: {
+        ...address.headers,
+        [ANSWER_HEADER]: 'json',
+        ...(command.answerBytes === undefined ? {} : { [ANSWER_BYTES_HEADER]: String(command.answerBytes) }),
+      },
       method: 'POST',
       body,
       signal,

@@ -22,6 +22,8 @@ export interface SocketAnswer {
 
 /** Says what answer is expected: `json` or `bytes`. */
 export const ANSWER_HEADER = 'x-mainstay-answer';
+/** The longest JSON answer that is taken from the far end, in bytes. */
+export const ANSWER_BYTES_HEADER = 'x-mainstay-answer-bytes';
 /** Marks an answer that the link gives itself because the far end could not be reached. */
 export const UNREACHED_HEADER = 'x-mainstay-unreached';
 

@@ -33,8 +33,8 @@ export class NamedServer {
 }
 
 /** What a client saw on a TCP address: its first line, and whether the connection has ended since. */
-export async function connectClient(port: number) {
-  const socket = net.connect({ host: '127.0.0.1', port });
+export async function connectClient(port: number, from = '127.0.0.1') {
+  const socket = net.connect({ host: '127.0.0.1', port, localAddress: from });
   const state = { greeting: '', ended: false };
   socket.on('error', () => undefined).once('close', () => (state.ended = true));
   await new Promise<void>((resolve) => {

@@ -1,8 +1,8 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /** The archive vault: repositories, who may do what in them, and what the vault itself knows of their objects. */
-export class Vault1790000000006 implements MigrationInterface {
-  name = 'Vault1790000000006';
+export class Vault1790000000020 implements MigrationInterface {
+  name = 'Vault1790000000020';
 
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`

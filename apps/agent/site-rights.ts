@@ -1,0 +1,199 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import {
+  agentBackup,
+  armCommand,
+  checkpointCommand,
+  disarmCommand,
+  fenceCommand,
+  preflightCommand,
+  prepareCommand,
+  releaseCommand,
+  replicationNames,
+  type ReplicationNames,
+  workloadName,
+} from '#contracts/replication';
+import { type AgentAssignment, type AssignedWorkload, siteRole, type SiteRole, uuid } from '#contracts/sites';
+import type { Clock } from '#libs/platform/clock';
+import { DomainError } from '#libs/platform/errors';
+import { areOurNames, CommandInvalidError, CommandUnknownError, WorkloadNotListedError } from '#libs/replication/agent';
+
+/** A site asks for what the control plane has not assigned to it. */
+export class SiteNotAssignedError extends DomainError {
+  constructor(name: string, why: string) {
+    super('forbidden', 'agent.site-not-assigned', `The agent does not do this about "${name}" for this site: ${why}.`);
+  }
+}
+
+/** What a site says of a workload when it asks for something. What it leaves out, it claims nothing about. */
+export interface Claim {
+  readonly workloadName: string;
+  readonly workloadId?: string | undefined;
+  readonly role?: SiteRole | undefined;
+  readonly names?: ReplicationNames | undefined;
+}
+
+/** A site that serves the workload, that serves it as its metro, or that may look whether it can be replicated. */
+type Right = 'leg' | 'metro' | 'preflight';
+
+/** Who may give each command. */
+const COMMANDS: ReadonlyMap<string, Right> = new Map([
+  [preflightCommand.path, 'preflight'],
+  [armCommand.path, 'metro'],
+  [disarmCommand.path, 'metro'],
+  ...[prepareCommand, checkpointCommand, releaseCommand, fenceCommand, ...Object.values(agentBackup)].map(
+    ({ path }) => [path, 'leg'] as const,
+  ),
+]);
+
+const claimed = z.looseObject({
+  workloadName,
+  workloadId: uuid.optional(),
+  role: siteRole.optional(),
+  names: replicationNames.optional(),
+  expectedNames: replicationNames.nullish(),
+});
+
+/** A stranger that asks again has the control plane asked again, ever more rarely. */
+const ASK_FIRST_MS = 2_000;
+const ASK_LONGEST_MS = 60_000;
+/** After so long without a question it begins anew. */
+const ASK_FORGOTTEN_MS = 300_000;
+/** No site is kept waiting longer for the control plane. */
+const ASK_WAIT_MS = 5_000;
+
+type Known = Pick<AgentAssignment, 'workloads' | 'preflights'>;
+
+/** A site's question about a workload that the control plane was asked about. */
+interface Asked {
+  /** Monotonic milliseconds, before which it is not asked again. */
+  readonly again: number;
+  readonly waitMs: number;
+  readonly asking: Promise<void>;
+  answered: boolean;
+}
+
+export interface SiteRightsOptions {
+  readonly known: Known;
+  /** Whether the agent's configuration lists it. */
+  readonly listed: (workload: string) => boolean;
+  /** Has the control plane asked; {@link SiteRights.set} has been called with its answer when this ends. */
+  readonly ask: () => Promise<unknown>;
+  readonly clock: Clock;
+  readonly refused: (facts: { siteId: string; workload: string; why: string }) => void;
+}
+
+/**
+ * Whether a site may ask something about a workload: the one place that every pulse, command and stream passes. What the
+ * control plane assigned last counts, also while it is away. For what is not in it the control plane is asked, since
+ * its order may have reached the site before its assignment reached the agent; nothing that is allowed waits for that.
+ */
+export class SiteRights {
+  private known: Known;
+  private readonly asked = new Map<string, Asked>();
+  private asking: Promise<unknown> | undefined;
+
+  constructor(private readonly options: SiteRightsOptions) {
+    this.known = options.known;
+  }
+
+  /** A new assignment. */
+  set(known: Known): void {
+    this.known = known;
+  }
+
+  /** For a pulse, which waits for nobody: why it is refused now, or undefined. A refusal has the control plane asked. */
+  refusal(siteId: string, claim: Claim): { readonly why: string; readonly final: boolean } | undefined {
+    const why = this.judge(siteId, claim, 'leg');
+    if (why === undefined) return undefined;
+    return { why, final: this.askAnew(siteId, claim, 'leg').answered };
+  }
+
+  /**
+   * For a command, before anybody reads more of it.
+   *
+   * @throws CommandUnknownError, CommandInvalidError, WorkloadNotListedError, SiteNotAssignedError
+   */
+  async requireCommand(siteId: string, path: string, body: unknown): Promise<void> {
+    const right = COMMANDS.get(path);
+    if (!right) throw new CommandUnknownError(path);
+    const parsed = claimed.safeParse(body);
+    if (!parsed.success) throw new CommandInvalidError(path, z.prettifyError(parsed.error));
+    const { expectedNames, names, ...claim } = parsed.data;
+    if (!this.options.listed(claim.workloadName)) throw new WorkloadNotListedError(claim.workloadName);
+    await this.require(siteId, { ...claim, names: names ?? expectedNames ?? undefined }, right);
+  }
+
+  /** For a stream to the workload's server. @throws SiteNotAssignedError */
+  requireStream(siteId: string, name: string): Promise<void> {
+    return this.require(siteId, { workloadName: name }, 'leg');
+  }
+
+  /** Whether a stream that is open may stay. */
+  allowsStream(siteId: string, name: string): boolean {
+    return this.judge(siteId, { workloadName: name }, 'leg') === undefined;
+  }
+
+  private async require(siteId: string, claim: Claim, right: Right): Promise<void> {
+    if (this.judge(siteId, claim, right) === undefined) return;
+    const { asking } = this.askAnew(siteId, claim, right);
+    const late = new AbortController();
+    const enough = delay(ASK_WAIT_MS, undefined, { signal: late.signal }).catch(() => undefined);
+    await Promise.race([asking, enough]);
+    late.abort();
+    const why = this.judge(siteId, claim, right);
+    if (why !== undefined) throw new SiteNotAssignedError(claim.workloadName, why);
+  }
+
+  /** @returns why not, or undefined. */
+  private judge(siteId: string, claim: Claim, right: Right): string | undefined {
+    const why = this.judgeLeg(siteId, claim, right);
+    const looking =
+      right === 'preflight' &&
+      claim.names === undefined &&
+      this.known.preflights.some((each) => each.siteId === siteId && each.workloadName === claim.workloadName);
+    return looking ? undefined : why;
+  }
+
+  private judgeLeg(siteId: string, claim: Claim, right: Right): string | undefined {
+    const assigned = this.known.workloads.find(({ name }) => name === claim.workloadName);
+    const leg = assigned?.legs.find((each) => each.siteId === siteId);
+    if (!assigned || !leg) return 'Mainstay has not assigned it there';
+    if (claim.workloadId !== undefined && claim.workloadId !== assigned.workloadId) {
+      return 'Mainstay knows that workload under another id';
+    }
+    const role = right === 'metro' ? 'metro' : claim.role;
+    if (role !== undefined && role !== leg.role) return `Mainstay has assigned it there as ${leg.role}, not as ${role}`;
+    if (claim.names !== undefined && !areAssigned(claim.names, assigned)) {
+      return 'its protection has other names inside the server';
+    }
+    return undefined;
+  }
+
+  /** Has the control plane asked, unless it was not long ago; then it answers what became of that. */
+  private askAnew(siteId: string, claim: Claim, right: Right): Asked {
+    const name = `${siteId} ${claim.workloadName}`;
+    const now = this.options.clock.monotonic();
+    const before = this.asked.get(name);
+    if (before && now < before.again) return before;
+    const last = before && now - before.again < ASK_FORGOTTEN_MS ? before : undefined;
+    const waitMs = last ? Math.min(ASK_LONGEST_MS, last.waitMs * 2) : ASK_FIRST_MS;
+    this.asking ??= this.options.ask().finally(() => (this.asking = undefined));
+    const asking = this.asking.then(
+      () => {
+        asked.answered = true;
+        const why = this.judge(siteId, claim, right);
+        if (why !== undefined) this.options.refused({ siteId, workload: claim.workloadName, why });
+      },
+      // Away: what was assigned last counts.
+      () => undefined,
+    );
+    const asked: Asked = { again: now + waitMs, waitMs, asking, answered: last?.answered ?? false };
+    this.asked.set(name, asked);
+    return asked;
+  }
+}
+
+function areAssigned(names: ReplicationNames, { names: assigned }: AssignedWorkload): boolean {
+  return areOurNames(names) && Object.entries(names).every(([field, name]) => assigned[field] === name);
+}

@@ -1,0 +1,68 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { RunEvent, RunState } from '#contracts/failover';
+
+/** A notification may be missed: so a watch looks by itself as well. */
+const LOOK_EVERY_MS = 1_000;
+
+export interface RunSight {
+  readonly state: RunState;
+  /** Above the number that was asked for, in order. */
+  readonly events: readonly RunEvent[];
+}
+
+/**
+ * One run as all who follow it in this process see it: however many they are, the database is read once for each
+ * notification and once a second.
+ */
+export class RunWatch {
+  private followers = 0;
+  private readonly events: RunEvent[] = [];
+  private reading: Promise<RunState> | undefined;
+  private waiting: Promise<void> | undefined;
+  private woken = new AbortController();
+
+  constructor(
+    /** What the run is called in notifications. */
+    readonly name: string,
+    private readonly read: (after: number) => Promise<RunSight>,
+  ) {}
+
+  join(): void {
+    this.followers += 1;
+  }
+
+  /** True when nobody is left. */
+  leave(): boolean {
+    this.followers -= 1;
+    return this.followers === 0;
+  }
+
+  /** The run's state and its events above `after`, as read now. @throws what reading throws */
+  async look(after: number): Promise<RunSight> {
+    // Who comes while it is being read takes that reading: what it missed wakes the watch again.
+    this.reading ??= this.readOn().finally(() => (this.reading = undefined));
+    const state = await this.reading;
+    return { state, events: this.events.filter(({ number }) => number > after) };
+  }
+
+  private async readOn(): Promise<RunState> {
+    const { state, events } = await this.read(this.events.at(-1)?.number ?? 0);
+    this.events.push(...events);
+    return state;
+  }
+
+  wake(): void {
+    this.woken.abort();
+  }
+
+  /** Resolves at the next notification, or after a second. */
+  news(): Promise<void> {
+    return (this.waiting ??= this.pause().finally(() => (this.waiting = undefined)));
+  }
+
+  private async pause(): Promise<void> {
+    const { signal } = this.woken;
+    await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) this.woken = new AbortController();
+  }
+}

@@ -1,0 +1,103 @@
+import { randomUUID } from 'node:crypto';
+import { rename } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fenceCommand } from '#contracts/replication';
+import { waitFor } from '#libs/platform/clock';
+import { findPostgres, PostgresServer } from '#libs/platform/postgres';
+import { ArmedLeases } from '#libs/replication/site';
+import { TestAgency } from '#test/agency';
+import { AgencyDesk } from '#test/agency-desk';
+import { WarmSite } from '#test/warm-site';
+
+interface Pair {
+  readonly agency: TestAgency;
+  readonly desk: AgencyDesk;
+  readonly site: WarmSite;
+  readonly workloadId: string;
+}
+const pairs: Pair[] = [];
+
+async function regional(): Promise<Pair> {
+  const agency = await TestAgency.start();
+  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
+  const desk = await AgencyDesk.open(agency);
+  const workloadId = randomUUID();
+  const site = await WarmSite.start({ role: 'regional', desk, workloadId, tenantId: randomUUID() });
+  const made = { agency, desk, site, workloadId };
+  pairs.push(made);
+  await site.protect();
+  await site.until('the regional to stream', ({ state }) => state === 'streaming');
+  return made;
+}
+
+let silent: Pair;
+let answering: Pair;
+let broken: Pair;
+beforeAll(async () => {
+  [silent, answering, broken] = (await Promise.all([regional(), regional(), regional()])) as [Pair, Pair, Pair];
+});
+afterAll(async () => {
+  for (const { site, desk, agency } of pairs) {
+    await site.close();
+    await desk.close();
+    await agency.remove();
+  }
+});
+
+const lease = ({ site, workloadId }: Pair) => site.work.run((tx) => site.app.get(ArmedLeases).state(tx, workloadId));
+const ACCEPTED = { acceptedLoss: { kind: 'unknown' }, oldServer: 'unknown' } as const;
+
+test('what another site may have granted is waited out while the agency is silent', async () => {
+  const { agency, desk, site, workloadId } = silent;
+  desk.alive = false;
+  await agency.server.kill9();
+  const runId = await site.failover({ ...ACCEPTED, noDegradeGranted: false });
+  // By the database's clock: long enough for a whole failover, and far from the end of a grant.
+  const waited = await waitFor(
+    'some of its time',
+    async () => {
+      const { refusedSeconds } = await lease(silent);
+      return (refusedSeconds ?? 0) > 3 ? refusedSeconds! : undefined;
+    },
+    { timeoutMs: 20_000 },
+  );
+  expect(waited).toBeLessThan(30);
+  expect(Object.keys(await site.steps(runId))).toEqual(['refuse-leases']);
+  expect((await site.driver.position(workloadId)).inRecovery).toBe(true);
+  await site.work.run((tx) =>
+    tx.execute(`UPDATE armed_lease SET refused_at = refused_at - interval '1 minute' WHERE workload_id = $1`, [
+      workloadId,
+    ]),
+  );
+  expect((await site.finished(runId)).state).toBe('completed');
+});
+
+test('an agency that answers that nothing of it runs alone is not waited for', async () => {
+  const { site } = answering;
+  const runId = await site.failover({ ...ACCEPTED, noDegradeGranted: false });
+  expect((await site.finished(runId)).state).toBe('completed');
+  expect((await lease(answering)).refusedSeconds).toBeLessThan(30);
+});
+
+test('production is not stopped for a standby that does not start', async () => {
+  const { agency, desk, site, workloadId } = broken;
+  const data = path.join(site.home.directory, 'standbys', 'volumes', workloadId, 'data');
+  const control = path.join(data, 'global', 'pg_control');
+  await (await PostgresServer.at(await findPostgres(), data)).kill9();
+  await rename(control, `${control}.away`);
+  const runId = await site.failover(ACCEPTED);
+  const told = () => site.results<{ step: string | null; stepState: string | null }>('failover.event');
+  await waitFor(
+    'the run to find its own server down',
+    async () => (await told()).some(({ step, stepState }) => step === 'fence-agency' && stepState === 'retrying'),
+    { timeoutMs: 30_000 },
+  );
+  expect(desk.commands.called).not.toContain(fenceCommand.path);
+  expect(await agency.server.isRunning()).toBe(true);
+  await agency.query(`INSERT INTO permit (note) VALUES ('written meanwhile')`);
+  await rename(`${control}.away`, control);
+  expect((await site.finished(runId)).state).toBe('completed');
+  expect(desk.commands.called).toContain(fenceCommand.path);
+  expect(await agency.server.isRunning()).toBe(false);
+});

@@ -1,0 +1,88 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { createHash } from 'node:crypto';
+import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
+import { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
+import { sourceOf } from './source.js';
+
+/** Unknown credentials that one source may show in a minute before it is slowed down. */
+const OF_SOURCE: Quota = { name: 'refused', calls: 100, seconds: 60 };
+/** How often one credential may be refused in a minute before it is not looked up any more. */
+const OF_CREDENTIAL: Quota = { name: 'refused-credential', calls: 30, seconds: 60 };
+/** Look-ups at once for all sources that are slowed down, and how many may wait for one. */
+const SLOW_LANE = { atOnce: 2, waiting: 100 } as const;
+/** Credentials remembered as good, by their SHA-256: the newest. */
+const REMEMBERED = 20_000;
+
+/**
+ * Finds out who calls without letting strangers shut anybody out. What is limited is what fails: a source that shows
+ * many unknown credentials has its further ones looked up in a narrow lane and refused with 429, while a credential
+ * that is good passes from the same source (a town's people and its attacker may share one address), and one that was
+ * good before does not even wait.
+ *
+ * It counts in this process's memory; what it remembers saves a wait, and admits nobody: each call is looked up.
+ */
+@Injectable()
+export class Doorkeeper {
+  private readonly good = new Set<string>();
+  private readonly queue: (() => void)[] = [];
+  private inLane = 0;
+
+  constructor(
+    private readonly limiter: RateLimiter,
+    @Inject(HTTP_OPTIONS) private readonly options: HttpOptions,
+  ) {}
+
+  /**
+   * The caller that `lookUp` finds behind `credential`, or undefined.
+   *
+   * @throws TooManyRequestsError for an unknown credential that is shown too often, or from a source that shows many.
+   */
+  async admit<T>(address: string, credential: string, lookUp: () => Promise<T | undefined>): Promise<T | undefined> {
+    const source = sourceOf(address);
+    const hash = createHash('sha256').update(credential).digest('base64');
+    const [ofSource, ofCredential] = [this.quota(OF_SOURCE), this.quota(OF_CREDENTIAL)];
+    const known = this.good.has(hash);
+    const shown = this.limiter.look(ofCredential, hash);
+    if (shown.exceeded && !known) throw new TooManyRequestsError(shown.resetSeconds);
+    const crowd = this.limiter.look(ofSource, source);
+    const found = crowd.exceeded && !known ? await this.slowly(lookUp, crowd.resetSeconds) : await lookUp();
+    if (found !== undefined) {
+      this.remember(hash);
+      return found;
+    }
+    this.good.delete(hash);
+    this.limiter.take(ofCredential, hash);
+    this.limiter.take(ofSource, source);
+    if (crowd.exceeded) throw new TooManyRequestsError(crowd.resetSeconds);
+    return undefined;
+  }
+
+  private quota(quota: Quota): Quota {
+    return { ...quota, calls: Math.ceil(quota.calls * (this.options.limitFactor ?? 1)) };
+  }
+
+  private remember(hash: string): void {
+    this.good.delete(hash);
+    this.good.add(hash);
+    if (this.good.size <= REMEMBERED) return;
+    const [oldest] = this.good;
+    if (oldest !== undefined) this.good.delete(oldest);
+  }
+
+  private async slowly<T>(lookUp: () => Promise<T>, resetSeconds: number): Promise<T> {
+    if (this.inLane >= SLOW_LANE.atOnce) {
+      if (this.queue.length >= SLOW_LANE.waiting) throw new TooManyRequestsError(resetSeconds);
+      await new Promise<void>((resolve) => this.queue.push(resolve));
+    } else {
+      this.inLane += 1;
+    }
+    try {
+      return await lookUp();
+    } finally {
+      // The place is handed on, so that nobody who comes later takes it from who waits.
+      const next = this.queue.shift();
+      if (next) next();
+      else this.inLane -= 1;
+    }
+  }
+}

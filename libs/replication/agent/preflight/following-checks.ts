@@ -1,0 +1,88 @@
+import type { Finding } from '#contracts/replication';
+import { information, listed, warning } from './finding.js';
+import { valueOf, type HbaLine, type ServerLook } from './server-look.js';
+
+/** What a site can check by itself: the hashes of passwords come with the copy. */
+const FOLLOWS = new Set(['scram-sha-256', 'md5', 'password', 'trust', 'reject']);
+
+/** What each of the other methods needs, that only the agency's network or machine has. */
+const NEEDS: Readonly<Record<string, string>> = {
+  ldap: "the agency's directory",
+  radius: "the agency's RADIUS server",
+  gss: "the agency's Kerberos",
+  sspi: "the agency's Windows domain",
+  pam: "this machine's PAM",
+  bsd: "this machine's users",
+  cert: "the agency's certificates",
+  ident: "the clients' machines",
+};
+
+/**
+ * Who gets in here, and will not at a site after a failover: the site renders the rules anew, for clients that come
+ * through its front door. It works, so these are warnings; but to find out during a flood would be too late.
+ */
+export function checkFollowing(look: ServerLook): Finding[] {
+  const lines = (look.hbaLines ?? []).filter(({ error, database }) => error === null && !isReplication(database));
+  return [...checkMethods(lines), ...checkNames(lines), ...checkLocal(lines), ...checkTls(look, lines)];
+}
+
+function checkMethods(lines: readonly HbaLine[]): Finding[] {
+  const stay = lines.filter(({ type, method }) => type !== 'local' && !FOLLOWS.has(method));
+  if (stay.length === 0) return [];
+  const said = stay.map(
+    ({ line, method }) => `line ${line} (${method}, needs ${NEEDS[method] ?? 'what only this machine has'})`,
+  );
+  return [
+    warning(
+      'hba.method-stays',
+      `These lines of pg_hba.conf cannot hold at a site: ${listed(said)}. Who signs in by them gets in nowhere after a failover.`,
+      'Give those roles passwords (ALTER ROLE … PASSWORD …) and add a scram-sha-256 line that names them, below the present one: it holds at the sites, and the present one goes on here.',
+    ),
+  ];
+}
+
+/** Groups, patterns and lists in files mean nothing to the rules as a site writes them. */
+function checkNames(lines: readonly HbaLine[]): Finding[] {
+  const names = lines
+    .filter(({ type }) => type !== 'local')
+    .flatMap(({ line, user, database }) =>
+      [...user, ...database].filter((name) => /^[+@/]/.test(name)).map((name) => `${name} in line ${line}`),
+    );
+  if (names.length === 0) return [];
+  return [
+    warning(
+      'hba.names-stay',
+      `pg_hba.conf names groups, patterns or files, which a site leaves out: ${listed(names)}. Whoever gets in only by them gets in nowhere after a failover.`,
+      'Add lines that name the roles and databases themselves, or "all".',
+    ),
+  ];
+}
+
+/** Programs on the server's own machine, which is gone. */
+function checkLocal(lines: readonly HbaLine[]): Finding[] {
+  const local = lines.filter(({ type, method }) => type === 'local' && method !== 'reject');
+  if (local.length === 0) return [];
+  return [
+    information(
+      'hba.socket-stays',
+      `Programs on this machine sign in by its Unix socket (pg_hba.conf, line ${listed(local.map(({ line }) => String(line)))}); a site has no such socket for them.`,
+      'Those that must go on after a failover: let them connect by TCP, with a password and both addresses.',
+    ),
+  ];
+}
+
+/** A site's front door has no certificate of the agency. */
+function checkTls(look: ServerLook, lines: readonly HbaLine[]): Finding[] {
+  if (valueOf(look, 'ssl') !== 'on') return [];
+  const only = lines.filter(({ type }) => type === 'hostssl').map(({ line }) => String(line));
+  const asked = only.length === 0 ? '' : ` (pg_hba.conf asks for it in line ${listed(only)})`;
+  return [
+    warning(
+      'tls.stays',
+      `Clients can use TLS with this server's certificate${asked}. The server at a site does not have it: clients with sslmode=require, verify-ca or verify-full do not connect there.`,
+      'For clients that list the front door, use sslmode=prefer, on a network or VPN that may be trusted with it.',
+    ),
+  ];
+}
+
+const isReplication = (databases: readonly string[]): boolean => databases.every((name) => name === 'replication');

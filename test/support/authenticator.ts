@@ -1,0 +1,1 @@
+export { authenticatorCode } from '../../apps/stack/authenticator.js';
