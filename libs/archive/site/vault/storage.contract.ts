@@ -83,8 +83,9 @@ export function storageContract(
       await incoming.discard();
       await incoming.discard();
       expect(await storage.stat(repository, name)).toBeUndefined();
+      // So long that every storage has begun to keep it somewhere.
       const lost = await storage.incoming(repository, name);
-      await lost.write([bytes.subarray(0, 10)]);
+      for (let part = 0; part < 12; part += 1) await lost.write([randomBytes(2 ** 20)]);
       const again = reopen();
       expect(await again.discardLeftovers()).toBe(1);
       expect(await again.discardLeftovers()).toBe(0);
