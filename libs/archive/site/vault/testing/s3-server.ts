@@ -1,11 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import path from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
 import { waitFor } from '#libs/platform/clock';
 import { childEnvironment } from '#libs/platform/config';
 import { freePort } from '#libs/platform/postgres';
 
-/** moto, a server that speaks S3, from Python's package index: the preflight of the tests installs it. */
+/** Where tools/object-storage.mjs, which npm's pretest runs, puts it. */
+const PROGRAM = path.resolve('node_modules/.cache/object-storage/bin/moto_server');
+
+/** moto, a server that speaks S3, from Python's package index. */
 export class S3Server {
   private constructor(
     private readonly child: ChildProcess,
@@ -14,7 +18,7 @@ export class S3Server {
 
   static async start(): Promise<S3Server> {
     const port = await freePort();
-    const child = spawn('moto_server', ['-H', '127.0.0.1', '-p', String(port)], {
+    const child = spawn(PROGRAM, ['-H', '127.0.0.1', '-p', String(port)], {
       stdio: 'ignore',
       env: childEnvironment({}),
     });
