@@ -116,6 +116,12 @@ const bothLegs = () => [
   { siteId: metro.siteId, role: 'metro' as const },
   { siteId: regional.siteId, role: 'regional' as const },
 ];
+/** Has the agent ask the control plane, by a question that is none of the site's business. */
+const news = async () => {
+  const expectedNames = { ...TEST_NAMES, lease: `mainstay_lease_${'c'.repeat(20)}` };
+  const asked = metro.ask(preflightCommand.path, { workloadName: 'permits', supportedMajors: [], expectedNames });
+  await expect(asked).rejects.toMatchObject(REFUSED);
+};
 const run = () => {
   agent = spawn(process.execPath, [MAIN, 'run', '--config', home], { stdio: 'ignore' });
 };
@@ -209,21 +215,12 @@ test('a site that is not assigned any more loses its streams', async () => {
   await once(stream, 'data');
   const ended = new Promise((resolve) => stream.once('close', resolve));
   assign(bothLegs().slice(0, 1));
-  // Somebody's odd question has the control plane asked.
-  await waitFor(
-    'the news',
-    async () => {
-      await metro.prepare('regional').catch(() => undefined);
-      return regional.prepare('regional').then(
-        () => false,
-        () => true,
-      );
-    },
-    SOON,
-  );
+  await news();
   await ended;
+  await expect(regional.gateway.open(agentId, 'permits', 'sync')).rejects.toThrow();
   assign(bothLegs());
-  await waitFor('the assignment', () => regional.pulse('regional').then(({ reachable }) => reachable), SOON);
+  await news();
+  expect(await regional.pulse('regional')).toMatchObject({ reachable: true });
 });
 
 test('without the control plane the last assignment counts, also after a restart: pulses go on, and a fence is obeyed', async () => {

@@ -21,7 +21,7 @@ export interface AssignmentParts {
 
 /** The path on the command door by which the tunnel has the control plane asked at once. */
 export const ASK_ASSIGNMENT = '/assignment/ask';
-const ASK_MS = 35_000;
+const ASK_MS = 70_000;
 
 /** The tunnel's question, when a site asks for what is not assigned: its own door has heard the answer when this ends. */
 export async function askForAssignment(directory: StateDirectory): Promise<void> {
@@ -35,7 +35,8 @@ export async function askForAssignment(directory: StateDirectory): Promise<void>
  * know: a changed assignment, and persons' grants to go on without the metro, for the case that no site can bring them.
  */
 export class AssignmentKeeper {
-  private asking: Promise<void> | undefined;
+  private asking: Promise<void> = Promise.resolve();
+  private next: Promise<void> | undefined;
 
   constructor(private readonly parts: AssignmentParts) {}
 
@@ -62,13 +63,19 @@ export class AssignmentKeeper {
   }
 
   /**
-   * Asks now; two that ask at once are answered by one question.
+   * Puts a question that begins from now on, after the one that is under way; who asks meanwhile waits for the same.
    *
    * @throws ControlPlaneUnreachableError, EnrolmentRefusedError
    */
   ask(): Promise<void> {
-    this.asking ??= this.refresh().finally(() => (this.asking = undefined));
-    return this.asking;
+    this.next ??= this.asking
+      .catch(() => undefined)
+      .then(() => {
+        this.next = undefined;
+        this.asking = this.refresh();
+        return this.asking;
+      });
+    return this.next;
   }
 
   private async refresh(): Promise<void> {

@@ -55,7 +55,7 @@ const claimed = z.looseObject({
 });
 
 /** A stranger that asks again has the control plane asked again, ever more rarely. */
-const ASK_FIRST_MS = 2_000;
+const ASK_FIRST_MS = 500;
 const ASK_LONGEST_MS = 60_000;
 /** After so long without a question it begins anew. */
 const ASK_FORGOTTEN_MS = 300_000;
@@ -66,18 +66,21 @@ type Known = Pick<AgentAssignment, 'workloads' | 'preflights'>;
 
 /** A site's question about a workload that the control plane was asked about. */
 interface Asked {
-  /** Monotonic milliseconds, before which it is not asked again. */
+  /** Monotonic milliseconds. */
+  readonly at: number;
+  /** Before then it is not asked again. */
   readonly again: number;
   readonly waitMs: number;
   readonly asking: Promise<void>;
-  answered: boolean;
+  /** Of the last question that has ended; undefined before. */
+  outcome: 'answered' | 'away' | undefined;
 }
 
 export interface SiteRightsOptions {
   readonly known: Known;
   /** Whether the agent's configuration lists it. */
   readonly listed: (workload: string) => boolean;
-  /** Has the control plane asked; {@link SiteRights.set} has been called with its answer when this ends. */
+  /** Puts a new question to the control plane; {@link SiteRights.set} has had its answer when this ends. */
   readonly ask: () => Promise<unknown>;
   readonly clock: Clock;
   readonly refused: (facts: { siteId: string; workload: string; why: string }) => void;
@@ -91,7 +94,6 @@ export interface SiteRightsOptions {
 export class SiteRights {
   private known: Known;
   private readonly asked = new Map<string, Asked>();
-  private asking: Promise<unknown> | undefined;
 
   constructor(private readonly options: SiteRightsOptions) {
     this.known = options.known;
@@ -106,7 +108,7 @@ export class SiteRights {
   refusal(siteId: string, claim: Claim): { readonly why: string; readonly final: boolean } | undefined {
     const why = this.judge(siteId, claim, 'leg');
     if (why === undefined) return undefined;
-    return { why, final: this.askAnew(siteId, claim, 'leg').answered };
+    return { why, final: this.askAnew(siteId, claim, 'leg').outcome === 'answered' };
   }
 
   /**
@@ -134,15 +136,25 @@ export class SiteRights {
     return this.judge(siteId, { workloadName: name }, 'leg') === undefined;
   }
 
+  /** A refusal costs a site a preflight or a state, so it rests on a question from after it came. */
   private async require(siteId: string, claim: Claim, right: Right): Promise<void> {
     if (this.judge(siteId, claim, right) === undefined) return;
-    const { asking } = this.askAnew(siteId, claim, right);
-    const late = new AbortController();
-    const enough = delay(ASK_WAIT_MS, undefined, { signal: late.signal }).catch(() => undefined);
-    await Promise.race([asking, enough]);
-    late.abort();
-    const why = this.judge(siteId, claim, right);
-    if (why !== undefined) throw new SiteNotAssignedError(claim.workloadName, why);
+    const { clock } = this.options;
+    const came = clock.monotonic();
+    const left = () => Math.max(0, came + ASK_WAIT_MS - clock.monotonic());
+    for (;;) {
+      const asked = this.askAnew(siteId, claim, right);
+      await within(left(), asked.asking);
+      const why = this.judge(siteId, claim, right);
+      if (why === undefined) return;
+      const pause = asked.again - clock.monotonic();
+      if (asked.at < came && pause < left()) {
+        await delay(Math.max(0, pause));
+        continue;
+      }
+      const unsure = asked.outcome === 'answered' ? '' : ', and the control plane does not answer just now';
+      throw new SiteNotAssignedError(claim.workloadName, `${why}${unsure}`);
+    }
   }
 
   /** @returns why not, or undefined. */
@@ -172,26 +184,35 @@ export class SiteRights {
 
   /** Has the control plane asked, unless it was not long ago; then it answers what became of that. */
   private askAnew(siteId: string, claim: Claim, right: Right): Asked {
-    const name = `${siteId} ${claim.workloadName}`;
+    // A look before the protection does not count against the protection.
+    const name = `${siteId} ${claim.workloadName} ${right === 'preflight'}`;
     const now = this.options.clock.monotonic();
     const before = this.asked.get(name);
     if (before && now < before.again) return before;
     const last = before && now - before.again < ASK_FORGOTTEN_MS ? before : undefined;
     const waitMs = last ? Math.min(ASK_LONGEST_MS, last.waitMs * 2) : ASK_FIRST_MS;
-    this.asking ??= this.options.ask().finally(() => (this.asking = undefined));
-    const asking = this.asking.then(
+    const asking = this.options.ask().then(
       () => {
-        asked.answered = true;
+        asked.outcome = 'answered';
         const why = this.judge(siteId, claim, right);
         if (why !== undefined) this.options.refused({ siteId, workload: claim.workloadName, why });
       },
-      // Away: what was assigned last counts.
-      () => undefined,
+      // What was assigned last counts.
+      () => {
+        asked.outcome = 'away';
+      },
     );
-    const asked: Asked = { again: now + waitMs, waitMs, asking, answered: last?.answered ?? false };
+    const asked: Asked = { at: now, again: now + waitMs, waitMs, asking, outcome: last?.outcome };
     this.asked.set(name, asked);
     return asked;
   }
+}
+
+async function within(milliseconds: number, work: Promise<void>): Promise<void> {
+  const late = new AbortController();
+  const enough = delay(milliseconds, undefined, { signal: late.signal }).catch(() => undefined);
+  await Promise.race([work, enough]);
+  late.abort();
 }
 
 function areAssigned(names: ReplicationNames, { names: assigned }: AssignedWorkload): boolean {

@@ -83,11 +83,16 @@ export class TunnelWorkload {
   }
 
   /** Of the grants that the control plane serves, takes the one of this workload in its server's own epoch. */
-  offer({ askedAt, grants }: ServedGrants): void {
+  offer({ askedAt, grants, moves = [] }: ServedGrants): void {
     const workloadId = this.protection.protectedAs?.workloadId;
-    const served = grants.find((grant) => grant.workloadId === workloadId && grant.epoch === this.fencing.epoch);
-    const offered = served ? { requestId: served.requestId, until: askedAt + served.secondsLeft * 1_000 } : null;
-    this.protection.setGrant(offered);
+    const mine = (grant: { workloadId: string; epoch: number }) =>
+      grant.workloadId === workloadId && grant.epoch === this.fencing.epoch;
+    const move = moves.find(mine);
+    const served = move ?? grants.find(mine);
+    const to = move?.to ?? 'alone';
+    this.protection.setGrant(
+      served ? { requestId: served.requestId, to, until: askedAt + served.secondsLeft * 1_000 } : null,
+    );
   }
 
   pulse(entry: PulseEntry): Promise<PulseWorkload> {

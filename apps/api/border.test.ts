@@ -61,6 +61,34 @@ describe('the border of the API', () => {
     expect((await api.get('/docs')).status).toBe(200);
   });
 
+  it('400 for what no column can hold, wherever it stands; 401 for a cookie that cannot be read', async () => {
+    const cursor = (key: unknown[]) => Buffer.from(JSON.stringify(key)).toString('base64url');
+    const id = '5f0c2c1e-7d43-4b0e-8d62-0e3a54a5b001';
+    for (const path of [
+      `/v1/api-keys?cursor=${cursor(['yesterday', id])}`,
+      `/v1/api-keys?cursor=${cursor(['2026-13-41 99:00:00+00', id])}`,
+      `/v1/api-keys?cursor=${cursor(['2026-02-31 10:00:00+00', id])}`,
+      `/v1/notices?cursor=${cursor(['', id])}`,
+      `/v1/members?cursor=${cursor(['a\0b', id])}`,
+      `/v1/workloads?cursor=${cursor([1.5, id])}`,
+      `/v1/agents?cursor=${cursor([1e300, id])}`,
+      `/v1/failovers?cursor=${cursor([1.5, id])}`,
+      '/v1/audit?action=%00',
+      '/v1/audit?subjectId=a%00b',
+    ]) {
+      expect([path, (await api.get(path, agency.owner)).status]).toEqual([path, 400]);
+    }
+    const unread = await raw('/v1/agency', { headers: { cookie: 'mainstay_session=%E0%A4%A' } });
+    expect(unread.status).toBe(401);
+    const deep = `{"name":${'['.repeat(200_000)}${']'.repeat(200_000)}}`;
+    const headers = {
+      authorization: `Bearer ${agency.owner}`,
+      'content-type': 'application/json',
+      'idempotency-key': 'a-deep-request',
+    };
+    expect((await raw('/v1/api-keys', { method: 'POST', headers, body: deep })).status).toBe(400);
+  });
+
   it('200 while alive and ready', async () => {
     expect([(await api.get('/health/live')).status, (await api.get('/health/ready')).status]).toEqual([200, 200]);
   });
@@ -73,5 +101,46 @@ describe('the border of the API', () => {
     expect(answer.headers.get('ratelimit')).toMatch(/^"default";r=0;t=\d+$/);
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
     expect((await api.get('/v1/agency', agency.owner)).status).toBe(200);
+  });
+});
+
+describe('an attack from behind the town’s own address', () => {
+  let api: TestApi;
+  let agency: TestAgency;
+  beforeAll(async () => {
+    api = await TestApi.start({}, { limitFactor: 1 });
+    agency = await api.agency();
+  });
+  afterAll(() => api.close());
+
+  const forged = (n: number): string => `mainstay_test_${n.toString(16).padStart(32, '0')}_${'A'.repeat(43)}`;
+
+  it('429 for unknown keys past a hundred a minute, while every valid key and session goes on', async () => {
+    const fresh = await api.apiKey(agency.owner);
+    const refused = await Promise.all(Array.from({ length: 150 }, (_, n) => api.get('/v1/agency', forged(n))));
+    expect(new Set(refused.map(({ status }) => status))).toEqual(new Set([401, 429]));
+    const late = await api.get('/v1/agency', forged(999));
+    expect([late.status, Number(late.headers.get('retry-after')) > 0]).toEqual([429, true]);
+    // Known before the attack, never seen before, and a session.
+    for (const token of [agency.apiKey, fresh, agency.owner]) {
+      expect((await api.get('/v1/agency', token)).status).toBe(200);
+    }
+    const flood = Array.from({ length: 60 }, (_, n) => api.get('/v1/agency', forged(n + 2_000)));
+    const key = await api.apiKey(agency.owner);
+    expect((await api.get('/v1/agency', key)).status).toBe(200);
+    expect((await api.post('/v1/sessions', { email: agency.email, password: agency.password })).status).toBe(201);
+    await Promise.all(flood);
+  });
+
+  it('429 for one key that is refused again and again, however many addresses show it; a new one of that agency passes', async () => {
+    const { body } = await api.get('/v1/api-keys?limit=1', agency.owner);
+    const revoked = await api.apiKey(agency.owner);
+    const [made] = (await api.get('/v1/api-keys?limit=1', agency.owner)).body.items;
+    expect(made.id).not.toBe(body.items[0].id);
+    expect((await api.call('DELETE', `/v1/api-keys/${made.id}`, { token: agency.owner })).status).toBe(204);
+    const statuses = new Set<number>();
+    for (let i = 0; i < 40; i++) statuses.add((await api.get('/v1/agency', revoked)).status);
+    expect(statuses).toContain(429);
+    expect((await api.get('/v1/agency', agency.apiKey)).status).toBe(200);
   });
 });

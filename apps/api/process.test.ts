@@ -9,6 +9,7 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { freePort } from '#libs/platform/postgres';
+import { authenticatorCode } from '#test/authenticator';
 import { type ControlDatabase, createControlDatabase } from '#test/databases';
 import { Scraped } from '#test/scrape';
 
@@ -95,8 +96,17 @@ describe('the api process', () => {
     child.stdin!.end(`${PASSWORD}\n`);
     return ended(child);
   };
-  const signIn = async (email: string): Promise<string> =>
-    (await post('/v1/staff/sessions', { email, password: PASSWORD })).body['token']!;
+  let authenticator: string | undefined;
+  /** An administrator sets an authenticator app up the first time, and signs in by it from then on. */
+  const signIn = async (email: string): Promise<string> => {
+    const code = authenticator === undefined ? {} : { code: authenticatorCode(authenticator, 1) };
+    const token = (await post('/v1/staff/sessions', { email, password: PASSWORD, ...code })).body['token']!;
+    if (authenticator !== undefined) return token;
+    const at = '/v1/staff/sessions/current/two-factor';
+    const as = (one: string) => ({ authorization: `Bearer ${one}` });
+    authenticator = (await post(at, { password: PASSWORD }, as(token))).body['uri']!;
+    return (await post(`${at}/confirm`, { code: authenticatorCode(authenticator) }, as(token))).body['token']!;
+  };
 
   it('stops with one line for each faulty setting, and never its value', async () => {
     const { code, said } = await ended(launch('main', [], { API_PORT: 'none', PUBLIC_URL: 'secret-looking' }));

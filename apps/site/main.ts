@@ -8,12 +8,19 @@ import { SITE_DOMAINS } from './domains.js';
 import { loadSiteEnvironment } from './site-environment.js';
 import { SiteProcessModule } from './site-process.module.js';
 
+const ONE_USER =
+  'All standbys of this site run as one user of the host, since this process is not root on Linux: the server of an agency can reach the files of the others. Put one agency on such a site.';
+
 async function start(): Promise<void> {
   const environment = loadSiteEnvironment();
-  const driver = new ProcessDriver({ root: path.join(environment.settings.directory, 'standbys') });
+  const driver = new ProcessDriver({
+    root: path.join(environment.settings.directory, 'standbys'),
+    ...environment.standbys,
+  });
   const module = SiteProcessModule.forProcess(environment, driver, SITE_DOMAINS);
   const app = await NestFactory.createApplicationContext(module, { bufferLogs: true });
   app.useLogger(new NestLogger(app.get(AppLogger).log));
+  if (!driver.separatesWorkloads) app.get(AppLogger).log.warn(ONE_USER);
   app.enableShutdownHooks();
 }
 

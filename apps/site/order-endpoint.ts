@@ -57,7 +57,7 @@ export class OrderEndpoint implements OnApplicationBootstrap, OnApplicationShutd
         cert: settings.certificate,
         key: settings.key,
         // Only the provider's own authority counts, and only a client certificate of its: whoever has none is cut
-        // off in the handshake.
+        // off in the handshake, and right after it whoever has another than the control plane's.
         ca: settings.authority,
         requestCert: true,
         rejectUnauthorized: true,
@@ -68,6 +68,12 @@ export class OrderEndpoint implements OnApplicationBootstrap, OnApplicationShutd
         this.answer(request, response).catch((error: unknown) => this.failed(request, response, error));
       },
     );
+    this.server.on('secureConnection', (socket) => {
+      const { CN: name } = socket.getPeerCertificate().subject;
+      if (name === settings.controlName) return;
+      logger.log.warn({ name, remoteAddress: socket.remoteAddress }, 'a certificate that is not the control plane’s');
+      socket.destroy();
+    });
     this.server.requestTimeout = 30_000;
   }
 

@@ -85,7 +85,8 @@ describe('orders at the site’s door', () => {
     const other = await createAuthority('another authority');
     const impostor = await issueCertificate(other, { commonName: 'control', usages: ['client'] });
     const server = await issueCertificate(site.authority, { commonName: 'another site', usages: ['server'] });
-    for (const identity of [null, impostor, server]) {
+    const colleague = await issueCertificate(site.authority, { commonName: 'metrics', usages: ['client'] });
+    for (const identity of [null, impostor, server, colleague]) {
       await expect(site.ask('GET', '/health', undefined, identity)).rejects.toThrow();
     }
     expect(await site.ask('GET', '/health')).toMatchObject({ status: 200, body: { ok: true } });

@@ -8,7 +8,13 @@ import {
   port,
   secretFile,
 } from '#libs/platform/config';
-import { siteEnvironment, siteSettings, type SiteSettingsValues } from '#libs/sites/site';
+import {
+  siteEnvironment,
+  siteSettings,
+  standbyEnvironment,
+  type ProcessDriverOptions,
+  type SiteSettingsValues,
+} from '#libs/sites/site';
 
 const environment = siteEnvironment.extend({
   SITE_DATABASE_URL: databaseUrl(),
@@ -18,8 +24,10 @@ const environment = siteEnvironment.extend({
   SITE_TLS_CERT_FILE: secretFile(),
   SITE_TLS_KEY_FILE: secretFile(),
   CONTROL_CA_FILE: secretFile(),
+  CONTROL_COMMON_NAME: z.string().min(1).default('control'),
   ORDER_PUBLIC_KEY_FILE: secretFile(),
   LOG_LEVEL: z.string().default('info'),
+  ...standbyEnvironment.shape,
   ...observabilitySettings,
 });
 
@@ -29,6 +37,7 @@ export interface SiteEnvironment {
   readonly databaseUrl: string;
   readonly queueUrl: string;
   readonly logLevel: string;
+  readonly standbys?: Pick<ProcessDriverOptions, 'uids' | 'tablespaceRoots'>;
   readonly observability?: Observability;
   /** PEM (SPKI) of the control plane's Ed25519 key. */
   readonly orderPublicKey: string;
@@ -39,6 +48,8 @@ export interface SiteEnvironment {
     readonly key: string;
     /** PEM of the authority that signs the control plane's certificates. */
     readonly authority: string;
+    /** The common name in the control plane's certificate: of the authority's other certificates none is let in. */
+    readonly controlName: string;
   };
 }
 
@@ -50,6 +61,10 @@ export function loadSiteEnvironment(variables?: NodeJS.ProcessEnv): SiteEnvironm
     databaseUrl: read.SITE_DATABASE_URL,
     queueUrl: read.SITE_QUEUE_URL,
     logLevel: read.LOG_LEVEL,
+    standbys: {
+      ...(read.SITE_UID_RANGE ? { uids: read.SITE_UID_RANGE } : {}),
+      ...(read.SITE_TABLESPACE_ROOTS ? { tablespaceRoots: read.SITE_TABLESPACE_ROOTS } : {}),
+    },
     observability: observabilityOf(read),
     orderPublicKey: read.ORDER_PUBLIC_KEY_FILE,
     endpoint: {
@@ -58,6 +73,7 @@ export function loadSiteEnvironment(variables?: NodeJS.ProcessEnv): SiteEnvironm
       certificate: read.SITE_TLS_CERT_FILE,
       key: read.SITE_TLS_KEY_FILE,
       authority: read.CONTROL_CA_FILE,
+      controlName: read.CONTROL_COMMON_NAME,
     },
   };
 }

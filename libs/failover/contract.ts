@@ -61,17 +61,24 @@ export const failoverOrder = defineOrder(
     epoch,
     oldServer: oldServerFate,
     acceptedLoss,
-    /** True when the control plane has recorded no grant to degrade in this epoch, and gives none from now on. */
+    /**
+     * True when the control plane has recorded nothing in this epoch that lets production go on without this site, and
+     * gives nothing from now on. To the metro: no grant to degrade at all. To the regional site: none but to itself.
+     */
     noDegradeGranted: z.boolean(),
+    /** A grant of this epoch let the regional site become the synchronous one. Absent: none did. */
+    regionalGranted: z.boolean().optional(),
     names: replicationNames,
     otherSite: peerSite.nullable(),
   }),
+  { urgent: true },
 );
 export type FailoverPayload = z.infer<typeof failoverOrder.payload>;
-export const cancelFailoverOrder = defineOrder('failover.cancel', z.strictObject({ runId: uuid }));
+export const cancelFailoverOrder = defineOrder('failover.cancel', z.strictObject({ runId: uuid }), { urgent: true });
 export const confirmFailoverOrder = defineOrder(
   'failover.confirm',
   z.strictObject({ runId: uuid, acceptedLoss, oldServer: oldServerFate }),
+  { urgent: true },
 );
 
 /** The words of {@link standAsideOrder}, each outweighing those before it in the same epoch. */
@@ -95,6 +102,7 @@ export const standAsideOrder = defineOrder(
     promotedAtLsn: lsn.nullable(),
     promotedTimeline: z.number().int().nullable(),
   }),
+  { urgent: true },
 );
 export type StandAside = z.infer<typeof standAsideOrder.payload>;
 

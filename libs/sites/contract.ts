@@ -46,9 +46,17 @@ export type Order = z.infer<typeof order>;
 export interface OrderContract<P = unknown> {
   readonly kind: string;
   readonly payload: z.ZodType<P>;
+  /** It waits for nothing and nobody: people and sites steer failovers by such orders. */
+  readonly urgent?: boolean;
+  /** Not tried again so many seconds after its receipt: who asked has asked anew by then. For ever when absent. */
+  readonly endsAfterSeconds?: number;
 }
-export function defineOrder<P>(kind: string, payload: z.ZodType<P>): OrderContract<P> {
-  return Object.freeze({ kind, payload });
+export function defineOrder<P>(
+  kind: string,
+  payload: z.ZodType<P>,
+  ways: { readonly urgent?: boolean; readonly endsAfterSeconds?: number } = {},
+): OrderContract<P> {
+  return Object.freeze({ kind, payload, ...ways });
 }
 
 /** The longest payload of one result, in bytes of JSON. */
@@ -56,7 +64,7 @@ export const RESULT_BYTES_MAX = 1_000_000;
 /** What the results of one page of the outbox add up to at most, in bytes; a single one is always told. */
 export const PAGE_BYTES_MAX = 8_000_000;
 /** What the workloads of one snapshot add up to at most, in characters of JSON. */
-export const SNAPSHOT_CHARACTERS_MAX = 8_000_000;
+export const SNAPSHOT_CHARACTERS_MAX = 6_000_000;
 
 /** What a site tells the control plane: durable, in the order of `seq`, at least once. */
 export const siteResult = z.strictObject({
@@ -172,6 +180,21 @@ export const agentAssignment = z.object({
   workloads: z.array(assignedWorkload).default([]),
   /** Sites that may look, now, whether a workload can be replicated. */
   preflights: z.array(z.object({ siteId: uuid, workloadName: z.string() })).default([]),
+  /**
+   * The same for the change of the synchronous site; apart, so that an agent that does not know it does not take it for a
+   * grant to go on alone.
+   */
+  moveGrants: z
+    .array(
+      z.object({
+        workloadId: uuid,
+        requestId: uuid,
+        epoch: z.number().int(),
+        secondsLeft: z.number(),
+        to: siteRole,
+      }),
+    )
+    .optional(),
   /**
    * A person's grants to go on without the metro, for an agent that cannot reach it: good only once the agent's own
    * promise to the metro has run out. Counted in seconds left, so that clocks need not agree.

@@ -17,6 +17,7 @@ import { Makers1790000000021 } from './0021-makers.js';
 import { SignIn1790000000022 } from './0022-sign-in.js';
 import { MailDelivery1790000000023 } from './0023-mail-delivery.js';
 import { NarrowRights1790000000024 } from './0024-narrow-rights.js';
+import { SynchronousSite1790000000030 } from './0030-synchronous-site.js';
 
 /** The control plane's schema, oldest first. */
 export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
@@ -38,4 +39,5 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   SignIn1790000000022,
   MailDelivery1790000000023,
   NarrowRights1790000000024,
+  SynchronousSite1790000000030,
 ];

@@ -10,6 +10,7 @@ import {
   DegradeReceiver,
   KeptConnection,
   madeRecord,
+  type OfferedGrant,
   ProtectedWorkload,
   protectionRecord,
   settingsRecord,
@@ -30,14 +31,14 @@ export class AgencyDesk {
   readonly agentId = randomUUID();
   readonly commands: DirectAgentCommands;
   private readonly desk: WorkloadDesk;
-  private readonly watch: ProtectedWorkload;
+  private watch: ProtectedWorkload;
   private ticking: NodeJS.Timeout | undefined;
 
   private constructor(
     readonly agency: TestAgency,
-    clock: Clock,
+    private readonly clock: Clock,
   ) {
-    const file = (name: string) => path.join(agency.home, 'agent', name);
+    const file = (name: string) => this.file(name);
     const protection = new DurableValue(file('protection.json'), protectionRecord);
     this.desk = new WorkloadDesk({
       workload: agency.workload,
@@ -46,15 +47,7 @@ export class AgencyDesk {
       made: new DurableValue(file('made.json'), madeRecord),
       protection,
     });
-    this.watch = new ProtectedWorkload({
-      workload: agency.workload,
-      connection: new KeptConnection(agency.workload),
-      receiver: (lease) =>
-        new DegradeReceiver({ workload: agency.workload, lease, scratch: path.join(agency.home, 'lease') }, clock),
-      record: protection,
-      fencing: { observe: async () => undefined, report: () => ({ fenced: null, divergence: null, alarms: [] }) },
-      clock,
-    });
+    this.watch = this.tunnel();
     this.commands = new DirectAgentCommands(new CommandDesk(new Map([[this.desk.name, this.desk]])), agency);
   }
 
@@ -65,6 +58,39 @@ export class AgencyDesk {
     // As the tunnel's process does, pulses or none.
     desk.ticking = setInterval(() => void (desk.alive && desk.watch.tick()), 1_000);
     return desk;
+  }
+
+  private file(name: string): string {
+    return path.join(this.agency.home, 'agent', name);
+  }
+
+  /** The tunnel's part, as its process has it in memory. */
+  private tunnel(): ProtectedWorkload {
+    const { agency, clock } = this;
+    return new ProtectedWorkload({
+      workload: agency.workload,
+      connection: new KeptConnection(agency.workload),
+      receiver: (lease) =>
+        new DegradeReceiver({ workload: agency.workload, lease, scratch: path.join(agency.home, 'lease') }, clock),
+      record: new DurableValue(this.file('protection.json'), protectionRecord),
+      fencing: { observe: async () => undefined, report: () => ({ fenced: null, divergence: null, alarms: [] }) },
+      clock,
+    });
+  }
+
+  /** The tunnel's process dies and another is started, which knows only what is on disk and in the server. */
+  async restart(whileDown: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    this.alive = false;
+    await this.watch.close();
+    await whileDown();
+    this.watch = this.tunnel();
+    await this.watch.begin();
+    this.alive = true;
+  }
+
+  /** What the control plane serves to the agent itself. */
+  offer(grant: OfferedGrant | null): void {
+    this.watch.setGrant(grant);
   }
 
   get alive(): boolean {

@@ -218,8 +218,8 @@ export class ControlPlane {
     return { agency, agent, id, names };
   }
 
-  /** Has both sites measure a workload as streaming. */
-  measure(workloadId: string, tenantId: string, armed: boolean): void {
+  /** Has both sites measure a workload as streaming, with one of them as the synchronous site. */
+  measure(workloadId: string, tenantId: string, armed: boolean, leader: 'metro' | 'regional' = 'metro'): void {
     const now = Date.now();
     const health = (role: 'metro' | 'regional', port: number): StandbyHealth => ({
       workloadId,
@@ -234,9 +234,10 @@ export class ControlPlane {
       timeline: 1,
       bytesBehind: 0,
       secondsBehind: 0,
-      armed: role === 'metro' ? armed : null,
-      armedSince: role === 'metro' && armed ? new Date(now).toISOString() : null,
-      armedUntil: role === 'metro' && armed ? new Date(now + 3_600_000).toISOString() : null,
+      armed: role === leader ? armed : null,
+      synchronousSite: leader,
+      armedSince: role === leader && armed ? new Date(now).toISOString() : null,
+      armedUntil: role === leader && armed ? new Date(now + 3_600_000).toISOString() : null,
       asynchronousSinceLsn: null,
       seeding: null,
       alarms: [],

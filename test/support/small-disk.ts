@@ -2,7 +2,7 @@ import { mkdtemp, open, rm, statfs, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { errorCode, errorText } from '#libs/platform/errors';
-import { ownedDirectory, runTool } from '#libs/platform/postgres';
+import { keptDirectory, runTool } from '#libs/platform/postgres';
 
 const CHUNK_BYTES = 1024 * 1024;
 
@@ -28,7 +28,7 @@ export class SmallDisk {
       await rm(directory, { recursive: true });
       throw error;
     });
-    await ownedDirectory(directory);
+    await keptDirectory(directory);
     return new SmallDisk(directory);
   }
 

@@ -9,7 +9,7 @@ import { type ProtectPayload, type StandbyHealth, unprotectOrder } from '#contra
 import type { PeerSite, SiteRole } from '#contracts/sites';
 import { waitFor } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
-import { ownedDirectory } from '#libs/platform/postgres';
+import { keptDirectory } from '#libs/platform/postgres';
 import { PeerPatience } from '#libs/failover/site';
 import { FailoverOrderHandler } from '../../libs/failover/site/orders/failover.order.js';
 import { StandAsideHandler } from '../../libs/failover/site/orders/stand-aside.order.js';
@@ -59,7 +59,7 @@ export class WarmSite extends SiteRecords {
 
   static async start(options: WarmSiteOptions): Promise<WarmSite> {
     const directory = await mkdtemp(path.join(tmpdir(), 'mainstay-site-'));
-    await ownedDirectory(directory);
+    await keptDirectory(directory);
     const home = { siteId: randomUUID(), directory, database: await createSiteDatabase() };
     const site = new WarmSite(home, options);
     KNOWN_SITES.set(home.siteId, {
@@ -183,6 +183,7 @@ export class WarmSite extends SiteRecords {
   async sql<R extends object>(text: string): Promise<R[]> {
     const client = await this.driver.connect(this.options.workloadId, 'test');
     try {
+      await client.query('SET search_path = public');
       return (await client.query<R>(text)).rows;
     } finally {
       await client.end();

@@ -44,7 +44,7 @@ export class AgentSelfController {
   @AgentSigned()
   @Answers({
     status: 200,
-    summary: 'Where the calling agent dials to, which sites it serves in what, and the grants to degrade in force',
+    summary: 'Where the calling agent dials to, which sites it serves in what, and persons’ grants that are in force',
     description: 'Authorization: Mainstay-Agent agentId:challenge:signature, over the proof of a fresh challenge.',
     schema: agentAssignment,
   })
@@ -54,7 +54,7 @@ export class AgentSelfController {
     return this.work.tenant(tenantId, async (tx) => ({
       ...(await this.agents.assignment(tx, tenantId, id)),
       ...(await this.assigned.of(tx, tenantId, id)),
-      degradeGrants: await this.grants.open(tx, tenantId, id),
+      ...(await this.grants.open(tx, tenantId, id)),
     }));
   }
 }

@@ -83,6 +83,51 @@ describe('members', () => {
     expect(body.items[0]).toMatchObject({ action: 'member.removed', detail: { email: member.email } });
   });
 
+  it('what a removed or demoted member handed out is void: invitations, and enrolment tokens of theirs and of their keys', async () => {
+    const town = await api.agency();
+    for (const end of ['removed', 'demoted'] as const) {
+      const rogue = await api.member(town, 'owner');
+      const key = await api.apiKey(rogue.token, ['agents:write']);
+      const second = `second-${end}@evil.example`;
+      await api.post('/v1/invitations', { email: second, role: 'owner' }, rogue.token);
+      const accept = { token: await api.mailedToken(second), name: 'Second', password: TEST_PASSWORD };
+      const tokens = await Promise.all(
+        [rogue.token, key].map(async (maker) => (await api.post('/v1/enrolment-tokens', { name: 'a' }, maker)).body),
+      );
+      // A change of role that leaves the right leaves the tokens.
+      if (end === 'demoted') {
+        await patch(rogue.id, { role: 'operator' }, town.owner);
+        const { body } = await api.get('/v1/enrolment-tokens', town.owner);
+        expect(body.items.find(({ id }: { id: string }) => id === tokens[0].id).state).toBe('open');
+        expect((await patch(rogue.id, { role: 'auditor' }, town.owner)).status).toBe(200);
+      } else {
+        await api.call('DELETE', `/v1/members/${rogue.id}`, { token: town.owner });
+      }
+      expect((await api.post('/v1/invitations/accept', accept)).body.code).toBe('token.invalid');
+      const { body } = await api.get('/v1/enrolment-tokens', town.owner);
+      for (const { id } of tokens) {
+        expect(body.items.find((one: { id: string }) => one.id === id).state).toBe('revoked');
+      }
+    }
+  });
+
+  it('429 past fifty invitations a day, and past three to one person; the mail’s subject says nothing of theirs', async () => {
+    const town = await api.agency();
+    const invite = (email: string) => api.post('/v1/invitations', { email, role: 'auditor' }, town.owner);
+    for (let i = 0; i < 3; i++) {
+      const { body } = await invite('same@elm.example');
+      await api.call('DELETE', `/v1/invitations/${body.id}`, { token: town.owner });
+    }
+    expect((await invite('same@elm.example')).body.code).toBe('invitation.too-many');
+    const statuses: number[] = [];
+    for (let i = 0; i < 50; i++) statuses.push((await invite(`person${i}@elm.example`)).status);
+    expect([statuses.indexOf(429), statuses.filter((status) => status === 201).length]).toEqual([47, 47]);
+    const [mail] = await api.rows<{ subject: string }>(
+      `SELECT subject FROM mail_message WHERE recipient = 'person0@elm.example'`,
+    );
+    expect(mail?.subject).toBe('You are invited to work for an agency at Mainstay');
+  });
+
   it('pages through members by cursor, each once, and 400 for a cursor of another list', async () => {
     const seen: string[] = [];
     let cursor: string | null = null;

@@ -7,7 +7,7 @@ import {
   standbyState,
 } from '#contracts/replication';
 import { instant } from '#libs/platform/http';
-import { CONDITIONS, PROTECTION_STATES } from '#libs/replication/control';
+import { CONDITIONS, DEGRADE_TARGETS, PROTECTION_STATES } from '#libs/replication/control';
 import { plainText } from '#libs/tenancy/control';
 
 const bandwidth = z
@@ -56,7 +56,16 @@ export type ProtectionChange = z.infer<typeof protectionChange>;
 
 export const degradeRequest = z
   .strictObject({
-    seconds: z.int().min(60).max(86_400).default(3_600).meta({ description: 'For how long at most.' }),
+    to: z.enum(DEGRADE_TARGETS).default('alone').meta({
+      description:
+        'The first choice is `regional`: the regional site becomes the synchronous one, writes go on slower, and a second loss still loses none of them; it returns to the metro by itself once that has been near for 30 seconds. `alone`: writes go on without any site, and what a second loss costs is unknown.',
+    }),
+    seconds: z
+      .int()
+      .min(60)
+      .max(86_400)
+      .default(3_600)
+      .meta({ description: 'For how long at most; with `regional`: for how long the change may still begin.' }),
     reason: plainText(500),
   })
   .meta({ id: 'DegradeRequest' });
@@ -70,6 +79,7 @@ export const degradeGrant = z
     requestId: z.uuid(),
     workloadId: z.uuid(),
     epoch: z.int(),
+    to: z.enum(DEGRADE_TARGETS).nullable().meta({ description: 'null: the word that ends a grant.' }),
     seconds: z.int().nullable(),
     grantedAt: instant,
   })
@@ -86,7 +96,7 @@ const leg = z
     sourceSeenSecondsAgo: z.number().nullable(),
     bytesBehind: z.number().nullable(),
     secondsBehind: z.number().nullable(),
-    armed: z.boolean().nullable(),
+    armed: z.boolean().nullable().meta({ description: 'Of the synchronous site; null at the other.' }),
     armedSince: z.string().nullable(),
     asynchronousSinceLsn: z.string().nullable(),
     sourceLsn: z.string().nullable(),
@@ -114,6 +124,9 @@ export const protectionView = z
     activeSiteId: z.uuid().nullable(),
     metroSiteId: z.uuid().nullable(),
     regionalSiteId: z.uuid().nullable(),
+    synchronousSite: z.enum(['metro', 'regional']).nullable().meta({
+      description: 'Whose acknowledgement every write waits for; null: neither’s, or not known now.',
+    }),
     metro: leg.nullable(),
     regional: leg.nullable(),
     bandwidthBytesPerSecond: z.number().nullable(),

@@ -95,8 +95,9 @@ export class ProtectionsController {
   @RequireScope('protections:write')
   @Answers({
     status: 202,
-    summary: 'A person’s word that production may go on without the metro for a while',
-    description: 'Refused once a failover has been declared. Until it is armed again, a second loss is unknown.',
+    summary: 'A person’s word that production may go on without the synchronous site',
+    description:
+      'When the metro site is lost, choose `regional` first: nothing is lost then by a second loss either. Refused once a failover has been declared. If the regional site is not near, nothing changes and an alarm says so. With `alone` a second loss is unknown until it is armed again.',
     schema: degradeGrant,
   })
   degrade(
@@ -109,7 +110,11 @@ export class ProtectionsController {
 
   @Post('rearm')
   @RequireScope('protections:write')
-  @Answers({ status: 202, summary: 'Ends a grant to degrade: writes wait for the metro again', schema: degradeGrant })
+  @Answers({
+    status: 202,
+    summary: 'Ends a grant to degrade: writes wait for the metro again, also from the regional site back',
+    schema: degradeGrant,
+  })
   rearm(
     @CurrentCaller() caller: TenantCaller,
     @Param('id', { schema: idParam }) id: string,

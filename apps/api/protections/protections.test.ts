@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   armingChanged,
+  clientNetworksOrder,
   degradeOrder,
   divergenceFound,
   oldPrimaryFenced,
@@ -145,6 +146,43 @@ describe('workloads and their protection', () => {
     await plane.until(path, agency.apiKey, ({ code }) => code === 'protection.not-found');
     expect(await plane.api.rows(`SELECT FROM standby_health WHERE workload_id = $1`, [id])).toEqual([]);
     expect((await plane.api.call('DELETE', `/v1/workloads/${id}`, { token: agency.apiKey })).status).toBe(204);
+  });
+
+  it('clients come from nowhere until their networks are listed, and those may be listed during a failover too', async () => {
+    const agency = await plane.api.agency();
+    const agent = await plane.enrol(agency);
+    const id = await plane.checkedWorkload(agency, agent);
+    const path = `/v1/workloads/${id}/protection`;
+    const made = await plane.api.post(path, { mode: 'strict' }, agency.apiKey);
+    expect(made).toMatchObject({ status: 202, body: { clientNetworks: [] } });
+    expect(made.body.warnings).toEqual([expect.stringContaining('closed to everybody')]);
+    const mine = ({ workloadId }: { workloadId: string }) => workloadId === id;
+    expect((await plane.metro.ordered(protectOrder, mine)).payload.clientNetworks).toEqual([]);
+
+    const change = (body: object) => plane.api.call('PATCH', path, { token: agency.apiKey, body });
+    for (const wrong of ['10.20.0.1', '10.20.0.0/33', 'town hall', '0/0']) {
+      expect((await change({ clientNetworks: [wrong] })).status).toBe(400);
+    }
+    const networks = ['10.20.0.0/16', '2001:db8::/48'];
+    const listed = await change({ clientNetworks: networks });
+    expect(listed).toMatchObject({ status: 202, body: { clientNetworks: networks, warnings: [] } });
+    for (const site of [plane.metro, plane.regional]) {
+      expect((await site.ordered(clientNetworksOrder, mine)).payload.clientNetworks).toEqual(networks);
+    }
+    // Later orders carry them on.
+    await change({ bandwidthBytesPerSecond: 1_000_000 });
+    await plane.metro.ordered(protectOrder, (p) => mine(p) && p.clientNetworks?.length === 2);
+
+    for (const state of ['failing-over', 'failed-over']) {
+      await plane.api.rows(`UPDATE protection SET state = $2 WHERE workload_id = $1`, [id, state]);
+      expect((await change({ paused: true })).status).toBe(409);
+      expect((await change({ paused: true, clientNetworks: networks })).status).toBe(409);
+      expect(await change({ clientNetworks: [`10.${state.length}.0.0/16`] })).toMatchObject({ status: 202 });
+      await plane.regional.ordered(
+        clientNetworksOrder,
+        (p) => mine(p) && p.clientNetworks[0] === `10.${state.length}.0.0/16`,
+      );
+    }
   });
 
   it('tells the agent which sites serve what as what, from the preflight on until nothing is left', async () => {

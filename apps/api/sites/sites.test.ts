@@ -68,6 +68,41 @@ describe('sites and agents', () => {
     expect(stored.some(({ text }) => text.includes(body.token))).toBe(false);
   });
 
+  it('401 for a token of a suspended agency, which counts again once the agency does', async () => {
+    const agency = await plane.api.agency();
+    const { body } = await plane.api.post('/v1/enrolment-tokens', { name: 'hall' }, agency.apiKey);
+    const staff = (what: string) =>
+      plane.api.post(`/v1/staff/agencies/${agency.id}/${what}`, { reason: 'unpaid' }, plane.staff);
+    const enrol = () => plane.api.post('/v1/agents/enrol', enrolment(body.token, createKeyPair().publicKey));
+    await staff('suspend');
+    expect((await enrol()).body.code).toBe('enrolment-token.unknown');
+    await staff('resume');
+    expect((await enrol()).status).toBe(201);
+  });
+
+  it('409 past a hundred open tokens, a hundred agents and five hundred workloads of one agency', async () => {
+    const agency = await plane.api.agency();
+    const agent = await plane.enrol(agency);
+    const token = () => plane.api.post('/v1/enrolment-tokens', { name: 'hall' }, agency.apiKey);
+    const spare = (await token()).body.token as string;
+    await plane.api.rows(
+      `INSERT INTO workload (tenant_id, id, kind, name, agent_id)
+       SELECT $1, gen_random_uuid(), 'postgresql', 'w' || n, $2 FROM generate_series(1, 500) n`,
+      [agency.id, agent.id],
+    );
+    const workload = await plane.api.post('/v1/workloads', { name: 'one-more', agentId: agent.id }, agency.apiKey);
+    expect([workload.status, workload.body.code]).toEqual([409, 'quota.reached']);
+    await plane.api.rows(
+      `INSERT INTO agent SELECT (jsonb_populate_record(a, jsonb_build_object('id', gen_random_uuid()))).*
+         FROM agent a, generate_series(1, 99) WHERE a.id = $1`,
+      [agent.id],
+    );
+    const refused = await plane.api.post('/v1/agents/enrol', enrolment(spare, createKeyPair().publicKey));
+    expect([refused.status, refused.body.code]).toEqual([409, 'quota.reached']);
+    for (let i = 0; i < 99; i++) expect((await token()).status).toBe(201);
+    expect((await token()).body.code).toBe('quota.reached');
+  });
+
   it('401 and 409 for a token that is unknown, expired or withdrawn', async () => {
     const agency = await plane.api.agency();
     const make = async () => (await plane.api.post('/v1/enrolment-tokens', { name: 'hall' }, agency.apiKey)).body;

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TEST_PASSWORD, type TestAgency, TestApi } from '#test/api';
+import { authenticatorCode } from '#test/authenticator';
 
 describe('the provider’s staff', () => {
   let api: TestApi;
@@ -63,5 +64,41 @@ describe('the provider’s staff', () => {
     );
     const log = await api.get('/v1/staff/audit', administrator);
     expect(log.body.items.map(({ action }: { action: string }) => action)).toContain('staff.disabled');
+  });
+
+  it('an operator or administrator does nothing before a second factor is set up, and signs in by it from then on', async () => {
+    const { id, email } = await api.staffMember('operator');
+    const credentials = { email, password: TEST_PASSWORD };
+    const first = (await api.post('/v1/staff/sessions', credentials)).body;
+    const other = (await api.post('/v1/staff/sessions', credentials)).body.token;
+    expect(first.caller).toMatchObject({ role: 'operator', secondFactor: false });
+    const suspend = (token: string) => api.post(`/v1/staff/agencies/${agency.id}/suspend`, { reason: 'test' }, token);
+    expect((await suspend(first.token)).body.code).toBe('staff.second-factor-needed');
+    expect((await api.get('/v1/staff/agencies', first.token)).status).toBe(403);
+    expect((await api.get('/v1/staff/sessions/current', first.token)).status).toBe(200);
+    const { token, uri } = await api.setUpAuthenticator(first.token);
+    expect((await api.get('/v1/staff/agencies', token)).status).toBe(200);
+    // A session of before the second factor is none of after it.
+    expect((await api.get('/v1/staff/agencies', other)).status).toBe(401);
+    expect((await api.post('/v1/staff/sessions', credentials)).body.code).toBe('session.code-required');
+    const code = authenticatorCode(uri, 1);
+    expect((await api.post('/v1/staff/sessions', { ...credentials, code })).status).toBe(201);
+    expect((await api.post('/v1/staff/sessions', { ...credentials, code })).body.code).toBe('session.code-wrong');
+    // Lost: an administrator takes it away, and it must be set up anew.
+    const lost = (by: string) => api.call('DELETE', `/v1/staff/members/${id}/two-factor`, { token: by });
+    expect((await lost(token)).status).toBe(403);
+    expect((await lost(administrator)).status).toBe(204);
+    expect((await api.get('/v1/staff/agencies', token)).status).toBe(401);
+    const anew = (await api.post('/v1/staff/sessions', credentials)).body;
+    expect((await api.get('/v1/staff/agencies', anew.token)).body.code).toBe('staff.second-factor-needed');
+    const log = await api.get('/v1/staff/audit', administrator);
+    const actions = log.body.items.map(({ action }: { action: string }) => action);
+    expect(actions).toEqual(expect.arrayContaining(['two-factor.set-up', 'staff.second-factor-reset']));
+  });
+
+  it('support, who can change nothing, may look without one', async () => {
+    const { email } = await api.staffMember('support');
+    const { token } = (await api.post('/v1/staff/sessions', { email, password: TEST_PASSWORD })).body;
+    expect((await api.get('/v1/staff/agencies', token)).status).toBe(200);
   });
 });

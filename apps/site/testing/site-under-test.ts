@@ -17,6 +17,9 @@ import { OrderEndpoint } from '../order-endpoint.js';
 import type { SiteEnvironment } from '../site-environment.js';
 import { type SiteDomains, SiteProcessModule } from '../site-process.module.js';
 
+/** It may wait for somebody, and ends after so long. */
+export const askOrder = defineOrder('ask.agent', z.strictObject({ preflightId: uuid }), { endsAfterSeconds: 300 });
+export const steerOrder = defineOrder('steer.now', z.strictObject({ workloadId: uuid }), { urgent: true });
 /** Orders of a domain of the test's own: they note in the database what was done. */
 export const noteOrder = defineOrder('test.note', z.strictObject({ workloadId: uuid, text: z.string() }));
 export const refuseOrder = defineOrder('test.refuse', z.strictObject({ workloadId: uuid }));
@@ -82,12 +85,38 @@ class StuckHandler implements OrderHandler<z.infer<typeof stuckOrder.payload>> {
   }
 }
 
-@Module({ providers: [StuckHandler, NoteHandler, RefuseHandler, StumbleHandler] })
+/** What the agents of {@link askOrder} wait for; how many are asked at once, and were at most. */
+export const agents = { answer: Promise.resolve(), asked: 0, most: 0, total: 0 };
+
+@CarriesOut(askOrder)
+class AskHandler implements OrderHandler<z.infer<typeof askOrder.payload>> {
+  async carryOut(): Promise<void> {
+    agents.asked += 1;
+    agents.total += 1;
+    agents.most = Math.max(agents.most, agents.asked);
+    try {
+      await agents.answer;
+    } finally {
+      agents.asked -= 1;
+    }
+  }
+}
+
+@CarriesOut(steerOrder)
+class SteerHandler implements OrderHandler<z.infer<typeof steerOrder.payload>> {
+  constructor(private readonly work: SiteUnitOfWork) {}
+
+  async carryOut(order: ReceivedOrder<z.infer<typeof steerOrder.payload>>): Promise<void> {
+    await this.work.run((tx) => tx.execute(`INSERT INTO test.note VALUES ($1, 'steered')`, [order.id]));
+  }
+}
+
+@Module({ providers: [AskHandler, SteerHandler, StuckHandler, NoteHandler, RefuseHandler, StumbleHandler] })
 class TestDomainModule {}
 
 const TEST_DOMAINS: SiteDomains = {
   modules: [TestDomainModule],
-  orders: [noteOrder, refuseOrder, stumbleOrder, stuckOrder] as never[],
+  orders: [askOrder, steerOrder, noteOrder, refuseOrder, stumbleOrder, stuckOrder] as never[],
   jobs: [],
 };
 
@@ -242,6 +271,7 @@ export class SiteUnderTest {
         certificate: this.server.certificate,
         key: this.server.privateKey,
         authority: this.authority.certificate,
+        controlName: 'control',
       },
     };
   }

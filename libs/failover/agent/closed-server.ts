@@ -1,6 +1,7 @@
-import { open, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { chownTo, renderConfiguration, type ServerIdentity } from '#libs/platform/postgres';
+import { DomainError } from '#libs/platform/errors';
+import { readPlain, renderConfiguration, withDirectory, type ServerIdentity } from '#libs/platform/postgres';
 
 const HBA = 'mainstay-fenced-hba.conf';
 const AUTO = 'postgresql.auto.conf';
@@ -18,39 +19,45 @@ host replication all all reject
  * Makes a data directory's server unable to write and closed to clients, however it is started: it comes up in recovery
  * (standby.signal) following nobody, and pg_hba.conf's place is taken by a file that refuses everybody. Both lie in the
  * data directory, and postgresql.auto.conf wins over the files of the distribution. Safe to repeat; durable when it
- * returns. The log (pg_wal) is not touched, and what stood in postgresql.auto.conf is kept beside it.
+ * returns. The log (pg_wal) is not touched, and what stood in postgresql.auto.conf is kept beside it. Links that the
+ * server's user put in the place of these files are replaced, not followed.
+ *
+ * @throws ForeignDirectoryError, and what the file system throws
  */
 export async function closeServer(directory: string, identity: ServerIdentity): Promise<void> {
-  const own = async (file: string, text: string): Promise<void> => {
-    const fresh = path.join(directory, `${file}.mainstay`);
-    await writeFile(fresh, text, { mode: 0o600, flush: true });
-    await chownTo(fresh, identity);
-    await rename(fresh, path.join(directory, file));
-  };
-  // The signal file first: it alone already keeps the server from writing.
-  await own('standby.signal', '');
-  await own(HBA, NOBODY);
-  const auto = await readFile(path.join(directory, AUTO), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
+  // The place may be a link of the distribution's; what it leads to must be the server's own.
+  await withDirectory(await realpath(directory), [], async (data) => {
+    // A server may run as another user than the package's: it is the one whose directory this is.
+    const { uid, gid } = await data.status();
+    if (identity.switched && uid === 0) throw new ForeignDirectoryError(directory);
+    const owner = { uid, gid, switched: identity.switched };
+    // The signal file first: it alone already keeps the server from writing.
+    await data.replace('standby.signal', '', owner);
+    await data.replace(HBA, NOBODY, owner);
+    const auto = (await readPresent(data.name(AUTO))) ?? '';
+    if (!auto.includes(BEGIN)) {
+      await data.replace(BEFORE, auto, owner);
+      const closed = renderConfiguration({
+        hba_file: path.join(directory, HBA),
+        primary_conninfo: '',
+        primary_slot_name: '',
+        restore_command: '',
+        recovery_target_timeline: 'current',
+        archive_mode: 'off',
+      });
+      const end = auto === '' || auto.endsWith('\n') ? '' : '\n';
+      await data.replace(AUTO, `${auto}${end}${BEGIN}${closed}`, owner);
+    }
+    await data.sync();
   });
-  if (!auto.includes(BEGIN)) {
-    await own(BEFORE, auto);
-    const closed = renderConfiguration({
-      hba_file: path.join(directory, HBA),
-      primary_conninfo: '',
-      primary_slot_name: '',
-      restore_command: '',
-      recovery_target_timeline: 'current',
-      archive_mode: 'off',
+}
+
+/** No server's directory is root's: its name leads somewhere else. */
+class ForeignDirectoryError extends DomainError {
+  constructor(directory: string) {
+    super('precondition', 'fence.directory', "The server's data directory does not belong to the server's user.", {
+      detail: directory,
     });
-    await own(AUTO, `${auto}${auto === '' || auto.endsWith('\n') ? '' : '\n'}${BEGIN}${closed}`);
-  }
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 
@@ -61,6 +68,14 @@ export async function isClosed(directory: string): Promise<boolean> {
       () => true,
       () => false,
     );
-  const auto = await readFile(path.join(directory, AUTO), 'utf8').catch(() => '');
+  const auto = (await readPresent(path.join(directory, AUTO)).catch(() => undefined)) ?? '';
   return auto.includes(BEGIN) && (await present('standby.signal')) && (await present(HBA));
+}
+
+async function readPresent(file: string): Promise<string | undefined> {
+  const bytes = await readPlain(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  return bytes?.toString('utf8');
 }

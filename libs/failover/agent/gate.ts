@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { readPlain } from '#libs/platform/postgres';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import type { ProtectionRecord } from '#libs/replication/agent';
@@ -72,7 +72,7 @@ function closed(epoch: number | null): GateVerdict {
 
 /** What the next start will read: a server that nobody armed could acknowledge alone. */
 async function startsArmed(dataDirectory: string, protection: ProtectionRecord): Promise<boolean> {
-  const auto = await readFile(path.join(dataDirectory, 'postgresql.auto.conf'), 'utf8').catch(() => '');
+  const auto = await readPlain(path.join(dataDirectory, 'postgresql.auto.conf')).then(String, () => '');
   const lines = auto.split('\n').filter((line) => /^\s*synchronous_standby_names\s*=/.test(line));
   return lines.at(-1)?.includes(protection.names.metroApplication) ?? false;
 }

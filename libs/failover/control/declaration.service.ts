@@ -40,6 +40,7 @@ interface Situation {
   readonly siteId: string;
   readonly kept: readonly KeptHealth[];
   readonly noDegradeGranted: boolean;
+  readonly regionalGranted: boolean;
   readonly prospect: Prospect;
 }
 
@@ -93,7 +94,7 @@ export class Declarations {
     const runId = randomUUID();
     const epoch = await this.record.nextEpoch(tx, protection);
     const number = await this.record.nextNumber(tx);
-    const { siteId, noDegradeGranted } = situation;
+    const { siteId, noDegradeGranted, regionalGranted } = situation;
     const order = await this.runOrders.issue(tx, siteId, otherSite(protection, siteId), {
       runId,
       workloadId,
@@ -102,6 +103,7 @@ export class Declarations {
       oldServer: input.oldServer,
       acceptedLoss: input.acceptLoss,
       noDegradeGranted,
+      ...(regionalGranted && { regionalGranted }),
       names: protection.names,
     });
     await this.record.write(tx, { runId, orderId: order.id, number, epoch, input, actor, ...situation });
@@ -116,11 +118,12 @@ export class Declarations {
   ): Promise<Situation> {
     const kept = await this.outlooks.kept(tx, protection);
     const siteId = chooseSite(protection, kept, input.siteId);
-    const noDegradeGranted = await this.grants.noneIn(tx, tx.tenantId, protection.workloadId, protection.epoch);
+    const evidence = await this.grants.evidence(tx, protection, siteId);
+    const { noDegradeGranted } = evidence;
     const measured = kept.find((one) => one.siteId === siteId);
     const said = input.oldServer !== 'not-asked';
     let prospect = answered;
-    if (!prospect && armedNow(protection, siteId, measured)) prospect = NOTHING_LOST;
+    if (!prospect && armedNow(measured)) prospect = NOTHING_LOST;
     // Whoever accepts any loss and has said how the old server stopped need not wait for the site's answer.
     if (!prospect && input.acceptLoss.kind === 'unknown' && said) prospect = prospectOf(null, null);
     if (!prospect) throw new AskFirst(protection, siteId, noDegradeGranted);
@@ -130,6 +133,6 @@ export class Declarations {
     const missing: Missing = { siteId, loss, armed, bytesBehind, send };
     if (!covers(input.acceptLoss, loss)) throw new LossNotAcceptedError(missing);
     if (mustSay && !said) throw new OldServerNotSaidError(missing);
-    return { protection, siteId, kept, noDegradeGranted, prospect };
+    return { protection, siteId, kept, ...evidence, prospect };
   }
 }

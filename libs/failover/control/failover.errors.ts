@@ -76,3 +76,12 @@ export class RunDeliveredError extends DomainError {
     );
   }
 }
+
+/** A site's report of a run's end that speaks of another workload or epoch than was ordered. */
+export class ForeignReportError extends DomainError {
+  constructor(runId: string, workloadId: string, epoch: number) {
+    super('unprocessable', 'failover.foreign-report', 'The report is not of this failover.', {
+      detail: `run ${runId}: reported workload ${workloadId}, epoch ${epoch}`,
+    });
+  }
+}

@@ -27,11 +27,11 @@ export function toAccept(loss: LossStatement): AcceptedLoss {
 }
 
 /**
- * Whether the newest measurement shows an armed lease in force: then a promotion of the metro loses nothing (design.md,
+ * Whether the newest measurement shows an armed lease in force: then a promotion of that site loses nothing (design.md,
  * decision 6), and nobody need be asked. Both times of the comparison are the site's own.
  */
-export function armedNow(protection: ProtectionRow, siteId: string, kept: KeptHealth | undefined): boolean {
-  if (protection.metroSiteId !== siteId || kept?.health.armed !== true || kept.health.armedUntil === null) return false;
+export function armedNow(kept: KeptHealth | undefined): boolean {
+  if (kept?.health.armed !== true || kept.health.armedUntil === null) return false;
   const secondsLeft = (Date.parse(kept.health.armedUntil) - Date.parse(kept.measuredAt)) / 1_000 - kept.ageSeconds;
   return secondsLeft > 0;
 }

@@ -14,7 +14,7 @@ import {
 } from '#libs/replication/control';
 import { siteAddress, SiteEndpoints } from '#libs/sites/control';
 import { mustSayOldServer, type Prospect, prospectOf, toAccept } from './loss.js';
-import { chooseSite, otherSite, standbySites } from './target.js';
+import { chooseSite, inOrder, otherSite, standbySites } from './target.js';
 
 /** The dry answer of one site. */
 export interface SiteOutlook {
@@ -66,26 +66,28 @@ export class Outlooks {
 
   /** @throws NotFoundError, NotProtectedError, NotAStandbySiteError, AlreadyThereError */
   async preview(tenantId: string, workloadId: string, siteId: string | undefined): Promise<Preview> {
-    const { protection, legs, kept, noDegradeGranted } = await this.work.tenant(tenantId, async (tx) => {
+    const { protection, legs, kept, granted } = await this.work.tenant(tenantId, async (tx) => {
       const row = await this.protections.look(tx, workloadId);
       return {
         protection: row,
         legs: await this.health.legs(tx, row),
         kept: await this.health.kept(tx, tenantId, workloadId),
-        noDegradeGranted: await this.grants.noneIn(tx, tenantId, workloadId, row.epoch),
+        granted: new Map(await this.evidence(tx, row)),
       };
     });
-    const candidates = standbySites(protection);
+    const candidates = inOrder(protection, kept);
     const pair = [protection.metroSiteId, protection.regionalSiteId].filter((id) => id !== null);
     if (siteId !== undefined) chooseSite(protection, kept, siteId);
     const answers = new Map(
-      await Promise.all(pair.map(async (id) => [id, await this.ask(id, workloadId, noDegradeGranted)] as const)),
+      await Promise.all(
+        pair.map(async (id) => [id, await this.ask(id, workloadId, granted.get(id) ?? false)] as const),
+      ),
     );
     const answerOf = (id: string | undefined) => answers.get(id ?? '') ?? null;
     const sites = legs
       .filter((leg) => candidates.includes(leg.siteId))
       .map((leg) => describe(leg, answerOf(leg.siteId), answerOf(otherSite(protection, leg.siteId))));
-    const ready = sites.find(({ canPromote }) => canPromote === true)?.siteId;
+    const ready = candidates.find((id) => answerOf(id)?.canPromote === true);
     const chosen = siteId ?? ready ?? chooseSite(protection, kept, undefined);
     const site = sites.find((one) => one.siteId === chosen) as SiteOutlook;
     const acceptLoss = toAccept(site.loss);
@@ -99,6 +101,14 @@ export class Outlooks {
       obstacles: site.obstacles,
       declare: { siteId: chosen, acceptLoss, oldServer },
     };
+  }
+
+  private async evidence(tx: Transaction, row: ProtectionRow): Promise<[string, boolean][]> {
+    const found: [string, boolean][] = [];
+    for (const siteId of standbySites(row)) {
+      found.push([siteId, (await this.grants.evidence(tx, row, siteId)).noDegradeGranted]);
+    }
+    return found;
   }
 
   /** What is known of a promotion at the site, as it and the other one of the pair say now. */

@@ -14,6 +14,7 @@ import type { ProviderTransaction } from '#libs/platform/database';
 import { Outbox } from '#libs/platform/outbox';
 import { ProtectionDuringFailover } from '#libs/replication/control';
 import { type AppliedResult, AppliesResult, type ResultHandler } from '#libs/sites/control';
+import { ForeignReportError } from './failover.errors.js';
 import { FINAL_STATES, isFinal, runStatesBefore } from './failover.states.js';
 import { NOT_PROMOTED, RunOrders } from './run-orders.js';
 
@@ -100,7 +101,7 @@ export class RunEnding {
     // A run that failed after the promotion has promoted all the same.
     if (report !== null && report.promotedAtLsn !== null) {
       const { tenantId, workloadId: id } = run;
-      const workload = { tenantId, id, epoch: report.epoch, siteId };
+      const workload = { tenantId, id, epoch: run.epoch, siteId };
       await this.protections.promoted(tx, workload, { newerRunOpen: await this.newerOpen(tx, run) });
       const { promotedAtLsn, promotedTimeline } = report;
       await this.orders.ended(tx, run, { word: 'promoted', promotedAtLsn, promotedTimeline });
@@ -147,10 +148,14 @@ function describe(run: HeldRun, { state, reason, report }: Finished | RunFailure
 export class RunFinishedHandler implements ResultHandler<Finished> {
   constructor(private readonly ending: RunEnding) {}
 
+  /** @throws ForeignReportError: the epoch that a promotion counts as is the one that was declared */
   async apply(tx: ProviderTransaction, { siteId, payload }: AppliedResult<Finished>): Promise<void> {
     if (!isFinal(payload.state)) return;
     const run = await hold(tx, siteId, { by: 'id', value: payload.report.runId, states: UNTOLD_STATES });
-    if (run) await this.ending.end(tx, siteId, run, payload);
+    if (!run) return;
+    const { workloadId, epoch } = payload.report;
+    if (workloadId !== run.workloadId || epoch !== run.epoch) throw new ForeignReportError(run.id, workloadId, epoch);
+    await this.ending.end(tx, siteId, run, payload);
   }
 }
 

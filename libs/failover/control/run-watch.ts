@@ -17,7 +17,8 @@ export interface RunSight {
 export class RunWatch {
   private followers = 0;
   private readonly events: RunEvent[] = [];
-  private reading: Promise<RunState> | undefined;
+  private reading: { readonly state: Promise<RunState>; readonly wakes: number } | undefined;
+  private wakes = 0;
   private waiting: Promise<void> | undefined;
   private woken = new AbortController();
 
@@ -39,10 +40,23 @@ export class RunWatch {
 
   /** The run's state and its events above `after`, as read now. @throws what reading throws */
   async look(after: number): Promise<RunSight> {
-    // Who comes while it is being read takes that reading: what it missed wakes the watch again.
-    this.reading ??= this.readOn().finally(() => (this.reading = undefined));
-    const state = await this.reading;
+    const state = await this.shared();
     return { state, events: this.events.filter(({ number }) => number > after) };
+  }
+
+  /** Who comes while it is being read takes that reading, unless it began before what woke them. */
+  private shared(): Promise<RunState> {
+    const { reading, wakes } = this;
+    if (reading && reading.wakes === wakes) return reading.state;
+    // One after the other: each reads on from where the one before ended.
+    const before = reading?.state.catch(() => undefined) ?? Promise.resolve();
+    const fresh = { state: before.then(() => this.readOn()), wakes };
+    this.reading = fresh;
+    const done = (): void => {
+      if (this.reading === fresh) this.reading = undefined;
+    };
+    fresh.state.then(done, done);
+    return fresh.state;
   }
 
   private async readOn(): Promise<RunState> {
@@ -52,6 +66,7 @@ export class RunWatch {
   }
 
   wake(): void {
+    this.wakes += 1;
     this.woken.abort();
   }
 

@@ -1,5 +1,5 @@
 import type { KeptHealth, ProtectionRow } from '#libs/replication/control';
-import { SILENT_SECONDS } from '#libs/replication/control';
+import { SILENT_SECONDS, synchronousSiteOf } from '#libs/replication/control';
 import { AlreadyThereError, NotAStandbySiteError } from './failover.errors.js';
 
 /** The sites that hold a standby which could be promoted: not the one where production runs already. */
@@ -15,13 +15,19 @@ export function otherSite(protection: ProtectionRow, siteId: string): string | u
   return [metroSiteId, regionalSiteId].find((id): id is string => id !== null && id !== siteId);
 }
 
+/** The sites that could be promoted: the synchronous one first, as whichever site heard the agency last says. */
+export function inOrder(protection: ProtectionRow, kept: readonly KeptHealth[]): string[] {
+  const sites = standbySites(protection);
+  return synchronousSiteOf(kept) === 'regional' ? sites.reverse() : sites;
+}
+
 /**
- * Where to promote: the named site, or the metro while it speaks to us, else the regional one if it does.
+ * Where to promote: the named site, or the synchronous one while it speaks to us, else the other if it does.
  *
  * @throws NotAStandbySiteError, AlreadyThereError
  */
 export function chooseSite(protection: ProtectionRow, kept: readonly KeptHealth[], wanted: string | undefined): string {
-  const sites = standbySites(protection);
+  const sites = inOrder(protection, kept);
   if (wanted !== undefined) {
     if (wanted === protection.activeSiteId) throw new AlreadyThereError(wanted);
     if (!sites.includes(wanted)) throw new NotAStandbySiteError(sites);

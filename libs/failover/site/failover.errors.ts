@@ -49,3 +49,11 @@ export class RunInterruptedError extends Error {
     this.name = 'RunInterruptedError';
   }
 }
+
+/** A step failed, and is to be tried again later: until then the run is given back. */
+export class StepPostponedError extends Error {
+  constructor(step: string, cause: unknown) {
+    super(`the step ${step} failed and is tried again later`, { cause });
+    this.name = 'StepPostponedError';
+  }
+}

@@ -15,7 +15,13 @@ import { ResumeReceivingHandler, StopReceivingHandler } from './peers/stop-recei
 import { CancellingReach, RunCancelling } from './run-cancelling.js';
 import { RunYielding } from './run-yielding.js';
 import { RunEngine } from './run-engine.js';
-import { AdvanceRunHandler, RepointOtherSiteHandler, SweepRepointsHandler, SweepRunsHandler } from './run.jobs.js';
+import {
+  AdvanceRunHandler,
+  RepointOtherSiteHandler,
+  ResumeRunHandler,
+  SweepRepointsHandler,
+  SweepRunsHandler,
+} from './run.jobs.js';
 import { Runs } from './runs.service.js';
 import { StepRunner } from './step-runner.js';
 import { CompareStep } from './steps/compare.step.js';
@@ -63,6 +69,7 @@ export const FAILOVER_ORDERS = [failoverOrder, cancelFailoverOrder, confirmFailo
     StandAsideHandler,
     StandAsideReach,
     AdvanceRunHandler,
+    ResumeRunHandler,
     SweepRunsHandler,
     RepointOtherSiteHandler,
     SweepRepointsHandler,

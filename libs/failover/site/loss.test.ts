@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { PulseWorkload } from '#contracts/replication';
 import type { LeaseState, SourceReport } from '#libs/replication/site';
 import { decideLoss, isWorse, lossAfterFence, type LossEvidence } from './loss.js';
@@ -25,8 +25,7 @@ const heard = (lsn: string, ageSeconds = 1): SourceReport => ({
   ageSeconds,
   lsn,
   report: { lsn } as PulseWorkload,
-  contrary: null,
-  contrarySecondsAgo: null,
+  contrary: { metro: null, regional: null },
 });
 const evidence = (over: Partial<LossEvidence> = {}): LossEvidence => ({
   role: 'metro',
@@ -37,40 +36,71 @@ const evidence = (over: Partial<LossEvidence> = {}): LossEvidence => ({
   ownLsn: '0/3000000',
   ...over,
 });
+/** A regional site that was never the synchronous one. */
+const never = lease({
+  armed: false,
+  secondsLeft: 0,
+  since: null,
+  armedUntil: null,
+  everArmed: false,
+  strictConfirmed: false,
+});
 const ranOut = lease({ armed: false, secondsLeft: 0, endedBecause: 'ran-out' });
 
-test('a lease that runs proves that nothing is lost: for its time where others could let production go on', () => {
-  expect(decideLoss(evidence())).toMatchObject({ loss: { kind: 'none', bytes: 0 }, until: null });
-  expect(decideLoss(evidence({ mode: 'available' }))).toMatchObject({ loss: { kind: 'none' }, until });
-  expect(decideLoss(evidence({ noDegradeGranted: false }))).toMatchObject({ loss: { kind: 'none' }, until });
+describe.each(['metro', 'regional'] as const)('the %s site, as the synchronous one', (role) => {
+  const other = role === 'metro' ? 'regional' : 'metro';
+  const by = (over: Partial<LossEvidence> = {}) => decideLoss(evidence({ role, ...over }));
+
+  test('claims nothing lost inside its lease, and in strict mode beyond it where nobody could have let production go on', () => {
+    expect(by()).toMatchObject({ loss: { kind: 'none' }, until: null });
+    expect(by({ mode: 'available' })).toMatchObject({ loss: { kind: 'none' }, until });
+    expect(by({ noDegradeGranted: false })).toMatchObject({ loss: { kind: 'none' }, until });
+    expect(by({ lease: ranOut })).toMatchObject({ loss: { kind: 'none' }, until: null });
+    for (const over of [
+      { mode: 'available' as const },
+      { noDegradeGranted: false },
+      { lease: { ...ranOut, endedBecause: 'answered-not-armed' as const } },
+      { lease: { ...ranOut, endedBecause: 'degraded' as const } },
+      { lease: { ...ranOut, strictConfirmed: false } },
+      { lease: never },
+    ]) {
+      expect(by({ lease: ranOut, ...over }).loss.kind).toBe('unknown');
+    }
+  });
+
+  test('claims nothing once it has recorded that production goes on without it, or was told so', () => {
+    expect(by({ lease: lease({ disarmedAtLsn: '0/2000000' }) }).loss.kind).toBe('unknown');
+    expect(by({ lease: { ...ranOut, disarmedAt: until } }).loss.kind).toBe('unknown');
+    const said = { what: `the ${role} site is not the synchronous one`, secondsAgo: 2 };
+    const against = (whom: 'metro' | 'regional') => ({
+      ...heard('0/3000000'),
+      contrary: { metro: null, regional: null, [whom]: said },
+    });
+    expect(by({ report: against(role) }).loss).toMatchObject({ kind: 'unknown' });
+    // What speaks against the other site's claim does not speak against this one's.
+    expect(by({ report: against(other) }).loss).toMatchObject({ kind: 'none' });
+  });
 });
 
-test('a lease that ran out proves nothing, except in strict mode where nobody could let production go on', () => {
-  expect(decideLoss(evidence({ lease: ranOut }))).toMatchObject({ loss: { kind: 'none' }, until: null });
-  for (const over of [
-    { mode: 'available' as const },
-    { noDegradeGranted: false },
-    { lease: { ...ranOut, endedBecause: 'answered-not-armed' as const } },
-    { lease: { ...ranOut, endedBecause: 'degraded' as const } },
-    { lease: { ...ranOut, everArmed: false } },
-    { lease: { ...ranOut, strictConfirmed: false } },
-  ]) {
-    expect(decideLoss(evidence({ lease: ranOut, ...over })).loss.kind).toBe('unknown');
-  }
+test('a regional site that was never the synchronous one claims nothing', () => {
+  expect(decideLoss(evidence({ role: 'regional', lease: never })).loss).toMatchObject({
+    kind: 'unknown',
+    why: expect.stringContaining('after production has acknowledged') as string,
+  });
 });
 
 test('what was recorded as asynchronous is never called lossless, armed or not', () => {
   const disarmed = lease({ disarmedAtLsn: '0/2000000' });
   expect(decideLoss(evidence({ lease: disarmed })).loss.kind).toBe('unknown');
-  expect(decideLoss(evidence({ role: 'regional' })).loss.kind).toBe('unknown');
   const unplaced = lease({ disarmedAt: until });
   expect(decideLoss(evidence({ lease: unplaced })).loss.kind).toBe('unknown');
-  const cleared = { ...heard('0/3000000'), contrary: 'no site is listed', contrarySecondsAgo: 2 };
+  const said = { what: 'no site is listed', secondsAgo: 2 };
+  const cleared = { ...heard('0/3000000'), contrary: { metro: said, regional: null } };
   expect(decideLoss(evidence({ report: cleared })).loss.kind).toBe('unknown');
 });
 
 test('a bound is what the source last said, as long as it has just said it; having all of that is no proof', () => {
-  const regional = { role: 'regional' as const };
+  const regional = { role: 'regional' as const, lease: never };
   expect(decideLoss(evidence({ ...regional, report: heard('0/3000400') })).loss).toMatchObject({
     kind: 'bounded',
     bytes: 1024,

@@ -9,7 +9,10 @@ export interface LossEvidence {
   readonly mode: ProtectionMode;
   /** As it was when leases were refused: nothing can be granted after that. */
   readonly lease: LeaseState;
-  /** The control plane says that it granted no degrading in this epoch, and gives none from now on. */
+  /**
+   * The control plane says that it has granted nothing in this epoch that lets production go on without this site, and
+   * gives nothing from now on. Of the regional site: no grant but those that make it the synchronous one.
+   */
   readonly noDegradeGranted: boolean;
   readonly report: SourceReport | undefined;
   /** All that this site has, as far as is known. */
@@ -35,6 +38,10 @@ const none = (why: string): LossStatement => ({ kind: 'none', bytes: 0, why });
  *   not change that, which is why a lease that ran out does not matter here. It is not claimed when the agent went on
  *   answering that the server runs and is not armed: then somebody changed its settings by hand.
  *
+ * It is the same for both sites: for the regional one from when it has become the synchronous one in this epoch, and until
+ * it has recorded that production returns to the metro. Only its record lets the agent return, or a person's word, which
+ * the control plane keeps.
+ *
  * Neither is claimed once the agent has said, here or to the other site, that production may go on alone, until it has
  * said "armed" again.
  *
@@ -42,12 +49,15 @@ const none = (why: string): LossStatement => ({ kind: 'none', bytes: 0, why });
  */
 export function decideLoss(evidence: LossEvidence): LossDecision {
   const { role, mode, lease, noDegradeGranted, report } = evidence;
-  if (role === 'regional') return asynchronous(evidence, 'this site receives after production has acknowledged');
+  if (role === 'regional' && !lease.everArmed) {
+    return asynchronous(evidence, 'this site receives after production has acknowledged');
+  }
   if (lease.disarmedAtLsn !== null || lease.disarmedAt !== null) {
     const since = lease.disarmedAtLsn ?? lease.disarmedAt?.toISOString();
     return asynchronous(evidence, `production has gone on without this site since ${since}`);
   }
-  if (report?.contrary != null) return asynchronous(evidence, `the agent has said: ${report.contrary}`);
+  const contrary = report?.contrary[role];
+  if (contrary) return asynchronous(evidence, `the agent has said: ${contrary.what}`);
   const strictlyArmed = mode === 'strict' && noDegradeGranted && lease.everArmed && lease.strictConfirmed;
   if (lease.armed) {
     const until = strictlyArmed ? null : lease.armedUntil;

@@ -4,7 +4,7 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { lsnDifference, maxLsn } from '#libs/platform/postgres';
 import {
   ArmedLeases,
-  contraryOf,
+  contraryToOther,
   isFresh,
   mayBePromoted,
   type Standby,
@@ -49,9 +49,9 @@ export class PromotionOutlooks implements OutlookSource {
       canPromote: obstacles.length === 0,
       loss,
       bytesBehind: sourceLsn !== null && ownLsn !== null ? Math.max(0, Number(lsnDifference(sourceLsn, ownLsn))) : null,
-      armed: standby.role === 'metro' ? lease.armed : null,
+      armed: standby.role === 'metro' || lease.everArmed ? lease.armed : null,
       armedSecondsAgo,
-      contrary: contraryOf(report),
+      contrary: contraryToOther(standby.role, report),
       obstacles,
     };
   }

@@ -2,14 +2,26 @@ import { Injectable } from '@nestjs/common';
 import { RUN_STEPS, type RunStep } from '#contracts/failover';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
+import { JobQueue } from '#libs/platform/queue';
 import { type SpanOptions, withLogContext, withSpan } from '#libs/platform/telemetry';
 import { Claims } from '#libs/replication/site';
-import { RunInterruptedError } from './failover.errors.js';
+import { RunInterruptedError, StepPostponedError } from './failover.errors.js';
+import { resumeRunJob } from './failover.jobs.js';
 import { RunCancelling } from './run-cancelling.js';
 import type { FailoverRun, StepRecord } from './run.row.js';
 import { isDriven, isOver } from './run.states.js';
 import { Runs } from './runs.service.js';
-import { StepRunner } from './step-runner.js';
+import { StepRunner, type StepTurn } from './step-runner.js';
+
+/** Between two attempts at a run that fails, in milliseconds; doubled with each. */
+const FIRST_PAUSE_MS = 400;
+const LONGEST_PAUSE_MS = 2_000;
+
+interface Failing {
+  readonly times: number;
+  /** By the monotonic clock, in milliseconds. */
+  readonly until: number;
+}
 
 /** The steps one after another, without the one that may run beside them. */
 const SEQUENCE: readonly RunStep[] = RUN_STEPS.filter((step) => step !== 'fence-agency');
@@ -25,6 +37,11 @@ const SEQUENCE: readonly RunStep[] = RUN_STEPS.filter((step) => step !== 'fence-
 @Injectable()
 export class RunEngine {
   private readonly driving = new Map<string, AbortController>();
+  /**
+   * Runs that failed when they were last driven, by this process: another one just tries sooner. Nothing is held for
+   * them meanwhile, neither a job's place nor the standby's claim.
+   */
+  private readonly failing = new Map<string, Failing>();
 
   constructor(
     private readonly work: SiteUnitOfWork,
@@ -32,6 +49,7 @@ export class RunEngine {
     private readonly runner: StepRunner,
     private readonly cancelling: RunCancelling,
     private readonly claims: Claims,
+    private readonly queue: JobQueue,
     private readonly logger: AppLogger,
   ) {}
 
@@ -42,14 +60,19 @@ export class RunEngine {
     this.driving.set(runId, interrupt);
     try {
       const run = await this.find(runId);
-      if (!run || !isDriven(run.state)) return;
+      if (!run || !isDriven(run.state)) return void this.failing.delete(runId);
       const either = AbortSignal.any([signal, interrupt.signal]);
       const { workloadId, tenantId } = run;
       const drive = () =>
         this.claims.hold(`standby/${workloadId}`, (held) => this.drive(runId, held), { preempt: true, signal: either });
       await withLogContext({ runId, workloadId, tenantId }, () => withSpan('failover run', spanOf(run), drive));
+      this.failing.delete(runId);
     } catch (error) {
-      if (!interrupt.signal.aborted && !signal.aborted && !(error instanceof RunInterruptedError)) throw error;
+      if (error instanceof StepPostponedError) return this.postpone(runId);
+      if (!interrupt.signal.aborted && !signal.aborted && !(error instanceof RunInterruptedError)) {
+        this.postpone(runId);
+        throw error;
+      }
       this.logger.log.info({ runId }, 'a run was interrupted');
     } finally {
       this.driving.delete(runId);
@@ -60,9 +83,25 @@ export class RunEngine {
     return this.driving.has(runId);
   }
 
+  /** Whether the time for its next attempt has not come. A person's word is not waited with. */
+  isWaiting(runId: string): boolean {
+    return (this.failing.get(runId)?.until ?? 0) > performance.now();
+  }
+
+  hasFailed(runId: string): boolean {
+    return this.failing.has(runId);
+  }
+
   /** Ends what the run is at now, because its row has changed: it is looked at anew by the next advance. */
   interrupt(runId: string): void {
     this.driving.get(runId)?.abort(new RunInterruptedError());
+  }
+
+  private postpone(runId: string): void {
+    const times = this.failing.get(runId)?.times ?? 0;
+    const delayMs = Math.min(FIRST_PAUSE_MS * 2 ** times, LONGEST_PAUSE_MS);
+    this.failing.set(runId, { times: times + 1, until: performance.now() + delayMs });
+    this.queue.wake(resumeRunJob, { runId }, { delayMs });
   }
 
   private async drive(runId: string, signal: AbortSignal): Promise<void> {
@@ -91,7 +130,7 @@ export class RunEngine {
         }
         const following = SEQUENCE[SEQUENCE.indexOf(step) + 1];
         const next = following && joins(step) ? [following] : [];
-        const end = await this.runner.run(runId, step, signal, progress.isBegun(step), next);
+        const end = await this.runner.run(runId, step, signal, progress.turn(step, next));
         if (end === 'waits') return;
         if (end === 'fails') return await this.cancelling.fail(run, signal);
         if (next[0]) progress.begun(next[0]);
@@ -104,7 +143,7 @@ export class RunEngine {
 
   private startFence(runId: string, progress: Progress, signal: AbortSignal): Promise<unknown> | undefined {
     if (progress.isOver('fence-agency')) return undefined;
-    const fencing = this.runner.run(runId, 'fence-agency', signal, progress.isBegun('fence-agency'), []);
+    const fencing = this.runner.run(runId, 'fence-agency', signal, progress.turn('fence-agency', []));
     // Its failure is the run's where it is awaited; it must not end the process before.
     fencing.catch(() => undefined);
     return fencing;
@@ -134,9 +173,13 @@ const joins = (step: RunStep): boolean => step !== 'refuse-leases' && step !== '
 class Progress {
   private readonly over = new Set<RunStep>();
   private readonly open = new Set<RunStep>();
+  private readonly attempts = new Map<RunStep, number>();
 
   constructor(steps: readonly StepRecord[]) {
-    for (const { step, state } of steps) if (isOver(state)) this.over.add(step);
+    for (const { step, state, attempt } of steps) {
+      if (isOver(state)) this.over.add(step);
+      this.attempts.set(step, attempt);
+    }
   }
 
   isOver(step: RunStep): boolean {
@@ -144,8 +187,8 @@ class Progress {
   }
 
   /** A step that a dead process began is begun again, and counts as another attempt. */
-  isBegun(step: RunStep): boolean {
-    return this.open.has(step);
+  turn(step: RunStep, next: readonly RunStep[]): StepTurn {
+    return { begun: this.open.has(step), attempts: this.attempts.get(step) ?? 0, next };
   }
 
   begun(step: RunStep): void {

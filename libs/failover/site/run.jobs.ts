@@ -4,13 +4,22 @@ import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
 import { Standbys } from '#libs/replication/site';
-import { advanceRunJob, repointOtherSiteJob, sweepRepointsJob, sweepRunsJob } from './failover.jobs.js';
+import { advanceRunJob, repointOtherSiteJob, resumeRunJob, sweepRepointsJob, sweepRunsJob } from './failover.jobs.js';
 import { OtherSite } from './other-site.js';
 import { RunEngine } from './run-engine.js';
 import { Runs } from './runs.service.js';
 
 @Handles(advanceRunJob)
 export class AdvanceRunHandler implements JobHandler<{ runId: string }> {
+  constructor(private readonly engine: RunEngine) {}
+
+  async handle({ runId }: { runId: string }, signal: AbortSignal): Promise<void> {
+    await this.engine.advance(runId, signal);
+  }
+}
+
+@Handles(resumeRunJob)
+export class ResumeRunHandler implements JobHandler<{ runId: string }> {
   constructor(private readonly engine: RunEngine) {}
 
   async handle({ runId }: { runId: string }, signal: AbortSignal): Promise<void> {
@@ -38,7 +47,12 @@ export class SweepRunsHandler implements JobHandler<Record<string, never>>, OnAp
         `SELECT id FROM failover_run WHERE state IN ('accepted', 'running', 'cancelling') ORDER BY received_at`,
       ),
     );
-    for (const { id } of runs) if (!this.engine.isDriving(id)) await this.queue.add(advanceRunJob, { runId: id });
+    for (const { id } of runs) {
+      if (this.engine.isDriving(id) || this.engine.isWaiting(id)) continue;
+      // By its key a run that waits for its turn is not added again each second.
+      const job = this.engine.hasFailed(id) ? resumeRunJob : advanceRunJob;
+      await this.queue.add(job, { runId: id }, { key: id });
+    }
   }
 }
 

@@ -14,6 +14,8 @@ export interface FailoverRun {
   readonly names: ReplicationNames;
   readonly otherSite: PeerSite | null;
   readonly noDegradeGranted: boolean;
+  /** The regional site may have been the synchronous one in this epoch, and have let production go on alone. */
+  readonly regionalGranted: boolean;
   readonly acceptedLoss: AcceptedLoss;
   readonly oldServer: OldServerFate;
   readonly followed: 'agency' | 'peer';
@@ -40,7 +42,8 @@ export interface FailoverRun {
 
 export const RUN_COLUMNS = `
   id, workload_id AS "workloadId", tenant_id AS "tenantId", order_id AS "orderId", declaration, epoch, names,
-  other_site AS "otherSite", no_degrade_granted AS "noDegradeGranted", accepted_loss AS "acceptedLoss",
+  other_site AS "otherSite", no_degrade_granted AS "noDegradeGranted",
+  regional_granted AS "regionalGranted", accepted_loss AS "acceptedLoss",
   old_server AS "oldServer", followed, state, reason, received_at AS "receivedAt", loss, loss_until AS "lossUntil",
   own_lsn::text AS "ownLsn", other_lsn::text AS "otherLsn", other_answered AS "otherAnswered", fenced,
   fenced_lsn::text AS "fencedLsn", promote_began_at AS "promoteBeganAt", promoted_at_lsn::text AS "promotedAtLsn",

@@ -7,7 +7,7 @@ import { AppLogger } from '#libs/platform/nest';
 import { withSpan } from '#libs/platform/telemetry';
 import { Standbys } from '#libs/replication/site';
 import { StepBoundaries } from './boundaries.js';
-import { RunInterruptedError } from './failover.errors.js';
+import { RunInterruptedError, StepPostponedError } from './failover.errors.js';
 import { isClosed } from './run.states.js';
 import { type RunNote, Runs } from './runs.service.js';
 import { RunSteps } from './steps/steps.js';
@@ -27,15 +27,26 @@ const BEGUN: Readonly<Record<RunStep, string>> = {
   notify: 'Everybody is told.',
 };
 
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 2_000;
+/** What fails in passing, such as a connection, is over in moments: so many attempts are made before the run is given back. */
+const QUICK_ATTEMPTS = 3;
+const QUICK_PAUSE_MS = 100;
 /** Further attempts are made all the same, but not each is told. */
 const TOLD_ATTEMPTS = 5;
+
+export interface StepTurn {
+  /** Whether the step's begin has been written already. */
+  readonly begun: boolean;
+  /** How many attempts were made before this drive of the run; those that are not told are not counted. */
+  readonly attempts: number;
+  /** The steps that begin with this one's end. */
+  readonly next: readonly RunStep[];
+}
 
 export type StepEnd = 'over' | 'waits' | 'fails';
 
 /**
- * Runs one step to its end: begin and end are rows and events, an attempt that fails is tried again with growing pauses.
+ * Runs one step to its end: begin and end are rows and events. An attempt that fails is made again at once a few times,
+ * and then postponed: who waits for something must not keep others from beginning.
  * A step's end and the next one's begin are one transaction, since commits are what a run's time goes into.
  */
 @Injectable()
@@ -54,20 +65,12 @@ export class StepRunner {
     return { step, stepState: 'started', message: BEGUN[step] };
   }
 
-  /**
-   * @param begun whether the step's begin has been written already
-   * @param next the steps that begin with this one's end
-   */
-  async run(
-    runId: string,
-    step: RunStep,
-    signal: AbortSignal,
-    begun: boolean,
-    next: readonly RunStep[],
-  ): Promise<StepEnd> {
-    if (!begun) await this.write(runId, [this.begins(step)]);
+  /** @throws StepPostponedError when it failed and is to be tried again later; the signal's reason */
+  async run(runId: string, step: RunStep, signal: AbortSignal, turn: StepTurn): Promise<StepEnd> {
+    const { begun, attempts, next } = turn;
+    if (!begun && attempts < TOLD_ATTEMPTS) await this.write(runId, [this.begins(step)]);
     await this.boundaries.reached(runId, step, 'begun');
-    const outcome = await this.attempt(runId, step, signal);
+    const outcome = await this.attempt(runId, step, signal, attempts);
     await this.boundaries.reached(runId, step, 'worked');
     await this.end(runId, step, outcome, next);
     await this.boundaries.reached(runId, step, 'ended');
@@ -75,8 +78,8 @@ export class StepRunner {
     return outcome.kind === 'confirm' ? 'waits' : 'over';
   }
 
-  private async attempt(runId: string, step: RunStep, signal: AbortSignal): Promise<StepOutcome> {
-    for (let attempt = 1; ; attempt++) {
+  private async attempt(runId: string, step: RunStep, signal: AbortSignal, earlier: number): Promise<StepOutcome> {
+    for (let attempt = earlier + 1; ; attempt++) {
       const { run, standby } = await this.work.run(async (tx) => {
         const found = await this.runs.find(tx, runId);
         if (!found) throw new RunInterruptedError();
@@ -101,8 +104,9 @@ export class StepRunner {
         if (error instanceof RunInterruptedError) throw error;
         this.logger.log.warn({ err: error, runId, step, attempt }, 'a step of a failover failed; trying again');
         if (attempt <= TOLD_ATTEMPTS) await this.write(runId, [retrying(step, error)]);
-        await delay(Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS), undefined, { signal });
-        if (attempt <= TOLD_ATTEMPTS) await this.write(runId, [this.begins(step)]);
+        if (attempt >= QUICK_ATTEMPTS) throw new StepPostponedError(step, error);
+        await delay(QUICK_PAUSE_MS * attempt, undefined, { signal });
+        await this.write(runId, [this.begins(step)]);
       }
     }
   }

@@ -6,7 +6,13 @@ import { DomainError } from '#libs/platform/errors';
 import { ACCESS, type AccessKind, Doorkeeper, NotSignedInError } from '#libs/platform/http';
 import { credentialOf } from './bearer.js';
 import { SessionTokens } from './session-token.js';
-import { BEFORE_SECOND_FACTOR, reaches, REQUIRED_STAFF_ROLE, type StaffRole } from './staff-caller.js';
+import {
+  BEFORE_SECOND_FACTOR,
+  reaches,
+  REQUIRED_STAFF_ROLE,
+  type StaffCaller,
+  type StaffRole,
+} from './staff-caller.js';
 import { Staff } from './staff.service.js';
 
 export class StaffRoleMissingError extends DomainError {
@@ -41,11 +47,11 @@ export class StaffGuard implements CanActivate {
     const places = [context.getHandler(), context.getClass()];
     if (this.reflector.getAllAndOverride<AccessKind | undefined>(ACCESS, places) !== 'staff') return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
-    const credential = credentialOf(request) ?? '';
-    const token = this.tokens.verify(credential);
-    const caller = await this.door.admit(request.ip, credential, async () =>
-      token === undefined ? undefined : this.work.lookUp((tx) => this.staff.ofSession(tx, token)),
-    );
+    const credential = credentialOf(request);
+    const token = credential === undefined ? undefined : this.tokens.verify(credential);
+    const lookUp = async (): Promise<StaffCaller | undefined> =>
+      token === undefined ? undefined : this.work.lookUp((tx) => this.staff.ofSession(tx, token));
+    const caller = credential === undefined ? undefined : await this.door.admit(request.ip, credential, lookUp);
     if (!caller) throw new NotSignedInError('Sign in as provider staff: POST /v1/staff/sessions.');
     const least = this.reflector.getAllAndOverride<StaffRole | undefined>(REQUIRED_STAFF_ROLE, places) ?? 'support';
     if (!reaches(caller.role, least)) throw new StaffRoleMissingError(least);

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { createHash } from 'node:crypto';
+import { Clock } from '#libs/platform/clock';
 import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
 import { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
 import { sourceOf } from './source.js';
@@ -25,12 +26,20 @@ const REMEMBERED = 20_000;
 export class Doorkeeper {
   private readonly good = new Set<string>();
   private readonly queue: (() => void)[] = [];
+  /** Look-ups under way, by source. */
+  private readonly pending = new Map<string, number>();
   private inLane = 0;
+
+  /** Its own: a flood of made-up credentials must not push the windows of callers out. */
+  private readonly credentials: RateLimiter;
 
   constructor(
     private readonly limiter: RateLimiter,
+    clock: Clock,
     @Inject(HTTP_OPTIONS) private readonly options: HttpOptions,
-  ) {}
+  ) {
+    this.credentials = new RateLimiter(clock);
+  }
 
   /**
    * The caller that `lookUp` finds behind `credential`, or undefined.
@@ -42,19 +51,34 @@ export class Doorkeeper {
     const hash = createHash('sha256').update(credential).digest('base64');
     const [ofSource, ofCredential] = [this.quota(OF_SOURCE), this.quota(OF_CREDENTIAL)];
     const known = this.good.has(hash);
-    const shown = this.limiter.look(ofCredential, hash);
+    const shown = this.credentials.look(ofCredential, hash);
     if (shown.exceeded && !known) throw new TooManyRequestsError(shown.resetSeconds);
     const crowd = this.limiter.look(ofSource, source);
-    const found = crowd.exceeded && !known ? await this.slowly(lookUp, crowd.resetSeconds) : await lookUp();
+    // Those that are still looked up may all turn out unknown: so many at once count as shown.
+    const pending = this.pending.get(source) ?? 0;
+    const slow = !known && crowd.remaining <= pending;
+    if (!known) this.pending.set(source, pending + 1);
+    let found: T | undefined;
+    try {
+      found = slow ? await this.slowly(lookUp, crowd.resetSeconds) : await lookUp();
+    } finally {
+      if (!known) this.leave(source);
+    }
     if (found !== undefined) {
       this.remember(hash);
       return found;
     }
     this.good.delete(hash);
-    this.limiter.take(ofCredential, hash);
-    this.limiter.take(ofSource, source);
-    if (crowd.exceeded) throw new TooManyRequestsError(crowd.resetSeconds);
+    this.credentials.take(ofCredential, hash);
+    const taken = this.limiter.take(ofSource, source);
+    if (taken.exceeded) throw new TooManyRequestsError(taken.resetSeconds);
     return undefined;
+  }
+
+  private leave(source: string): void {
+    const left = (this.pending.get(source) ?? 1) - 1;
+    if (left > 0) this.pending.set(source, left);
+    else this.pending.delete(source);
   }
 
   private quota(quota: Quota): Quota {

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { createTransport, type Transporter } from 'nodemailer';
 import { UnitOfWork } from '#libs/platform/database';
 import { errorText } from '#libs/platform/errors';
-import { AppLogger } from '#libs/platform/nest';
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
 import { sendMailJob, sweepMailJob } from './mailer.js';
 
@@ -23,6 +22,14 @@ interface MailRow {
   readonly subject: string;
   readonly body: string;
   readonly attempts: number;
+}
+
+/** One try failed, which is in the mail's row: the job says so, too, for the figures and the log. */
+export class MailNotSentError extends Error {
+  constructor(mailId: string, next: string, cause: unknown) {
+    super(`mail ${mailId} was not sent, ${next}: ${errorText(cause)}`, { cause });
+    this.name = 'MailNotSentError';
+  }
 }
 
 const SILENCE_MS = 20_000;
@@ -63,7 +70,6 @@ export class SendMailHandler implements JobHandler<{ mailId: string }> {
     @Inject(MAIL_OPTIONS) private readonly options: MailOptions,
     private readonly work: UnitOfWork,
     private readonly queue: JobQueue,
-    private readonly logger: AppLogger,
   ) {
     const silence = options.silenceMs ?? SILENCE_MS;
     this.transport = createTransport({
@@ -74,6 +80,7 @@ export class SendMailHandler implements JobHandler<{ mailId: string }> {
     });
   }
 
+  /** @throws MailNotSentError once the failure stands in the row. */
   async handle({ mailId }: { mailId: string }): Promise<void> {
     const claimId = randomUUID();
     const mail = await this.claim(mailId, claimId);
@@ -81,8 +88,7 @@ export class SendMailHandler implements JobHandler<{ mailId: string }> {
     try {
       await this.send(mail);
     } catch (error) {
-      await this.failed(mail, claimId, error);
-      return;
+      return this.failed(mail, claimId, error);
     }
     await this.work.provider((tx) =>
       tx.execute(
@@ -126,7 +132,7 @@ export class SendMailHandler implements JobHandler<{ mailId: string }> {
     }
   }
 
-  private async failed(mail: MailRow, claimId: string, error: unknown): Promise<void> {
+  private async failed(mail: MailRow, claimId: string, error: unknown): Promise<never> {
     const pause = Math.min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2 ** Math.min(20, mail.attempts - 1));
     const reason = errorText(error).slice(0, 500);
     const [row] = await this.work.provider((tx) =>
@@ -140,8 +146,8 @@ export class SendMailHandler implements JobHandler<{ mailId: string }> {
       ),
     );
     const over = row?.over ?? false;
-    this.logger.log.warn({ mailId: mail.id, reason, attempt: mail.attempts, over }, 'a mail was not sent');
     if (row && !over) this.queue.wake(sendMailJob, { mailId: mail.id }, { delayMs: pause * 1_000 + 100 });
+    throw new MailNotSentError(mail.id, over ? 'given up' : `tried again in ${pause} s`, error);
   }
 }
 

@@ -142,7 +142,7 @@ describe('mails', () => {
 
   it('a mail that the server refuses for good is not tried again, and says why', async () => {
     const id = await write('refused-550@elm.example');
-    await sender.handle({ mailId: id });
+    await expect(sender.handle({ mailId: id })).rejects.toThrow('given up');
     expect(await row(id)).toMatchObject({ sent: false, failed: true, attempts: 1, body: '' });
     expect((await row(id)).last_error).toMatch(/rejected/);
     await sender.handle({ mailId: id });
@@ -151,12 +151,12 @@ describe('mails', () => {
 
   it('a mail that the server refuses for now is tried later, not at once, and given up after three days', async () => {
     const id = await write('refused-451@elm.example');
-    await sender.handle({ mailId: id });
+    await expect(sender.handle({ mailId: id })).rejects.toThrow('tried again in 10 s');
     expect(await row(id)).toMatchObject({ failed: false, later: true, attempts: 1, body: 'a one-time link' });
     await sender.handle({ mailId: id });
     expect(await row(id)).toMatchObject({ attempts: 1 });
     await admin.query(`UPDATE mail_message SET next_attempt_at = now(), created_at = now() - interval '4 days'`);
-    await sender.handle({ mailId: id });
+    await expect(sender.handle({ mailId: id })).rejects.toThrow('given up');
     expect(await row(id)).toMatchObject({ failed: true, attempts: 2, body: '' });
   });
 

@@ -14,7 +14,8 @@ export const sendMailJob = defineJob({
   name: 'mail.send',
   queue: 'mail',
   payload: z.strictObject({ mailId: z.uuid() }),
-  retry: { attempts: 10, backoffMs: 1_000 },
+  // The row says when it is tried next, not the queue.
+  retry: { attempts: 1, backoffMs: 1_000 },
 });
 
 export const sweepMailJob = defineSweep('mail.sweep', 30_000);

@@ -15,6 +15,8 @@ export interface ConnectOptions {
   readonly connectionTimeoutMs?: number;
   /** The server gives up a statement after so long; unlimited when left out. */
   readonly statementTimeoutMs?: number;
+  /** Settings of this session, which win over what the cluster has for the role or the database. */
+  readonly settings?: Readonly<Record<string, string>>;
   readonly ssl?: boolean | TlsOptions;
   /** A connection that already exists, such as a stream of the tunnel, instead of host and port. */
   readonly stream?: () => Duplex;
@@ -43,6 +45,7 @@ export async function connect(options: ConnectOptions): Promise<PostgresClient> 
     statement_timeout: options.statementTimeoutMs ?? false,
     keepAlive: true,
     ssl: options.ssl ?? false,
+    ...(options.settings ? { options: startupOptions(options.settings) } : {}),
     ...(options.stream ? { stream: options.stream } : {}),
     ...(options.replication ? { replication: options.replication } : {}),
   });
@@ -54,6 +57,13 @@ export async function connect(options: ConnectOptions): Promise<PostgresClient> 
     throw error;
   }
   return client;
+}
+
+/** As PostgreSQL's command line takes them: white space and backslashes are escaped. */
+function startupOptions(settings: Readonly<Record<string, string>>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value.replaceAll(/[\\\s]/g, String.raw`\$&`)}`)
+    .join(' ');
 }
 
 /** Opens a connection for one piece of work and closes it, whatever happens. */

@@ -1,5 +1,5 @@
-import { constants, type Dirent } from 'node:fs';
-import { lstat, open, readdir, rename, rmdir, unlink, type FileHandle } from 'node:fs/promises';
+import { constants, type Dirent, type Stats } from 'node:fs';
+import { lstat, open, readdir, realpath, rename, rmdir, unlink, type FileHandle } from 'node:fs/promises';
 import { platform } from 'node:os';
 import path from 'node:path';
 
@@ -49,6 +49,10 @@ export class OpenDirectory {
   async own(owner: FileOwner, mode: number): Promise<void> {
     if (owner.switched) await this.handle.chown(owner.uid, owner.gid);
     await this.handle.chmod(mode);
+  }
+
+  status(): Promise<Stats> {
+    return this.handle.stat();
   }
 
   sync(): Promise<void> {
@@ -121,7 +125,8 @@ export async function withDirectory<T>(
 
 /** Removes a whole directory, or a file, below a parent that is in nobody else's hands. */
 export async function removeTree(target: string): Promise<void> {
-  const parent = await OpenDirectory.at(path.dirname(target)).catch(unlessAbsent);
+  const above = await realpath(path.dirname(target)).catch(unlessAbsent);
+  const parent = above === undefined ? undefined : await OpenDirectory.at(above);
   await parent?.remove(path.basename(target)).finally(() => parent.close());
 }
 

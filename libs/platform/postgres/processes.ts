@@ -87,6 +87,21 @@ export async function postgresProcessesIn(directory: string): Promise<number[]> 
   return found.filter((pid) => pid !== undefined);
 }
 
+/** What runs as a user, by its real or effective number; dead ones left out. Linux only; elsewhere none is found. */
+export async function processesOfUser(uid: number): Promise<number[]> {
+  if (platform() !== 'linux') return [];
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+      if (/^State:\s+[ZX]/m.test(status)) return undefined;
+      const ids = /^Uid:\s+([\d\s]+)$/m.exec(status)?.[1]?.trim().split(/\s+/).map(Number) ?? [];
+      return ids.includes(uid) ? pid : undefined;
+    }),
+  );
+  return found.filter((pid) => pid !== undefined);
+}
+
 async function linuxProcesses(): Promise<SystemProcess[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const all = await Promise.all(pids.map(linuxProcess));

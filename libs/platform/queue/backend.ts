@@ -81,15 +81,18 @@ const { Queue: PostgresQueue, Worker: PostgresWorker } = withBackend(createPostg
 type OnError = (error: Error) => void;
 
 function postgresBackend(url: string, onError: OnError): QueueBackend {
-  // One pool for all queues: each queue given a config object would open a pool of its own.
+  // One pool for all queues: each queue given a config object would open a pool of its own. Each queue that this process
+  // works on keeps one of the connections, on which it hears of new jobs.
   const pool = new pg.Pool({
     connectionString: url,
-    max: 8,
+    max: 12,
     application_name: 'mainstay queue',
     options: `-c search_path=${DEFAULT_SCHEMA}`,
     keepAlive: true,
   });
   pool.on('error', (error) => onError(error));
+  // Each queue and worker adds its own.
+  pool.setMaxListeners(50);
   return {
     kind: 'postgres',
     queue: (name) => new PostgresQueue<Envelope>(name, { connection: pool }),

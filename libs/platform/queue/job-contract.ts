@@ -1,13 +1,19 @@
 import { z } from 'zod';
 
-/** Every queue of the product and how many of its jobs one process runs at once: one total table. */
+/**
+ * Every queue of the product and how many of its jobs one process runs at once: one total table. What must not wait for
+ * something else has a queue of its own: a failover that begins not for those that fail, a person's word about a failover
+ * not for what waits for agents.
+ */
 export const QUEUES = {
-  orders: { concurrency: 16 },
+  orders: { concurrency: 64 },
+  steering: { concurrency: 16 },
   events: { concurrency: 4 },
   mail: { concurrency: 4 },
   sweep: { concurrency: 1 },
-  runs: { concurrency: 8 },
-  standbys: { concurrency: 8 },
+  runs: { concurrency: 16 },
+  retries: { concurrency: 16 },
+  standbys: { concurrency: 16 },
 } as const satisfies Record<string, { concurrency: number }>;
 export type QueueName = keyof typeof QUEUES;
 
@@ -29,9 +35,18 @@ export interface JobContract<P = unknown> {
   readonly retry: RetryPolicy;
   /** Set for a job that recurs, in milliseconds: sweeps. Its payload is `{}`. */
   readonly everyMs?: number;
+  /**
+   * After so many milliseconds the job counts as done for the queue, and goes on beside those that come after it, so that
+   * jobs which wait for something do not keep others from beginning. Only for jobs whose rows say who is at work on them,
+   * and that the queue does not try again: `retry.attempts` is 1.
+   */
+  readonly slotMs?: number;
 }
 
 export function defineJob<P>(contract: JobContract<P>): JobContract<P> {
+  if (contract.slotMs !== undefined && contract.retry.attempts > 1) {
+    throw new Error(`${contract.name}: a job that may leave its slot is not tried again by the queue`);
+  }
   return Object.freeze(contract);
 }
 

@@ -1,10 +1,14 @@
+import { randomUUID } from 'node:crypto';
 import { currentTraceparent, type Logger } from '#libs/platform/telemetry';
 import type { JobQueueHandle, QueueBackend } from './backend.js';
 import type { JobContract, QueueName } from './job-contract.js';
 import type { QueueDepth } from './queue.metrics.js';
 
 export interface WakeOptions {
-  /** Two wakes with the same key become one job while the first has not begun. */
+  /**
+   * Two wakes of one process with the same key become one job while the first has not ended. Not across processes: the
+   * job of one that was killed would keep the next from taking the work up for as long as the queue believes in it.
+   */
   readonly key?: string;
   readonly delayMs?: number;
 }
@@ -12,6 +16,8 @@ export interface WakeOptions {
 /** Wakes whoever works on a row. Losing a wake-up loses time, never work: a sweep looks at the rows. */
 export class JobQueue {
   private readonly queues = new Map<QueueName, JobQueueHandle>();
+  /** This process, in the keys of its wakes. */
+  private readonly process = randomUUID();
 
   constructor(
     private readonly backend: QueueBackend,
@@ -30,7 +36,9 @@ export class JobQueue {
       ...(options.delayMs === undefined ? {} : { delay: options.delayMs }),
       // Beside the payload, in the field that BullMQ keeps for it: an older process takes the job as it always did.
       ...(traceparent === null ? {} : { telemetry: { metadata: traceparent } }),
-      ...(options.key === undefined ? {} : { deduplication: { id: `${contract.name}/${options.key}` } }),
+      ...(options.key === undefined
+        ? {}
+        : { deduplication: { id: `${contract.name}/${this.process}/${options.key}` } }),
     });
   }
 

@@ -40,6 +40,8 @@ export function matchHandlers(
 export class JobRunner {
   private readonly workers: JobWorkerHandle[] = [];
   private readonly stopping = new AbortController();
+  /** Jobs that have left their slots and go on. */
+  private readonly beside = new Set<Promise<void>>();
 
   constructor(
     private readonly backend: QueueBackend,
@@ -67,8 +69,9 @@ export class JobRunner {
         if (!registered) throw new Error(`no handler for job ${job.name}`);
         const payload = registered.contract.payload.parse(job.data);
         const jobId = job.id ?? 'unknown';
-        await withLogContext({ jobId }, () =>
-          this.run(registered, payload, { jobId, attempt: job.attemptsMade + 1, parent: job.opts.telemetry?.metadata }),
+        const turn = { jobId, attempt: job.attemptsMade + 1, parent: job.opts.telemetry?.metadata };
+        await this.inSlot(registered.contract, () =>
+          withLogContext({ jobId }, () => this.run(registered, payload, turn)),
         );
       },
       { concurrency: QUEUES[name].concurrency },
@@ -78,6 +81,23 @@ export class JobRunner {
       this.log.warn({ err: error, job: job?.name, attempt: job?.attemptsMade }, 'a job failed');
     });
     return worker;
+  }
+
+  /** Returns when the job has ended, or its time in the slot is over. */
+  private async inSlot({ name, slotMs }: JobContract<never>, work: () => Promise<void>): Promise<void> {
+    const running = work();
+    if (slotMs === undefined) return running;
+    const { promise: over, resolve } = Promise.withResolvers<'over'>();
+    const timer = setTimeout(() => resolve('over'), slotMs);
+    try {
+      if ((await Promise.race([running, over])) !== 'over') return;
+    } finally {
+      clearTimeout(timer);
+    }
+    const tracked: Promise<void> = running
+      .catch((error: unknown) => this.log.warn({ err: error, job: name, attempt: 1 }, 'a job failed'))
+      .finally(() => this.beside.delete(tracked));
+    this.beside.add(tracked);
   }
 
   private async run({ contract, handler }: RegisteredHandler, payload: never, turn: Turn): Promise<void> {
@@ -100,6 +120,7 @@ export class JobRunner {
   async close(): Promise<void> {
     this.stopping.abort(new Error('this process is stopping'));
     await Promise.all(this.workers.map((worker) => worker.close()));
+    await Promise.all(this.beside);
   }
 }
 

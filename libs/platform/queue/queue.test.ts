@@ -6,7 +6,15 @@ import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import { OtlpReceiver } from '#test/otlp-receiver';
 import { redisForTests, type TestRedis } from '#test/redis';
 import { Scraped } from '#test/scrape';
-import { createQueueBackend, defineJob, HandlerMismatchError, JobQueue, JobRunner, matchHandlers } from './index.js';
+import {
+  createQueueBackend,
+  defineJob,
+  HandlerMismatchError,
+  JobQueue,
+  JobRunner,
+  matchHandlers,
+  QUEUES,
+} from './index.js';
 
 const log = createLogger({ name: 'queue test', level: 'silent' });
 const greet = defineJob({
@@ -14,6 +22,14 @@ const greet = defineJob({
   queue: 'events',
   payload: z.strictObject({ name: z.string() }),
   retry: { attempts: 3, backoffMs: 10 },
+});
+
+const slow = defineJob({
+  ...greet,
+  name: 'test.slow',
+  queue: 'sweep',
+  retry: { attempts: 1, backoffMs: 10 },
+  slotMs: 100,
 });
 
 let database: SiteDatabase;
@@ -106,6 +122,33 @@ describe.each(['postgres', 'redis'] as const)('on %s', (kind) => {
     expect(JSON.stringify(span)).not.toContain('traced');
   });
 
+  test('a job that waits for somebody leaves its slot to the next, is added once by its key, and ends before the runner', async () => {
+    const backend = open();
+    const queue = new JobQueue(backend, log);
+    const { promise: answer, resolve } = Promise.withResolvers<void>();
+    const heard: string[] = [];
+    const handler = {
+      handle: async ({ name }: { name: string }, signal: AbortSignal) => {
+        heard.push(`${name} begins`);
+        if (name !== 'waits') return;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+        await answer;
+        heard.push(`${name} ends`);
+      },
+    };
+    const runner = new JobRunner(backend, queue, log);
+    // As many as there are slots, and one that could never begin.
+    for (let count = 0; count < QUEUES.sweep.concurrency; count += 1) await queue.add(slow, { name: 'waits' });
+    await queue.add(slow, { name: 'next' }, { key: 'same' });
+    await queue.add(slow, { name: 'next' }, { key: 'same' });
+    await runner.start(matchHandlers([slow as never], [{ contract: slow as never, handler: handler as never }]));
+    await waitFor('the next', () => heard.includes('next begins'), { timeoutMs: 20_000 });
+    await runner.close();
+    expect(heard).toEqual(['waits begins', 'next begins', 'waits ends']);
+    await queue.close();
+    await backend.close();
+  });
+
   test('a payload that does not fit the contract is refused before it is queued', async () => {
     const backend = open();
     const queue = new JobQueue(backend, log);
@@ -113,6 +156,10 @@ describe.each(['postgres', 'redis'] as const)('on %s', (kind) => {
     await queue.close();
     await backend.close();
   });
+});
+
+test('a job that the queue tries again may not leave its slot', () => {
+  expect(() => defineJob({ ...greet, slotMs: 100 })).toThrow(/not tried again/);
 });
 
 test('a contract without a handler, or with two, stops the start', () => {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
+import { DomainError } from '#libs/platform/errors';
 import { connect, type ConnectOptions, type PostgresClient } from '#libs/platform/postgres';
 import type { PostgresWorkload } from '#libs/sites/agent';
 import { WorkloadUnreachableError } from './errors.js';
@@ -84,7 +85,19 @@ export class KeptConnection {
 
   /** Parameters are only for a single statement. @throws WorkloadUnreachableError when it takes longer than `withinMs`. */
   query<R extends object>(text: string, withinMs: number, parameters?: readonly unknown[]): Promise<R[]> {
-    const mine = this.turn.then(() => this.bounded<R>(text, withinMs, parameters));
+    return this.session(withinMs, async (client) => {
+      const result = await client.query<R>(text, parameters ? [...parameters] : undefined);
+      return result.rows;
+    });
+  }
+
+  /**
+   * Several statements on one and the same connection, with nothing of others in between.
+   *
+   * @throws WorkloadUnreachableError when all of it takes longer than `withinMs`; what was sent may still be done
+   */
+  session<T>(withinMs: number, work: (client: PostgresClient) => Promise<T>): Promise<T> {
+    const mine = this.turn.then(() => this.bounded(withinMs, work));
     this.turn = mine.catch(() => undefined);
     return mine;
   }
@@ -95,11 +108,7 @@ export class KeptConnection {
     this.drop();
   }
 
-  private async bounded<R extends object>(
-    text: string,
-    withinMs: number,
-    parameters?: readonly unknown[],
-  ): Promise<R[]> {
+  private async bounded<T>(withinMs: number, work: (client: PostgresClient) => Promise<T>): Promise<T> {
     if (this.closed) throw new WorkloadUnreachableError(this.workload.name, new Error('the agent is stopping'));
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
@@ -110,20 +119,19 @@ export class KeptConnection {
       }, withinMs);
     });
     try {
-      return await Promise.race([this.run<R>(text, withinMs, parameters), late]);
+      return await Promise.race([this.run(withinMs, work), late]);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  private async run<R extends object>(text: string, withinMs: number, parameters?: readonly unknown[]): Promise<R[]> {
+  private async run<T>(withinMs: number, work: (client: PostgresClient) => Promise<T>): Promise<T> {
     const client = this.client ?? (await this.open(withinMs));
     try {
-      const result = await client.query<R>(text, parameters ? [...parameters] : undefined);
-      return result.rows;
+      return await work(client);
     } catch (error) {
       // The server's own refusals leave the connection whole; a broken line does not.
-      if (!isStatementError(error)) this.drop();
+      if (!isStatementError(error) && !(error instanceof DomainError)) this.drop();
       throw error;
     }
   }

@@ -1,34 +1,41 @@
 import { randomUUID } from 'node:crypto';
 import { LEASE_SECONDS, type ProtectionMode, type PulseRequest } from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
+import { MetroReturn, type ReturnRequest } from './metro-return.js';
 import type { Sender } from './sample.js';
-import { ArmedPromise } from './promise.js';
+import { SiteDealings } from './site-dealings.js';
 
-/** From here on the metro counts as stalled. With a look each second, that is known within ten. */
+/** From here on the synchronous site counts as stalled. With a look each second, that is known within ten. */
 export const STALL_MS = 8_000;
-/** A metro that has come back and stops again gets less patience while production runs without it. */
+/** One that has come back and stops again gets less patience while production runs without it. */
 const RELAPSE_MS = 3_000;
-/** Without a pulse for so long, the metro is unreachable. */
-const SILENCE_MS = 3_500;
 
 type PulseEntry = PulseRequest['workloads'][number];
 
+/** What a grant lets the agent do: go on alone for its time, or make that site the synchronous one. */
+export type GrantedTo = 'alone' | SiteRole;
+
 interface Grant {
   readonly requestId: string;
-  readonly from: 'metro' | 'other-site' | 'control-plane' | 'self';
-  /** The metro's walsender at the time: another one, in order, uses the grant up. */
-  readonly metroPid: number | null;
+  readonly to: GrantedTo;
+  readonly from: 'leader' | 'other-site' | 'control-plane' | 'self';
+  /** Whom it lets production go on without; of no use once another site leads. */
+  readonly leader: SiteRole;
+  /** The leader's walsender at the time: another one, in order, uses the grant up. */
+  readonly senderPid: number | null;
   until: number;
 }
 
 /** A person's grant that the agent has from the control plane itself. */
 export interface OfferedGrant {
   readonly requestId: string;
+  /** Absent: to go on alone. */
+  readonly to?: GrantedTo;
   /** Monotonic milliseconds. */
   readonly until: number;
 }
 
-/** When a pulse was heard. */
+/** When a pulse was heard, and what the server looked like then. */
 export interface Heard {
   /** Monotonic milliseconds. */
   readonly now: number;
@@ -37,6 +44,9 @@ export interface Heard {
    * was later. Undefined when there was none; then the next pulse is waited for.
    */
   readonly answeredAt: number | undefined;
+  /** The synchronous site as last seen; undefined when it is not known, and then no grant is taken. */
+  readonly leader: SiteRole | undefined;
+  readonly sender: Sender | undefined;
 }
 
 export interface DegradeInput {
@@ -46,9 +56,14 @@ export interface DegradeInput {
   readonly lsn: string;
   /** From the stall watch. */
   readonly stalledMs: number;
-  readonly metro: Sender | undefined;
-  /** The metro acknowledges, and has flushed everything that was acknowledged without it. */
-  readonly metroInOrder: boolean;
+  /** By the server's setting; null when it lists neither site. */
+  readonly leader: SiteRole | null;
+  /** The leader's walsender. */
+  readonly sender: Sender | undefined;
+  /** The leader acknowledges, and has flushed everything that was acknowledged without it. */
+  readonly inOrder: boolean;
+  /** The other site streams and is near enough for production to begin to wait for it. */
+  readonly otherNear: boolean;
   /** The settings are ours and the server is a primary: otherwise a receiver would change nothing. */
   readonly applicable: boolean;
 }
@@ -56,23 +71,27 @@ export interface DegradeInput {
 export interface DegradeDecision {
   /** For how many milliseconds from now the receiver may run; null: it must not. */
   readonly receiverForMs: number | null;
-  /** A frozen walsender of the metro's keeps its place as the synchronous one: end it, or the receiver is of no use. */
-  readonly endMetroSender: boolean;
+  /** A frozen walsender of the leader's keeps its place as the synchronous one: end it, or the receiver is of no use. */
+  readonly endSender: boolean;
   readonly stalled: boolean;
+  /** The site to make the synchronous one now; null: leave it. */
+  readonly moveTo: SiteRole | null;
+  /** It was granted, and that site is not near. */
+  readonly moveBlocked: SiteRole | null;
 }
 
 /**
- * Decides when production may go on without the metro (design.md, decision 6). Strict: only with a grant. Available: it
- * asks the metro, and goes on alone once the metro is unreachable and no promise binds. Every grant ends by itself.
+ * Decides when production may go on without the synchronous site, and when another one becomes it (design.md, decision
+ * 6). Strict: only with a grant. Available: it asks the leader, and goes on alone once that is unreachable and no promise
+ * binds. The leader's word overrides a promise, since it no longer believes what was promised; everybody else's counts
+ * once the leader can no longer believe anything. Every grant ends by itself, and whenever another site leads.
  */
 export class DegradeControl {
-  private readonly promise: ArmedPromise;
+  private readonly sites: SiteDealings;
+  private readonly back = new MetroReturn();
   private grant: Grant | null = null;
   private asked: { requestId: string; lsn: string; reason: string } | null = null;
-  private readonly refusedBy = new Set<SiteRole>();
-  private metroHeardAt: number | undefined;
   private offered: OfferedGrant | null = null;
-  private readonly answers = new Map<SiteRole, number>();
   private readonly seen = new Set<string>();
   private readonly usedUp = new Set<string>();
   private degradedSince: Date | null = null;
@@ -81,109 +100,96 @@ export class DegradeControl {
     now: number,
     private readonly clock: () => Date,
   ) {
-    this.promise = new ArmedPromise(now);
+    this.sites = new SiteDealings(now);
   }
 
   get request(): { requestId: string; lsn: string; reason: string } | null {
     return this.asked;
   }
 
-  get granted(): boolean {
-    return this.grant !== null;
+  /** Back to the metro; for the regional site, while it leads. */
+  get returnRequest(): ReturnRequest | null {
+    return this.back.request;
   }
 
   /** Since when production runs on a grant, and for how many more seconds. */
   degraded(now: number): { since: string; secondsLeft: number } | null {
-    if (!this.grant || !this.degradedSince) return null;
+    if (this.grant?.to !== 'alone' || !this.degradedSince) return null;
     const secondsLeft = Math.max(0, Math.round((this.grant.until - now) / 100) / 10);
     return { since: this.degradedSince.toISOString(), secondsLeft };
   }
 
   /** To be asked as soon as a pulse is there: the one before it may be answered only afterwards. */
   lastAnswer(role: SiteRole): number | undefined {
-    return this.answers.get(role);
+    return this.sites.lastAnswer(role);
   }
 
   /** To be called before an answer leaves. */
   answered(role: SiteRole, now: number): void {
-    this.answers.set(role, now);
+    this.sites.answered(role, now);
   }
 
-  /** What the metro site says: its word overrides a promise, since it no longer believes what was promised. */
-  hearMetro(entry: PulseEntry, metro: Sender | undefined, heard: Heard): void {
-    this.metroHeardAt = heard.now;
-    this.hearRefusal(entry);
-    if (this.refused || entry.rearm) {
-      this.end();
-      return;
+  /** What a site says with a pulse. */
+  hear(entry: PulseEntry, heard: Heard): void {
+    const { leader, now } = heard;
+    this.sites.hear(entry.role, entry.refuseLease, now);
+    if (this.sites.refused) this.end();
+    else if (leader === entry.role) this.hearLeader(entry, leader, heard);
+    // The other site may pass on a grant that the control plane keeps, once the leader can believe nothing any more.
+    else if (leader !== undefined && entry.disarmed?.byOrder && this.sites.isPast(leader, now)) {
+      this.accept('other-site', entry, leader, heard);
     }
-    if (entry.disarmed) this.accept('metro', entry.disarmed, metro, heard);
-    // The metro no longer stands by its record, so nobody may go on because of it.
-    else if (this.grant?.from === 'metro') this.end();
-    // It may pass the same grant on as soon as it has it; until then its silence is a no.
-    else if (this.grant?.from === 'control-plane') this.grant = null;
-  }
-
-  /** The other site may pass on a grant of the control plane's, once the metro can no longer believe anything. */
-  hearOther(entry: PulseEntry, metro: Sender | undefined, heard: Heard): void {
-    this.hearRefusal(entry);
-    if (this.refused) {
-      this.end();
-      return;
-    }
-    const silent = !this.metroReachable(heard.now) && !this.promise.bindsAt(heard.now);
-    if (entry.disarmed && silent) this.accept('other-site', entry.disarmed, metro, heard);
   }
 
   /** The grant that the control plane serves for this server's epoch, or none: what it no longer serves is over. */
   hearControlPlane(offered: OfferedGrant | null): void {
     this.offered = offered;
     if (offered) this.seen.add(offered.requestId);
+    if (offered?.to === 'metro') this.back.hurry();
     if (this.grant?.from !== 'control-plane') return;
     if (offered?.requestId === this.grant.requestId) this.grant.until = offered.until;
     else this.end();
   }
 
   decide(input: DegradeInput): DegradeDecision {
-    const { now, metro } = input;
+    const { now, leader, sender } = input;
     const stalled = input.stalledMs >= STALL_MS;
-    if (stalled && !this.grant) this.takeOffered(metro, now);
+    // It was done, or it was about another leader.
+    if (this.grant && leader !== null && this.grant.leader !== leader) this.end();
+    const blocked = leader === null ? null : this.takeOffered(input, leader, stalled);
     if (this.grant && this.grant.from !== 'self' && now >= this.grant.until) this.grant = null;
-    if (this.grant && input.metroInOrder && metro && metro.pid !== this.grant.metroPid) this.end();
+    if (this.grant && input.inOrder && sender && sender.pid !== this.grant.senderPid) this.end();
     if (!input.applicable) this.end();
-    else if (input.mode === 'available') this.decideAvailable(input, stalled);
+    else if (input.mode === 'available' && leader !== null) this.decideAvailable(input, leader, stalled);
     else if (this.grant?.from === 'self') this.end();
-    if (!this.grant) {
-      this.degradedSince = null;
-      return { receiverForMs: null, endMetroSender: false, stalled };
-    }
+    this.back.observe({ now, leader, lsn: input.lsn, near: input.otherNear && !this.sites.refused });
+    const { grant } = this;
+    if (grant?.to !== 'alone') this.degradedSince = null;
+    const still = { receiverForMs: null, endSender: false, stalled, moveTo: null, moveBlocked: blocked };
+    if (!grant) return still;
+    if (grant.to !== 'alone')
+      return { ...still, ...(input.otherNear ? { moveTo: grant.to } : { moveBlocked: grant.to }) };
     this.degradedSince ??= this.clock();
-    const frozen = metro?.state === 'streaming' && input.stalledMs >= RELAPSE_MS;
-    return { receiverForMs: this.grant.until - now, endMetroSender: frozen, stalled };
+    const frozen = sender?.state === 'streaming' && input.stalledMs >= RELAPSE_MS;
+    return { ...still, receiverForMs: grant.until - now, endSender: frozen };
   }
 
-  /** To be called before "armed" is answered: from now on what was granted before is worth nothing. */
-  promiseArmed(now: number): void {
+  /** To be called before "armed" is answered to the leader: from now on what was granted before is worth nothing. */
+  promiseArmed(role: SiteRole, now: number): void {
     for (const id of this.seen) this.usedUp.add(id);
     this.seen.clear();
-    this.promise.give(now);
+    this.sites.promise(role, now);
   }
 
-  /** Another protection begins with nothing of this one; only the promise still binds. */
+  /** Another protection begins with nothing of this one; only the promises still bind. */
   forget(): void {
     this.end();
     this.offered = null;
-    this.refusedBy.clear();
-    this.answers.clear();
-    this.metroHeardAt = undefined;
+    this.sites.forget();
   }
 
   get metroHeard(): boolean {
-    return this.metroHeardAt !== undefined;
-  }
-
-  metroReachable(now: number): boolean {
-    return this.metroHeardAt !== undefined && now - this.metroHeardAt < SILENCE_MS;
+    return this.sites.heard('metro');
   }
 
   /** Ends whatever is granted or asked for. */
@@ -193,53 +199,63 @@ export class DegradeControl {
     this.asked = null;
   }
 
-  /** Like a grant passed on by the other site: only once the metro can no longer believe anything. */
-  private takeOffered(metro: Sender | undefined, now: number): void {
+  private hearLeader(entry: PulseEntry, leader: SiteRole, heard: Heard): void {
+    if (entry.rearm) {
+      this.end();
+      if (leader === 'regional') this.back.hurry();
+    } else if (entry.disarmed) this.accept('leader', entry, leader, heard);
+    // It no longer stands by its record, so nobody may go on because of it.
+    else if (this.grant?.from === 'leader') this.end();
+    // It may pass the same grant on as soon as it has it; until then its silence is a no.
+    else if (this.grant && this.grant.from !== 'self') this.grant = null;
+  }
+
+  /**
+   * Like a grant passed on by the other site: only once the leader can no longer believe anything.
+   *
+   * @returns the site that cannot become the synchronous one although it may; then an available agency goes on alone
+   */
+  private takeOffered({ now, sender, otherNear }: DegradeInput, leader: SiteRole, stalled: boolean): SiteRole | null {
     const { offered } = this;
-    if (!offered || now >= offered.until || this.refused || this.usedUp.has(offered.requestId)) return;
-    if (this.metroReachable(now) || this.promise.bindsAt(now)) return;
-    const { requestId, until } = offered;
-    this.grant = { requestId, from: 'control-plane', metroPid: metro?.pid ?? null, until };
+    if (!offered || now >= offered.until || this.sites.refused || this.usedUp.has(offered.requestId)) return null;
+    const { requestId, to = 'alone', until } = offered;
+    if (this.grant && (this.grant.from !== 'self' || to === 'alone')) return null;
+    // To return is worth it without a stall too.
+    if (to === leader || (!stalled && !this.grant && to !== 'metro') || !this.sites.isPast(leader, now)) return null;
+    if (to !== 'alone' && !otherNear) return to;
+    this.grant = { requestId, to, from: 'control-plane', leader, senderPid: sender?.pid ?? null, until };
+    return null;
   }
 
-  /** Each site takes back only its own refusal: the one that promotes must not be overruled by the other. */
-  private hearRefusal({ role, refuseLease }: PulseEntry): void {
-    if (refuseLease) this.refusedBy.add(role);
-    else this.refusedBy.delete(role);
-  }
-
-  private get refused(): boolean {
-    return this.refusedBy.size > 0;
-  }
-
-  private decideAvailable(input: DegradeInput, stalled: boolean): void {
-    const { now } = input;
+  private decideAvailable(input: DegradeInput, leader: SiteRole, stalled: boolean): void {
+    const { now, sender } = input;
     if (!stalled && !this.grant) {
       this.asked = null;
       return;
     }
-    if (this.refused) return;
-    const reason = input.metro ? 'the metro site has stopped acknowledging' : 'the metro site does not stream';
+    if (this.sites.refused) return;
+    const reason = sender ? `the ${leader} site has stopped acknowledging` : `the ${leader} site does not stream`;
     this.asked ??= { requestId: randomUUID(), lsn: input.lsn, reason };
     if (this.grant && this.grant.from !== 'self') return;
-    if (this.grant || (!this.metroReachable(now) && !this.promise.bindsAt(now))) {
-      const metroPid = this.grant ? this.grant.metroPid : (input.metro?.pid ?? null);
-      this.grant = { requestId: this.asked.requestId, from: 'self', metroPid, until: now + LEASE_SECONDS * 1_000 };
-    }
+    if (!this.grant && !this.sites.isPast(leader, now)) return;
+    const senderPid = this.grant ? this.grant.senderPid : (sender?.pid ?? null);
+    const until = now + LEASE_SECONDS * 1_000;
+    this.grant = { requestId: this.asked.requestId, to: 'alone', from: 'self', leader, senderPid, until };
   }
 
   private accept(
-    from: 'metro' | 'other-site',
-    disarmed: NonNullable<PulseEntry['disarmed']>,
-    metro: Sender | undefined,
-    { now, answeredAt }: Heard,
+    from: 'leader' | 'other-site',
+    { disarmed }: PulseEntry,
+    leader: SiteRole,
+    { now, answeredAt, sender }: Heard,
   ): void {
-    const { requestId, leaseSeconds } = disarmed;
+    if (!disarmed) return;
+    const { requestId, leaseSeconds, to = 'alone' } = disarmed;
     this.seen.add(requestId);
-    if (this.usedUp.has(requestId) || answeredAt === undefined) return;
+    if (to === leader || this.usedUp.has(requestId) || answeredAt === undefined) return;
     const until = answeredAt + leaseSeconds * 1_000;
     if (until <= now) return;
-    const metroPid = this.grant?.requestId === requestId ? this.grant.metroPid : (metro?.pid ?? null);
-    this.grant = { requestId, from, metroPid, until };
+    const senderPid = this.grant?.requestId === requestId ? this.grant.senderPid : (sender?.pid ?? null);
+    this.grant = { requestId, to, from, leader, senderPid, until };
   }
 }

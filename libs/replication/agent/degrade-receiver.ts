@@ -1,16 +1,16 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { access, constants, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, constants, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   connectionString,
-  chownTo,
   ownedDirectory,
   renderPgpass,
   runAs,
   serverIdentity,
   signalProcess,
   toolEnvironment,
+  withDirectory,
   isAlive,
   processTitle,
 } from '#libs/platform/postgres';
@@ -111,10 +111,8 @@ export class DegradeReceiver {
     if (typeof password === 'string') {
       const passfile = path.join(scratch, 'passfile');
       // libpq looks a socket directory up as "localhost" or as itself, depending on how it was compiled.
-      await writeFile(passfile, renderPgpass([{ host: '*', port: '*', database: '*', user, password }]), {
-        mode: 0o600,
-      });
-      await chownTo(passfile, identity);
+      const entries = renderPgpass([{ host: '*', port: '*', database: '*', user, password }]);
+      await withDirectory(scratch, [], (folder) => folder.replace('passfile', entries, identity, { sync: false }));
       Object.assign(environment, { PGPASSFILE: passfile });
     }
     const receiver = path.join(binDirectory, 'pg_receivewal');

@@ -1,5 +1,6 @@
 export * from './command-desk.js';
 export * from './connection.js';
+export type { OfferedGrant } from './degrade-control.js';
 export * from './degrade-receiver.js';
 export * from './errors.js';
 export * from './own-names.js';

@@ -1,4 +1,4 @@
-import { type Alarm, type PulseRequest, type PulseWorkload, type ReplicationNames } from '#contracts/replication';
+import type { Alarm, PulseRequest, PulseWorkload, ReplicationNames } from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
 import type { Clock } from '#libs/platform/clock';
 import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
@@ -8,7 +8,10 @@ import type { KeptConnection } from './connection.js';
 import { DegradeControl, type OfferedGrant } from './degrade-control.js';
 import type { DegradeReceiver } from './degrade-receiver.js';
 import type { ProtectionRecord } from './protection-record.js';
-import { isOurs, Sampler, type Sample } from './sample.js';
+import { LeaderChange } from './leader-change.js';
+import { describeArming, describeServer, type Verdict } from './pulse-answer.js';
+import { Sampler, type Sample } from './sample.js';
+import { SenderNearness } from './sender-nearness.js';
 
 export type PulseEntry = PulseRequest['workloads'][number];
 
@@ -32,8 +35,6 @@ export interface ProtectedWorkloadParts {
   readonly clock: Clock;
 }
 
-const TERMINATE_EVERY_MS = 3_000;
-
 /** Names are new with each protection: a leg that is gone does not come back. */
 const legOf = (role: SiteRole, { lease }: ReplicationNames): string => `${role} ${lease}`;
 
@@ -41,13 +42,6 @@ interface Pulse {
   readonly entry: PulseEntry;
   /** When this site's pulse before it was answered. */
   readonly answeredAt: number | undefined;
-}
-
-interface Verdict {
-  readonly armed: boolean;
-  readonly because: string | null;
-  readonly since: Date | null;
-  readonly alarms: readonly Alarm[];
 }
 
 /**
@@ -59,13 +53,16 @@ export class ProtectedWorkload {
   readonly name: string;
   private readonly sampler: Sampler;
   private readonly stall = new StallWatch();
+  private readonly nearness = new SenderNearness();
   private readonly floor = new ArmedFloor();
   private readonly returnFloor = new ArmedFloor();
   private readonly control: DegradeControl;
   private protection: ProtectionRecord | undefined;
   private receiver: DegradeReceiver | undefined;
   private readonly gone = new Set<string>();
-  private terminatedAt = -Infinity;
+  private readonly change: LeaderChange;
+  /** The synchronous site, as last seen; undefined before the server was seen. */
+  private leader: SiteRole | null | undefined;
   private saved = true;
   private lastVerdict: Verdict | undefined;
   private observed: readonly Alarm[] = [];
@@ -74,6 +71,7 @@ export class ProtectedWorkload {
     this.name = parts.workload.name;
     this.sampler = new Sampler(parts.connection, parts.clock);
     this.control = new DegradeControl(parts.clock.monotonic(), () => parts.clock.now());
+    this.change = new LeaderChange(parts.connection, parts.clock);
   }
 
   /** Reads what the last process knew, and ends what it may have left behind. */
@@ -142,8 +140,9 @@ export class ProtectedWorkload {
       return { ...empty, alarms: [...unreachable, ...alarms], divergence };
     }
     const answer = this.answer(entry, seen.sample, seen.verdict, [...seen.verdict.alarms, ...alarms, ...this.observed]);
-    // The promise first, the answer afterwards: the metro counts from before both. The other site believes nothing.
-    if (answer.armed && entry.role === 'metro') this.control.promiseArmed(this.parts.clock.monotonic());
+    // The promise first, the answer afterwards: the site counts from before both. The other site believes nothing.
+    const { leader } = seen.verdict;
+    if (answer.armed && entry.role === leader) this.control.promiseArmed(leader, this.parts.clock.monotonic());
     return { ...answer, divergence };
   }
 
@@ -203,6 +202,7 @@ export class ProtectedWorkload {
       return undefined;
     }
     const arming = judgeArming(sample, this.protection.names);
+    this.leader = arming.leader;
     if (pulse) this.hear(pulse, arming);
     const verdict = this.judge(sample, arming, this.protection);
     this.lastVerdict = verdict;
@@ -210,45 +210,50 @@ export class ProtectedWorkload {
   }
 
   private hear({ entry, answeredAt }: Pulse, arming: Arming | undefined): void {
-    const heard = { now: this.parts.clock.monotonic(), answeredAt };
-    if (entry.role === 'metro') this.control.hearMetro(entry, arming?.metro, heard);
-    else this.control.hearOther(entry, arming?.metro, heard);
+    const leader = this.leader ?? undefined;
+    this.control.hear(entry, { now: this.parts.clock.monotonic(), answeredAt, leader, sender: arming?.sender });
   }
 
   private judge(sample: Sample, arming: Arming, protection: ProtectionRecord): Verdict {
     const { names, mode } = protection;
     const now = this.parts.clock.monotonic();
     const date = this.parts.clock.now();
-    const stalledMs = this.stall.observe(sample, arming, names, now);
-    const { metro } = arming;
-    const synchronous = metro?.state === 'streaming' && metro.sync === 'sync' && arming.impostors.length === 0;
+    const stalledMs = this.stall.observe(sample, arming, now);
+    const { leader, sender } = arming;
+    const synchronous = sender?.state === 'streaming' && sender.sync === 'sync' && arming.impostors.length === 0;
     const returned = this.returnFloor.judge(sample, { ...arming, armed: synchronous }, date);
     const decision = this.control.decide({
       now,
       mode,
       lsn: sample.lsn,
       stalledMs,
-      metro,
-      metroInOrder: returned.armed,
-      applicable: !sample.inRecovery && isOurs(sample.synchronousNames, names),
+      leader,
+      sender,
+      inOrder: returned.armed,
+      otherNear: this.nearness.observe(arming.other, sample, now),
+      applicable: !sample.inRecovery && leader !== null,
     });
     this.apply(decision.receiverForMs);
-    if (decision.endMetroSender && metro && now - this.terminatedAt >= TERMINATE_EVERY_MS) {
-      this.terminatedAt = now;
-      void this.parts.connection
-        .query('SELECT pg_terminate_backend($1)', 2_000, [metro.pid])
-        // Tried again in three seconds.
-        .catch(() => undefined);
-    }
-    const fault = decision.receiverForMs !== null && !this.receiver?.running ? this.receiver?.lastFault : null;
-    const alarms = replicationAlarms({ sample, arming, names, mode, stalled: decision.stalled, fault: fault ?? null });
-    const degrading = decision.receiverForMs !== null || this.receiver?.running === true;
-    // A look from before the receiver ended proves nothing: what it let through may be newer.
-    if (degrading || sample.askedAt < (this.receiver?.quietSince ?? 0)) {
+    if (decision.endSender && sender) this.change.terminate([sender.pid]);
+    const { moveTo, moveBlocked, stalled, receiverForMs } = decision;
+    // Commits that only the receiver acknowledged must not be among those that the new leader is said to have.
+    if (moveTo !== null && leader !== null && !this.receiver?.running) this.change.begin(leader, moveTo, names);
+    this.change.tidy(sample, arming, names);
+    const fault = receiverForMs !== null && !this.receiver?.running ? (this.receiver?.lastFault ?? null) : null;
+    const alarms = replicationAlarms({ sample, arming, names, mode, stalled, moveBlocked, fault });
+    const unarmed = (because: string): Verdict => {
       this.floor.reset();
-      return { armed: false, because: 'production runs without the metro site', since: null, alarms };
+      return { armed: false, because, since: null, leader, alarms };
+    };
+    const quietSince = Math.max(this.receiver?.quietSince ?? 0, this.change.quietSince);
+    if (moveTo !== null || moveBlocked !== null || this.change.underWay) {
+      return unarmed('the synchronous site is being changed');
     }
-    return { ...this.floor.judge(sample, arming, date), alarms };
+    // A look from before the receiver or a change ended proves nothing: what it let through may be newer.
+    if (receiverForMs !== null || this.receiver?.running === true || sample.askedAt < quietSince) {
+      return unarmed(`production runs without the ${leader ?? 'metro'} site`);
+    }
+    return { ...this.floor.judge(sample, arming, date), leader, alarms };
   }
 
   private apply(receiverForMs: number | null): void {
@@ -259,30 +264,28 @@ export class ProtectedWorkload {
   }
 
   private answer(
-    entry: PulseEntry,
+    { workloadId, role }: PulseEntry,
     sample: Sample | undefined,
     verdict: Verdict | undefined,
-    alarms: Alarm[],
+    alarms: readonly Alarm[],
   ): PulseWorkload {
-    const now = this.parts.clock.monotonic();
     const wallClock = this.parts.clock.now().toISOString();
+    const degraded =
+      this.control.degraded(this.parts.clock.monotonic()) ??
+      (this.receiver?.running ? { since: wallClock, secondsLeft: 0 } : null);
     return {
-      workloadId: entry.workloadId,
-      reachable: sample !== undefined,
-      lsn: sample?.lsn ?? null,
-      timeline: sample?.timeline ?? null,
-      systemIdentifier: sample?.systemIdentifier ?? null,
+      ...describeServer(sample),
+      ...describeArming(role, verdict),
+      workloadId,
       wallClock,
-      inRecovery: sample?.inRecovery ?? null,
-      armed: verdict?.armed ?? false,
-      armedSince: verdict?.since?.toISOString() ?? null,
-      notArmedBecause: verdict ? verdict.because : 'the server does not answer',
+      synchronousSite: this.leader ?? null,
+      ...(this.protection && { mode: this.protection.mode }),
       disarmRequest: this.control.request,
-      degraded: this.control.degraded(now) ?? (this.receiver?.running ? { since: wallClock, secondsLeft: 0 } : null),
+      returnRequest: this.control.returnRequest,
+      degraded,
       fenced: null,
       divergence: null,
-      slots: (sample?.slots ?? []).map(({ activePid: _activePid, ...slot }) => slot),
-      alarms,
+      alarms: [...alarms],
     };
   }
 }

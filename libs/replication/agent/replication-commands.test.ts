@@ -96,6 +96,53 @@ test('prepared, armed and released, the server is as it was before', async () =>
   await agency.query('ALTER SYSTEM RESET max_slot_wal_keep_size');
 });
 
+test('while the regional site leads, the metro is neither armed nor disarmed, and the regional’s release takes it back', async () => {
+  await agency.query('SELECT pg_reload_conf()');
+  await waitFor(
+    'the settings of the test before',
+    async () =>
+      (await agency.query("SELECT FROM pg_settings WHERE name = 'max_slot_wal_keep_size' AND source = 'default'"))
+        .length > 0,
+    { timeoutMs: 5_000 },
+  );
+  const before = await trace();
+  const metro = await carry(prepareCommand, { ...common, role: 'metro', freshSlot: false });
+  await carry(prepareCommand, { ...common, role: 'regional', freshSlot: false });
+  const standby = await agency.startStandby(names, metro.password, 'second');
+  await waitFor('arming', () => carry(armCommand, { ...common, mode: 'strict' }), { timeoutMs: 15_000 });
+  const led = `FIRST 1 ("${names.regionalApplication}","${names.lease}")`;
+  const listed = async () =>
+    (await agency.query<{ names: string }>("SELECT current_setting('synchronous_standby_names') AS names"))[0]!.names;
+  const reload = () => agency.query('SELECT pg_reload_conf()');
+  await agency.query(`ALTER SYSTEM SET synchronous_standby_names = '${led}'`);
+  await reload();
+  await waitFor('the change', async () => (await listed()) === led, { timeoutMs: 5_000 });
+  const refused = { code: 'replication.regional-leads' };
+  await expect(carry(armCommand, { ...common, mode: 'strict' })).rejects.toMatchObject(refused);
+  // Filed, and not in force yet: the same.
+  const connection = await agency.connect();
+  await connection.query("ALTER SYSTEM SET synchronous_standby_names = ''");
+  await connection.query('SELECT pg_reload_conf()');
+  await waitFor('the change', async () => (await listed()) === '', { timeoutMs: 5_000 });
+  await connection.query(`ALTER SYSTEM SET synchronous_standby_names = '${led}'`);
+  await expect(carry(armCommand, { ...common, mode: 'strict' })).rejects.toMatchObject(refused);
+  // Somebody is changing it.
+  await connection.query('SELECT pg_advisory_lock(1296651127, 1852796275)');
+  await expect(carry(armCommand, { ...common, mode: 'strict' })).rejects.toMatchObject({
+    code: 'replication.names-busy',
+  });
+  await connection.end();
+  await reload();
+  await waitFor('the change', async () => (await listed()) === led, { timeoutMs: 5_000 });
+
+  await carry(disarmCommand, common);
+  await standby.kill9();
+  await carry(releaseCommand, { ...common, role: 'metro' });
+  expect(await listed()).toBe(led);
+  await carry(releaseCommand, { ...common, role: 'regional' });
+  expect(await trace()).toEqual(before);
+});
+
 test('preparing again keeps the slot and gives a new password; a lost or unwanted slot is made anew', async () => {
   const first = await carry(prepareCommand, { ...common, role: 'metro', freshSlot: false });
   await agency.query('SELECT pg_switch_wal()');

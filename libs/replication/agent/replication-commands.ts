@@ -79,7 +79,7 @@ export class ReplicationCommands {
 
   async disarm(names: ReplicationNames): Promise<void> {
     requireOurNames(names);
-    await this.settings.unlistMetro(await this.client(), names);
+    await this.settings.unlist(await this.client(), 'metro', names);
   }
 
   /** @returns the flushed position after the checkpoint. */
@@ -102,7 +102,7 @@ export class ReplicationCommands {
     requireOurNames(names);
     const client = await this.client();
     const part = partOf(role, names);
-    if (role === 'metro') await this.settings.unlistMetro(client, names);
+    await this.settings.unlist(client, role, names);
     await this.objects.dropSlot(client, part.slot);
     await this.objects.dropRole(client, part.role);
     const { rows } = await client.query<{ left: boolean }>(

@@ -2,16 +2,19 @@ import { statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import type { ReplicationNames } from '#contracts/replication';
+import type { SiteRole } from '#contracts/sites';
 import { waitFor } from '#libs/platform/clock';
 import { quoteIdentifier, quoteLiteral, type PostgresClient } from '#libs/platform/postgres';
 import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
-import { ReplicationRefusedError } from './errors.js';
-import { isOurs, synchronousNames } from './sample.js';
+import { RegionalLeadsError, ReplicationRefusedError } from './errors.js';
+import { underNamesLock } from './names-lock.js';
+import { ledBy, synchronousNames } from './sample.js';
 
 /** What ALTER SYSTEM said before Mainstay changed it: null when it said nothing. Put back at the release. */
 export const settingsRecord = z.strictObject({ before: z.record(z.string(), z.string().nullable()) });
 export type SettingsRecord = z.infer<typeof settingsRecord>;
 
+const NAMES = 'synchronous_standby_names';
 const RELOAD_MS = 5_000;
 const MIB = 1_048_576;
 /** Of the free space of the disk that pg_wal lies on; the rest is the agency's own. */
@@ -52,20 +55,29 @@ export class ServerSettings {
     await this.set(client, 'max_slot_wal_keep_size', `${limit}MB`);
   }
 
-  /** @throws ReplicationRefusedError when the server goes on saying something else. */
+  /**
+   * @throws RegionalLeadsError, which only the tunnel changes; ReplicationRefusedError when the server goes on saying
+   *   something else, or somebody is changing it.
+   */
   async listMetro(client: PostgresClient, names: ReplicationNames): Promise<void> {
     const wanted = synchronousNames(names);
-    if ((await this.show(client, 'synchronous_standby_names')) !== wanted) {
-      await this.set(client, 'synchronous_standby_names', wanted);
+    if ((await this.show(client, NAMES)) !== wanted) {
+      await underNamesLock(client, async () => {
+        // What the next reload would make of it counts as well: a change may have been cut off before its reload.
+        const standing = [await this.show(client, NAMES), await this.filed(client, NAMES)];
+        if (standing.some((setting) => ledBy(setting ?? '', names) === 'regional')) throw new RegionalLeadsError();
+        await this.set(client, NAMES, wanted);
+      });
     }
-    await this.expect(client, 'synchronous_standby_names', wanted);
+    await this.expect(client, NAMES, wanted);
   }
 
-  /** Nothing to do when somebody else's names stand there. */
-  async unlistMetro(client: PostgresClient, names: ReplicationNames): Promise<void> {
-    if (isOurs(await this.show(client, 'synchronous_standby_names'), names)) {
-      await this.restore(client, 'synchronous_standby_names');
-    }
+  /** Nothing to do when somebody else's names stand there, or the other site's. */
+  async unlist(client: PostgresClient, role: SiteRole, names: ReplicationNames): Promise<void> {
+    if (ledBy(await this.show(client, NAMES), names) !== role) return;
+    await underNamesLock(client, async () => {
+      if (ledBy(await this.show(client, NAMES), names) === role) await this.restore(client, NAMES);
+    });
   }
 
   /** Puts back whatever Mainstay has changed. */
@@ -80,15 +92,20 @@ export class ServerSettings {
     return rows[0]?.value ?? '';
   }
 
+  /** What ALTER SYSTEM has written; null when it has written nothing. */
+  private async filed(client: PostgresClient, name: string): Promise<string | null> {
+    const { rows } = await client.query<{ setting: string }>(
+      `SELECT setting FROM pg_file_settings WHERE name = $1 AND sourcefile LIKE '%postgresql.auto.conf'
+       ORDER BY seqno DESC LIMIT 1`,
+      [name],
+    );
+    return rows[0]?.setting ?? null;
+  }
+
   private async set(client: PostgresClient, name: string, value: string): Promise<void> {
     const record = (await this.record.read()) ?? { before: {} };
     if (!(name in record.before)) {
-      const { rows } = await client.query<{ setting: string }>(
-        `SELECT setting FROM pg_file_settings WHERE name = $1 AND sourcefile LIKE '%postgresql.auto.conf'
-         ORDER BY seqno DESC LIMIT 1`,
-        [name],
-      );
-      await this.record.write({ before: { ...record.before, [name]: rows[0]?.setting ?? null } });
+      await this.record.write({ before: { ...record.before, [name]: await this.filed(client, name) } });
     }
     await client.query(`ALTER SYSTEM SET ${quoteIdentifier(name)} = ${quoteLiteral(value)}`);
     await this.reload(client);

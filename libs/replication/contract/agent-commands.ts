@@ -35,6 +35,9 @@ function defineCommand<I, O>(
 /** A page of a manifest holds 2,000 paths of up to 1,024 characters. */
 const BACKUP_PAGE_BYTES = 8 * 2 ** 20;
 
+/** The code with which {@link armCommand} is refused while the regional site is the synchronous one. */
+export const REGIONAL_LEADS_CODE = 'replication.regional-leads';
+
 const done = z.object({ ok: z.literal(true) });
 
 export const pulseCommand = defineCommand('/v1/pulse', pulseRequest, pulseAnswer, 512 * 1_024);
@@ -58,7 +61,10 @@ export const prepareCommand = defineCommand(
     slotRestartLsn: lsn.nullable(),
   }),
 );
-/** Lists the metro (and the degrade receiver) in synchronous_standby_names; only once its standby streams. */
+/**
+ * Lists the metro (and the degrade receiver) in synchronous_standby_names; only once its standby streams. Refused with
+ * {@link REGIONAL_LEADS_CODE} while the regional site is listed: only the tunnel changes the one for the other.
+ */
 export const armCommand = defineCommand(
   '/v1/arm',
   z.strictObject({ workloadId: uuid, workloadName, names: replicationNames, mode: protectionMode }),

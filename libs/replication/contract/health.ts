@@ -48,11 +48,14 @@ export const standbyHealth = z.strictObject({
   timeline: timeline.nullable(),
   bytesBehind: z.number().nullable(),
   secondsBehind: z.number().nullable(),
+  /** Of the synchronous site; null at the other. */
   armed: z.boolean().nullable(),
+  /** As the agent last told this site, when it was last seen; null when it never said. */
+  synchronousSite: siteRole.nullable().optional(),
   armedSince: z.iso.datetime().nullable(),
   /** Until when this site may believe that production is armed. */
   armedUntil: z.iso.datetime().nullable(),
-  /** Set while production runs without the metro's acknowledgement. */
+  /** Set while production runs without this site's acknowledgement although it was the synchronous one. */
   asynchronousSinceLsn: lsn.nullable(),
   seeding: seedingProgress.nullable(),
   alarms: atMost(alarm, ALARMS_MAX),

@@ -42,9 +42,19 @@ export const protectOrder = defineOrder(
 );
 export type ProtectPayload = z.infer<typeof protectOrder.payload>;
 export const unprotectOrder = defineOrder('replication.unprotect', z.strictObject({ workloadId: uuid }));
-/** A person lets production go on without the metro's acknowledgement, for so long. */
+/**
+ * A person lets production go on without the synchronous site's acknowledgement. `seconds`: for how long it may, and with
+ * `to: 'regional'` for how long the change to the regional site may still begin.
+ */
 export const degradeOrder = defineOrder(
   'replication.degrade',
-  z.strictObject({ workloadId: uuid, requestId: uuid, seconds: z.number().int().positive(), reason: text(2_000) }),
+  z.strictObject({
+    workloadId: uuid,
+    requestId: uuid,
+    seconds: z.number().int().positive(),
+    reason: text(2_000),
+    /** Absent: 'alone'. */
+    to: z.enum(['alone', 'regional']).optional(),
+  }),
 );
 export const rearmOrder = defineOrder('replication.rearm', z.strictObject({ workloadId: uuid, requestId: uuid }));

@@ -9,6 +9,12 @@ export const LEASE_SECONDS = 10;
 /** Added by the agent to what it promises, for clocks whose rates differ. */
 export const LEASE_MARGIN_SECONDS = 2;
 
+/**
+ * Said to the metro site while the regional one is the synchronous one and armed. `armed` is false then, so that a metro
+ * site which does not know `synchronousSite` believes nothing.
+ */
+export const REGIONAL_LEADS = 'the regional site is the synchronous one';
+
 export const pulseRequest = z.strictObject({
   workloads: z.array(
     z.strictObject({
@@ -33,7 +39,22 @@ export const pulseRequest = z.strictObject({
        * its last answer to this site before this pulse: a frozen agent may read a pulse late, and the site counts from
        * when it sent it. Absent again: the grant is over.
        */
-      disarmed: z.strictObject({ requestId: uuid, leaseSeconds: z.number().int() }).nullable(),
+      disarmed: z
+        .strictObject({
+          requestId: uuid,
+          leaseSeconds: z.number().int(),
+          /**
+           * What it lets the agent do: go on alone (absent), or make this site the synchronous one. Said only to an agent
+           * that has answered with `synchronousSite`.
+           */
+          to: siteRole.optional(),
+          /**
+           * The control plane keeps this grant. Only such a one counts from a site that is not the synchronous one. Said
+           * as `to` is.
+           */
+          byOrder: z.boolean().optional(),
+        })
+        .nullable(),
       rearm: z.boolean(),
       rebootUntil: z.iso.datetime().nullable(),
     }),
@@ -49,12 +70,31 @@ export const pulseWorkload = z.object({
   systemIdentifier: z.string().max(20).nullable(),
   wallClock: z.iso.datetime(),
   inRecovery: z.boolean().nullable(),
+  /**
+   * Every acknowledged write is at the synchronous site, and waits for it. To the metro site always of itself: false with
+   * {@link REGIONAL_LEADS} while that is the other one.
+   */
   armed: z.boolean(),
+  /**
+   * The site that synchronous_standby_names lists, as last seen; null when it lists neither. Absent: an agent that knows
+   * the metro only.
+   */
+  synchronousSite: siteRole.nullable().optional(),
+  /** By which the agent goes: the metro's word, which the regional site's may be ahead of. */
+  mode: protectionMode.optional(),
   armedSince: z.iso.datetime().nullable(),
   /** Why it is not armed, or null. */
   notArmedBecause: text(500).nullable(),
   /** The agent asks to go on without the metro (available mode, or a person's request at the agency). */
   disarmRequest: z.strictObject({ requestId: uuid, lsn, reason: text(500) }).nullable(),
+  /**
+   * While the regional site is the synchronous one: the metro is back and near, and the agent asks to return to it. To be
+   * recorded before it is allowed.
+   */
+  returnRequest: z
+    .strictObject({ requestId: uuid, lsn, reason: text(500) })
+    .nullable()
+    .optional(),
   degraded: z.strictObject({ since: z.iso.datetime(), secondsLeft: z.number() }).nullable(),
   fenced: z.strictObject({ epoch, at: z.iso.datetime(), evidence: text(2_000) }).nullable(),
   divergence: divergenceFound.payload.nullable(),

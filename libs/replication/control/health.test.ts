@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { StandbyHealth } from '#contracts/replication';
-import { conditionOf, judgeLeg, type KeptHealth } from './health.js';
+import { conditionOf, judgeLeg, type KeptHealth, regionalMayLead, synchronousSiteOf } from './health.js';
 
 const site = { id: randomUUID(), name: 'Olympia metro', role: 'metro' as const };
 const measuredAt = '2031-01-01T12:00:00.000Z';
@@ -64,4 +64,28 @@ describe('judgeLeg', () => {
 it('is degraded, not armed, while production does not wait for the metro', () => {
   const leg = judgeLeg(site, kept({}, { armed: false, asynchronousSinceLsn: '0/3000000' }), false);
   expect(conditionOf(protecting, [leg])).toBe('degraded');
+});
+
+describe('the synchronous site', () => {
+  const heard = (synchronousSite: StandbyHealth['synchronousSite'], ageSeconds: number) =>
+    kept({ ageSeconds }, { synchronousSite });
+
+  it('is whichever the site says that heard the agency last', () => {
+    expect(synchronousSiteOf([heard('metro', 60), heard('regional', 2)])).toBe('regional');
+    expect(synchronousSiteOf([heard('metro', 1), heard('regional', 2)])).toBe('metro');
+    // The agency burns: the last word still says where to promote, but not what is so now.
+    expect(synchronousSiteOf([heard('metro', 300), heard('regional', 200)])).toBe('regional');
+    expect(synchronousSiteOf([heard('metro', 300), heard('regional', 200)], 10)).toBeNull();
+    expect(synchronousSiteOf([heard(null, 1), kept()])).toBeNull();
+  });
+
+  it('may be the regional one unless a site was just told otherwise', () => {
+    expect(regionalMayLead([])).toBe(true);
+    expect(regionalMayLead([kept()])).toBe(true);
+    expect(regionalMayLead([heard('metro', 60)])).toBe(true);
+    expect(regionalMayLead([heard('metro', 2), heard('regional', 1)])).toBe(true);
+    expect(regionalMayLead([heard('metro', 1), heard('regional', 2)])).toBe(false);
+    // Paused: production waits for neither.
+    expect(regionalMayLead([heard(null, 1)])).toBe(false);
+  });
 });

@@ -26,6 +26,7 @@ export interface LegView {
   readonly sourceSeenSecondsAgo: number | null;
   readonly bytesBehind: number | null;
   readonly secondsBehind: number | null;
+  /** Of the synchronous site; null at the other. */
   readonly armed: boolean | null;
   readonly armedSince: string | null;
   readonly asynchronousSinceLsn: string | null;
@@ -58,10 +59,7 @@ export function judgeLeg(
   const head = { siteId: site.id, siteName: site.name, role: site.role };
   if (!kept) return { ...head, ...NEVER_MEASURED };
   const { health } = kept;
-  const seen = health.sourceSeenAt;
-  // Both times are the site's own, so its clock may be wrong.
-  const sourceAge =
-    seen === null ? null : Math.max(0, (Date.parse(kept.measuredAt) - Date.parse(seen)) / 1_000) + kept.ageSeconds;
+  const sourceAge = sourceAgeOf(kept);
   const base = {
     ...head,
     measuredSecondsAgo: round(kept.ageSeconds),
@@ -129,8 +127,8 @@ export const CONDITIONS = [
 export type Condition = (typeof CONDITIONS)[number];
 
 /**
- * `armed`: a write is acknowledged only once the metro has it. `protected`: both legs stream, but none is
- * synchronous. `degraded`: there is a metro, it streams, and production does not wait for it.
+ * `armed`: a write is acknowledged only once the synchronous site has it. `protected`: both legs stream, but none is
+ * synchronous. `degraded`: there is a metro, it streams, and production waits for neither site.
  */
 export function conditionOf(
   protection: { readonly state: ProtectionState; readonly paused: boolean; readonly rebooting: boolean },
@@ -145,8 +143,32 @@ export function conditionOf(
   if (has('broken')) return 'broken';
   if (has('unknown')) return 'unknown';
   for (const early of ['preparing', 'seeding', 'catching-up'] as const) if (has(early)) return early;
-  const metro = legs.find((leg) => leg.role === 'metro');
-  if (metro?.armed === true) return 'armed';
-  if (!metro) return 'protected';
-  return 'degraded';
+  if (legs.some((leg) => leg.armed === true)) return 'armed';
+  return legs.some((leg) => leg.role === 'metro') ? 'degraded' : 'protected';
+}
+
+/** How old what a site last heard of the agency is, in seconds; null when it never did. Both times are the site's own. */
+function sourceAgeOf({ health, measuredAt, ageSeconds }: KeptHealth): number | null {
+  const seen = health.sourceSeenAt;
+  return seen === null ? null : Math.max(0, (Date.parse(measuredAt) - Date.parse(seen)) / 1_000) + ageSeconds;
+}
+
+/** What the sites were told of the synchronous site within so many seconds, the newest word first. */
+function toldOf(kept: readonly KeptHealth[], withinSeconds: number): (SiteRole | null)[] {
+  return kept
+    .map((one) => ({ site: one.health.synchronousSite, age: sourceAgeOf(one) ?? Infinity }))
+    .filter(({ site, age }) => site !== undefined && age <= withinSeconds)
+    .sort((one, other) => one.age - other.age)
+    .map(({ site }) => site ?? null);
+}
+
+/** The synchronous site, by whichever site heard the agency last; null when neither was told of one. */
+export function synchronousSiteOf(kept: readonly KeptHealth[], withinSeconds = Infinity): SiteRole | null {
+  return toldOf(kept, withinSeconds).find((site) => site !== null) ?? null;
+}
+
+/** Whether production may be waiting for the regional site: it was just told so, or nothing is known now. */
+export function regionalMayLead(kept: readonly KeptHealth[]): boolean {
+  const [newest] = toldOf(kept, SILENT_SECONDS);
+  return newest === undefined || newest === 'regional';
 }

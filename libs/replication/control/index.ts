@@ -2,7 +2,14 @@ export { AssignedWorkloads } from './assigned-workloads.js';
 export { type Connection, connectionOf } from './connection-strings.js';
 export * from './degrade.service.js';
 export { ProtectionDuringFailover } from './failover-hooks.js';
-export { CONDITIONS, type Condition, type KeptHealth, type LegView, SILENT_SECONDS } from './health.js';
+export {
+  CONDITIONS,
+  type Condition,
+  type KeptHealth,
+  type LegView,
+  SILENT_SECONDS,
+  synchronousSiteOf,
+} from './health.js';
 export { PREFLIGHT_STATES, Preflights, type PreflightState, type PreflightView } from './preflight.service.js';
 export { type ProtectionEvent, ProtectionHealth, type ProtectionView } from './protection-health.js';
 export type { ProtectionRow } from './protection-store.js';

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { type PreflightReport, preflightOrder } from '#contracts/replication';
+import { PREFLIGHT_ENDS_SECONDS, type PreflightReport, preflightOrder } from '#contracts/replication';
 import { type Actor, Audit } from '#libs/audit/control';
 import type { TenantTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { Workloads, type WorkloadView } from '#libs/protection/control';
 import { Agents, NoSiteError, Orders } from '#libs/sites/control';
+import { PreflightOpenError, TooManyPreflightsError } from './replication.errors.js';
 
 export const PREFLIGHT_STATES = ['running', 'passed', 'blocked', 'failed'] as const;
 export type PreflightState = (typeof PREFLIGHT_STATES)[number];
@@ -25,6 +26,11 @@ export interface PreflightView {
 /** A passed preflight counts for so long: settings change. */
 export const FRESH_MINUTES = 15;
 
+/** Sites give up before that, whatever becomes of their word: from then on a preflight is in nobody's way. */
+const OPEN_SECONDS = PREFLIGHT_ENDS_SECONDS + 60;
+/** Of one agency, on all its workloads: each takes up a site and an agent for up to a minute. */
+export const PREFLIGHTS_AT_ONCE = 10;
+
 const COLUMNS = `id, workload_id AS "workloadId", site_id AS "siteId", state, report, failure,
   requested_at AS "requestedAt", finished_at AS "finishedAt"`;
 
@@ -38,9 +44,11 @@ export class Preflights {
     private readonly audit: Audit,
   ) {}
 
-  /** @throws NotFoundError, NoSiteError when the agent dials no site */
+  /** @throws NotFoundError, PreflightOpenError, TooManyPreflightsError, NoSiteError when the agent dials no site */
   async start(tx: TenantTransaction, workloadId: string, actor: Actor): Promise<PreflightView> {
     const workload = await this.workloads.lock(tx, workloadId);
+    const open = await this.open(tx, workloadId);
+    if (open) throw new PreflightOpenError(open.id);
     const preflight = await this.order(tx, workload);
     await this.audit.record(tx, {
       tenantId: tx.tenantId,
@@ -53,8 +61,14 @@ export class Preflights {
     return preflight;
   }
 
-  /** Like {@link start} for a caller that holds the workload's row and records what it does itself. */
+  /**
+   * Like {@link start} for a caller that holds the workload's row and records what it does itself; one that is under way
+   * is answered as it is.
+   */
   async order(tx: TenantTransaction, workload: WorkloadView): Promise<PreflightView> {
+    const open = await this.open(tx, workload.id);
+    if (open) return open;
+    await this.requirePlace(tx);
     await this.agents.requireActive(tx, workload.agentId);
     const { sites } = await this.agents.get(tx, workload.agentId);
     const site = sites.find(({ state }) => state === 'connected') ?? sites[0];
@@ -72,6 +86,28 @@ export class Preflights {
       [tx.tenantId, id, workload.id, site.siteId, order.id],
     );
     return row as PreflightView;
+  }
+
+  private async open(tx: TenantTransaction, workloadId: string): Promise<PreflightView | undefined> {
+    const [row] = await tx.query<PreflightView>(
+      `SELECT ${COLUMNS} FROM preflight
+        WHERE tenant_id = $1 AND workload_id = $2 AND state = 'running'
+          AND requested_at > now() - make_interval(secs => $3)
+        ORDER BY requested_at DESC LIMIT 1`,
+      [tx.tenantId, workloadId, OPEN_SECONDS],
+    );
+    return row;
+  }
+
+  /** One after another for each agency, so that two do not both take the last place. */
+  private async requirePlace(tx: TenantTransaction): Promise<void> {
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtext('preflights of ' || $1))`, [tx.tenantId]);
+    const [row] = await tx.query<{ count: number }>(
+      `SELECT count(*)::int AS count FROM preflight
+        WHERE tenant_id = $1 AND state = 'running' AND requested_at > now() - make_interval(secs => $2)`,
+      [tx.tenantId, OPEN_SECONDS],
+    );
+    if ((row?.count ?? 0) >= PREFLIGHTS_AT_ONCE) throw new TooManyPreflightsError(PREFLIGHTS_AT_ONCE);
   }
 
   /** @throws NotFoundError */

@@ -1,10 +1,14 @@
 import { Injectable } from '@nestjs/common';
-import type { ResultContract } from '#contracts/sites';
+import { type ResultContract, storableText } from '#contracts/sites';
 import { noticeRaised, type Notice } from '#libs/notifications/control';
 import type { ProviderTransaction } from '#libs/platform/database';
 import { Outbox } from '#libs/platform/outbox';
 import type { AppliedResult } from '#libs/sites/control';
 import type { ProtectionRow } from './protection-store.js';
+
+/** As notices have them. */
+const TITLE_MAX = 150;
+const TEXT_MAX = 4_000;
 
 export type NoticeText = Pick<Notice, 'kind' | 'severity' | 'title' | 'text'>;
 
@@ -38,6 +42,9 @@ export class ProtectionEvents {
   async tell(tx: ProviderTransaction, protection: ProtectionRow, notice: NoticeText): Promise<void> {
     await this.outbox.publish(tx, noticeRaised, protection.tenantId, {
       ...notice,
+      // What sites and agents say is in them.
+      title: storableText(notice.title, TITLE_MAX),
+      text: storableText(notice.text, TEXT_MAX),
       subjectIds: { workloadId: protection.workloadId },
       dedupeKey: `${notice.kind} ${protection.workloadId}`,
     });

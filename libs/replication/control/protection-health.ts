@@ -1,15 +1,25 @@
 import { Injectable } from '@nestjs/common';
-import type { StandbyHealth } from '#contracts/replication';
+import type { SiteRole } from '#contracts/sites';
 import type { TenantTransaction, Transaction } from '#libs/platform/database';
 import { Workloads } from '#libs/protection/control';
 import { Sites } from '#libs/sites/control';
-import { type Condition, conditionOf, judgeLeg, type KeptHealth, type LegView } from './health.js';
+import {
+  type Condition,
+  conditionOf,
+  judgeLeg,
+  type KeptHealth,
+  type LegView,
+  SILENT_SECONDS,
+  synchronousSiteOf,
+} from './health.js';
 import { legsOf } from './protection-orders.js';
 import { type ProtectionRow, ProtectionStore } from './protection-store.js';
 
 export interface ProtectionView extends Omit<ProtectionRow, 'tenantId' | 'names' | 'removingAt' | 'workloadName'> {
   /** How it does now, as measured. */
   readonly condition: Condition;
+  /** Whose acknowledgement production waits for; null when neither's, or when that is not known now. */
+  readonly synchronousSite: SiteRole | null;
   readonly metro: LegView | null;
   readonly regional: LegView | null;
   /** Set while `checking` or `blocked`: the preflight to look at. */
@@ -58,6 +68,7 @@ export class ProtectionHealth {
       ...{ id, workloadId, agentId, epoch, activeSiteId, state, mode, metroSiteId, regionalSiteId },
       ...{ bandwidthBytesPerSecond, paused, rebootUntil, clientNetworks, warnings, createdAt },
       condition: conditionOf({ state: row.state, paused: row.paused, rebooting }, legs),
+      synchronousSite: synchronousSiteOf(await this.kept(tx, row.tenantId, row.workloadId), SILENT_SECONDS),
       metro: legs.find(({ role }) => role === 'metro') ?? null,
       regional: legs.find(({ role }) => role === 'regional') ?? null,
       preflightId: await this.openPreflight(tx, row),
@@ -84,13 +95,7 @@ export class ProtectionHealth {
 
   /** The newest measurements of a workload, with their ages. */
   async kept(tx: Transaction, tenantId: string, workloadId: string): Promise<KeptHealth[]> {
-    const rows = await tx.query<{ siteId: string; ageSeconds: number; measuredAt: Date; health: StandbyHealth }>(
-      `SELECT site_id AS "siteId", extract(epoch FROM clock_timestamp() - received_at)::float8 AS "ageSeconds",
-              measured_at AS "measuredAt", health
-         FROM standby_health WHERE tenant_id = $1 AND workload_id = $2`,
-      [tenantId, workloadId],
-    );
-    return rows.map((row) => ({ ...row, measuredAt: row.measuredAt.toISOString() }));
+    return this.store.kept(tx, tenantId, workloadId);
   }
 
   /** What happened to a workload's protection, the newest first, a hundred at most. */

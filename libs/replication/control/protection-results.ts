@@ -49,6 +49,7 @@ export class ArmingChangedHandler implements ResultHandler<Payload<typeof arming
     if (!protection) return;
     await this.events.keep(tx, armingChanged, protection, result);
     const name = protection.workloadName;
+    const role = result.siteId === protection.metroSiteId ? 'metro' : 'regional';
     await this.events.tell(
       tx,
       protection,
@@ -57,13 +58,13 @@ export class ArmingChangedHandler implements ResultHandler<Payload<typeof arming
             kind: 'replication.armed',
             severity: 'information',
             title: `${name}: armed`,
-            text: `Every write to ${name} is now acknowledged only once the metro site has it. A failover loses none of them.`,
+            text: `Every write to ${name} is now acknowledged only once the ${role} site has it. A failover to it loses none of them.`,
           }
         : {
             kind: 'replication.disarmed',
             severity: 'warning',
             title: `${name}: not armed`,
-            text: `Writes to ${name} are no longer held until the metro site has them (${reason})${sinceLsn === null ? '' : `, since ${sinceLsn}`}. A failover now may lose what was written since. Look at the protection for what to do.`,
+            text: `Writes to ${name} are no longer held until the ${role} site has them (${reason})${sinceLsn === null ? '' : `, since ${sinceLsn}`}. A failover to it now may lose what was written since. Look at the protection for what to do.`,
           },
     );
   }

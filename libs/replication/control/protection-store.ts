@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import type { ProtectionMode, ReplicationNames } from '#contracts/replication';
+import type { ProtectionMode, ReplicationNames, StandbyHealth } from '#contracts/replication';
 import type { Transaction } from '#libs/platform/database';
-import { NotProtectedError } from './replication.errors.js';
+import { type KeptHealth, regionalMayLead } from './health.js';
+import { NotProtectedError, RegionalSynchronousError } from './replication.errors.js';
 import { type ProtectionState, protectionStatesBefore } from './protection.states.js';
 
 /** A protection with what is needed of its workload. */
@@ -34,6 +35,13 @@ const QUERY = `SELECT p.id, p.tenant_id AS "tenantId", p.workload_id AS "workloa
     p.removing_at AS "removingAt", p.created_at AS "createdAt"
   FROM protection p JOIN workload w ON w.tenant_id = p.tenant_id AND w.id = p.workload_id
   WHERE p.tenant_id = $1 AND p.workload_id = $2 AND p.removed_at IS NULL`;
+
+/** Whether the newest grant of the epoch may still make the regional site the synchronous one, and whether any did. */
+const GRANTS = `
+  SELECT bool_or(g.kind = 'degrade' AND g.target = 'regional') AS granted,
+         (array_agg(g.kind = 'degrade' AND g.target = 'regional'
+            AND g.granted_at + make_interval(secs => g.seconds) > clock_timestamp() ORDER BY g.granted_at DESC))[1] AS open
+    FROM degrade_grant g WHERE g.tenant_id = $1 AND g.workload_id = $2 AND g.epoch = $3`;
 
 /** Reads protections and moves them from state to state. */
 @Injectable()
@@ -70,6 +78,33 @@ export class ProtectionStore {
     await tx.query(`SELECT id FROM workload WHERE tenant_id = $1 AND id = $2 FOR UPDATE`, [tenantId, workloadId]);
     const row = await this.find(tx, tenantId, workloadId);
     return row && (row.metroSiteId === siteId || row.regionalSiteId === siteId) ? row : undefined;
+  }
+
+  /** The newest measurements of a workload, with their ages. */
+  async kept(tx: Transaction, tenantId: string, workloadId: string): Promise<KeptHealth[]> {
+    const rows = await tx.query<{ siteId: string; ageSeconds: number; measuredAt: Date; health: StandbyHealth }>(
+      `SELECT site_id AS "siteId", extract(epoch FROM clock_timestamp() - received_at)::float8 AS "ageSeconds",
+              measured_at AS "measuredAt", health
+         FROM standby_health WHERE tenant_id = $1 AND workload_id = $2`,
+      [tenantId, workloadId],
+    );
+    return rows.map((row) => ({ ...row, measuredAt: row.measuredAt.toISOString() }));
+  }
+
+  /**
+   * Before what would stop a standby or change what its word is worth: production must not be waiting for the regional
+   * one, nor begin to. Without a grant of this epoch it does not; with one, only a fresh measurement says so.
+   *
+   * @throws RegionalSynchronousError
+   */
+  async requireMetroLeads(tx: Transaction, { tenantId, workloadId, epoch }: ProtectionRow): Promise<void> {
+    const [given] = await tx.query<{ granted: boolean | null; open: boolean | null }>(GRANTS, [
+      tenantId,
+      workloadId,
+      epoch,
+    ]);
+    if (!given?.granted) return;
+    if (given.open || regionalMayLead(await this.kept(tx, tenantId, workloadId))) throw new RegionalSynchronousError();
   }
 
   /** @returns whether it moved: false when it is in no state from which `to` can be reached. */

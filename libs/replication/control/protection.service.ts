@@ -120,7 +120,7 @@ export class Protections {
     }
   }
 
-  /** @throws NotFoundError, NotProtectedError, DeclarationInForceError, ProtectionNotReadyError */
+  /** @throws NotFoundError, NotProtectedError, DeclarationInForceError, ProtectionNotReadyError, RegionalSynchronousError */
   async change(
     tx: TenantTransaction,
     workloadId: string,
@@ -141,6 +141,8 @@ export class Protections {
         change.bandwidthBytesPerSecond === undefined ? current.bandwidthBytesPerSecond : change.bandwidthBytesPerSecond,
       rebootUntil: change.rebootUntil === undefined ? current.rebootUntil : change.rebootUntil,
     };
+    const stops = next.paused && !current.paused;
+    if (stops || next.mode !== current.mode) await this.store.requireMetroLeads(tx, current);
     if (next.mode === 'strict' && next.metroSiteId === null) {
       throw new ProtectionNotReadyError(
         current.state,
@@ -189,7 +191,7 @@ export class Protections {
   /**
    * Removes a protection: state `removing` until both sites have said that nothing is left, there or at the agency.
    *
-   * @throws NotFoundError, NotProtectedError, DeclarationInForceError, ProtectionNotReadyError
+   * @throws NotFoundError, NotProtectedError, DeclarationInForceError, ProtectionNotReadyError, RegionalSynchronousError
    */
   async remove(tx: TenantTransaction, workloadId: string, actor: Actor): Promise<ProtectionRow> {
     await this.workloads.lock(tx, workloadId);
@@ -199,6 +201,7 @@ export class Protections {
       await this.store.move(tx, tx.tenantId, current.id, 'removed');
     } else {
       requireChangeable(current.state);
+      await this.store.requireMetroLeads(tx, current);
       const removingAt = await this.protectionOrders.unprotect(tx, current);
       await tx.execute(`UPDATE protection SET removing_at = $3 WHERE tenant_id = $1 AND id = $2`, [
         tx.tenantId,

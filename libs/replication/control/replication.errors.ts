@@ -25,6 +25,28 @@ export class AlreadyProtectedError extends DomainError {
   }
 }
 
+export class PreflightOpenError extends DomainError {
+  constructor(preflightId: string) {
+    super(
+      'conflict',
+      'preflight.open',
+      'A preflight of this workload is under way. Wait for its answer; it ends by itself within minutes.',
+      { facts: { preflightId } },
+    );
+  }
+}
+
+export class TooManyPreflightsError extends DomainError {
+  constructor(most: number) {
+    super(
+      'too-many',
+      'preflight.too-many',
+      `At most ${most} preflights of an agency run at once. Wait until some of them have ended, then start this one.`,
+      { facts: { most } },
+    );
+  }
+}
+
 export class PreflightBlockedError extends DomainError {
   constructor(preflightId: string, findings: readonly Finding[]) {
     super(
@@ -79,6 +101,27 @@ export class DeclarationInForceError extends DomainError {
 export class ProtectionNotReadyError extends DomainError {
   constructor(state: ProtectionState, text: string) {
     super('conflict', 'protection.not-ready', text, { facts: { state } });
+  }
+}
+
+/** What would stop a standby must not stop the one that production waits for. */
+export class RegionalSynchronousError extends DomainError {
+  constructor() {
+    super(
+      'conflict',
+      'protection.regional-synchronous',
+      'The regional site is the synchronous one, or may become it by a grant that is still open. Return to the metro site first (POST /v1/workloads/{id}/protection/rearm), and try again once the protection shows synchronousSite "metro".',
+    );
+  }
+}
+
+export class NoRegionalLegError extends DomainError {
+  constructor() {
+    super(
+      'conflict',
+      'protection.no-regional',
+      'This protection has no regional site that could become the synchronous one. Production can only go on alone ("to": "alone").',
+    );
   }
 }
 

@@ -89,7 +89,7 @@ describe.skipIf(refusal !== null)(`a site with a full disk${refusal === null ? '
     expect(again.seeding!.bytesDone).toBeGreaterThan(4 * MEGABYTE);
     await armed();
     await whole();
-  });
+  }, 180_000);
 
   test('while it streams, strict: nothing is acknowledged until there is space, and then all is there', async () => {
     await disk.fill();
@@ -103,7 +103,7 @@ describe.skipIf(refusal !== null)(`a site with a full disk${refusal === null ? '
     await waiting;
     await armed();
     await whole();
-  });
+  }, 180_000);
 
   test('while it streams, available: production goes on alone, and is armed again once there is space', async () => {
     await metro.protect({ mode: 'available' });
@@ -116,5 +116,5 @@ describe.skipIf(refusal !== null)(`a site with a full disk${refusal === null ? '
     await armed();
     await whole();
     expect((await metro.health())?.alarms).toEqual([]);
-  });
+  }, 180_000);
 });

@@ -52,12 +52,6 @@ export class DegradeExpiredError extends DomainError {
   }
 }
 
-export class DegradeNotForRegionalError extends DomainError {
-  constructor() {
-    super('conflict', 'degrade.not-metro', 'Only the metro site can let production go on without its acknowledgement.');
-  }
-}
-
 /** The other site asks for a standby's data, and there is none to be had yet. */
 export class StandbyNotServingError extends DomainError {
   constructor(state: StandbyState | 'absent') {

@@ -7,6 +7,8 @@ export const reconcileStandbyJob = defineJob({
   queue: 'standbys',
   payload: z.strictObject({ workloadId: z.uuid() }),
   retry: { attempts: 1, backoffMs: 1_000 },
+  // A look takes milliseconds, unless somebody is waited for.
+  slotMs: 5_000,
 });
 
 /** Looks at every standby: what is to be done, and whether what was reached still holds. */

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { agentBackup, pulseCommand, pulseRequest } from '#contracts/replication';
 import { connectTcp, createIdentity, type LinkRequest, type LinkResponse, TunnelDialer } from '#libs/link';
 import { waitFor } from '#libs/platform/clock';
-import { ownedDirectory } from '#libs/platform/postgres';
+import { keptDirectory } from '#libs/platform/postgres';
 import { ProcessDriver } from '#libs/sites/site';
 import { TEST_NAMES, TestAgency } from '#test/agency';
 import { AgencyDesk } from '#test/agency-desk';
@@ -40,7 +40,7 @@ beforeAll(async () => {
     SELECT (SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 30) m) FROM generate_series(1, 20000) n`);
   desk = await AgencyDesk.open(agency);
   link = await LinkUnderTest.prepare();
-  await ownedDirectory(link.folder);
+  await keptDirectory(link.folder);
   await link.start();
   proxy = new ChaosProxy({ host: '127.0.0.1', port: link.port });
   const identity = createIdentity();

@@ -66,6 +66,7 @@ export const servedGrants = z.object({
   /** Monotonic milliseconds of this machine, before it was asked: the seconds left count from then. */
   askedAt: z.number(),
   grants: agentAssignment.shape.degradeGrants.unwrap(),
+  moves: agentAssignment.shape.moveGrants,
 });
 export type ServedGrants = z.infer<typeof servedGrants>;
 
@@ -85,8 +86,8 @@ export interface Refreshed {
 export async function refreshAssignment(directory: StateDirectory, clock: Clock): Promise<Refreshed> {
   const { controlUrl, assignment, identity } = await readEnrolment(directory);
   const askedAt = clock.monotonic();
-  const { degradeGrants, ...fresh } = await new ControlPlane(controlUrl).self(assignment.agentId, identity);
-  const served = { askedAt, grants: degradeGrants ?? [] };
+  const { degradeGrants, moveGrants, ...fresh } = await new ControlPlane(controlUrl).self(assignment.agentId, identity);
+  const served = { askedAt, grants: degradeGrants ?? [], moves: moveGrants ?? [] };
   if (JSON.stringify(fresh) === JSON.stringify(assignment)) return { assignment, changed: false, served };
   await enrolmentFile(directory).write({ controlUrl, assignment: fresh });
   return { assignment: fresh, changed: true, served };

@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { ZodError } from 'zod';
-import { orderFailed, type SiteResult, type SiteSnapshot } from '#contracts/sites';
+import { orderFailed, type SiteResult, type SiteSnapshot, storable, storableText } from '#contracts/sites';
 import { type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
-import { errorCode, errorText } from '#libs/platform/errors';
+import { DomainError, errorCode, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { continueTrace, isTracing, withLogContext } from '#libs/platform/telemetry';
 import { ResultHandlers, SnapshotStores, UnknownResultError } from './applies-result.js';
@@ -102,6 +102,7 @@ export class ResultApplying {
 
   private hopeless(siteId: string, error: unknown): boolean {
     if (error instanceof ZodError || error instanceof UnknownResultError) return true;
+    if (error instanceof DomainError && error.kind === 'unprocessable') return true;
     if (PASSING.test(errorCode(error) ?? '')) return false;
     const count = (this.failures.get(siteId) ?? 0) + 1;
     this.failures.set(siteId, count);
@@ -110,21 +111,26 @@ export class ResultApplying {
 
   private async setAside(siteId: string, result: SiteResult, error: unknown): Promise<void> {
     this.logger.log.error({ err: error, siteId, seq: result.seq, kind: result.kind }, 'a result cannot be applied');
+    const payload = JSON.stringify(storable(result.payload));
+    try {
+      await this.keepAside(siteId, result, payload, error);
+    } catch (second) {
+      if (PASSING.test(errorCode(second) ?? '')) throw second;
+      // Whatever it is that cannot be stored must not keep the site from telling what comes after it.
+      this.logger.log.error({ err: second, siteId, seq: result.seq }, 'a result cannot be kept as it is');
+      await this.keepAside(siteId, result, '{}', error);
+    }
+    this.failures.delete(siteId);
+  }
+
+  private async keepAside(siteId: string, result: SiteResult, payload: string, error: unknown): Promise<void> {
     await this.work.provider(async (tx) => {
       if (!(await this.next(tx, siteId, result.seq))) return;
       await tx.execute(
         `INSERT INTO unapplied_result (site_id, seq, kind, tenant_id, payload, reason) VALUES ($1, $2, $3, $4, $5, $6)`,
-        [
-          siteId,
-          result.seq,
-          result.kind,
-          result.tenantId,
-          JSON.stringify(result.payload),
-          errorText(error).slice(0, 2_000),
-        ],
+        [siteId, result.seq, result.kind, result.tenantId, payload, storableText(errorText(error), 2_000)],
       );
     });
-    this.failures.delete(siteId);
   }
 
   /** Keeps a snapshot, unless a newer one has been kept. */

@@ -17,6 +17,33 @@ const portRange = z
   })
   .prefault(DEFAULT_PORTS);
 
+const uidRange = z
+  .string()
+  .regex(/^\d{4,10}-\d{4,10}$/, 'must be two user numbers, such as 60706-61183')
+  .transform((text, context) => {
+    const [first = 0, last = 0] = text.split('-').map(Number);
+    if (first < 1_000 || last > 2_147_483_647 || first > last) {
+      context.addIssue({ code: 'custom', message: 'must be a range of user numbers from 1000 on' });
+      return z.NEVER;
+    }
+    return { first, last };
+  })
+  .optional();
+
+const folders = z
+  .string()
+  .transform((text) => text.split(',').map((each) => each.trim()))
+  .pipe(z.array(z.string().regex(/^\/[^/]/, 'must be absolute paths with commas between')).min(1))
+  .optional();
+
+/** How the site process runs standbys on its host. */
+export const standbyEnvironment = z.object({
+  /** Each workload's server runs as one of these user numbers, where the process is root. */
+  SITE_UID_RANGE: uidRange,
+  /** Folders of the host below which tablespaces may have the paths that they have at the agency. */
+  SITE_TABLESPACE_ROOTS: folders,
+});
+
 /** The settings that both processes of a site have, by the names of their variables. */
 export const siteEnvironment = z.object({
   SITE_ID: z.uuid(),

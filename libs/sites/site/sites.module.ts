@@ -8,11 +8,12 @@ import { AgentCommands } from './agents/agent-commands.js';
 import { LinkedAgentCommands } from './agents/linked-agent-commands.js';
 import { LinkedAgents } from './agents/linked-agents.js';
 import type { SiteDriver } from './driver/index.js';
-import { CarryOutOrderHandler, SweepOrdersHandler } from './orders/carry-out.js';
+import { CarryOutOrderHandler, CarryOutUrgentOrderHandler, OrderWork, SweepOrdersHandler } from './orders/carry-out.js';
 import { OrderClaims } from './orders/order-claims.js';
+import { OrderWaking } from './orders/order-waking.js';
 import { ORDER_CONTRACTS, OrderHandlers } from './orders/order-handlers.js';
 import { ORDER_PUBLIC_KEY, OrderIntake } from './orders/order-intake.js';
-import { carryOutOrderJob, sweepOrdersJob } from './orders/orders.jobs.js';
+import { carryOutOrderJob, carryOutUrgentOrderJob, sweepOrdersJob } from './orders/orders.jobs.js';
 import { SiteOrdersCollector } from './orders/site.metrics.js';
 import { OutboxReader, SITE_DATABASE_URL } from './outbox/outbox-reader.js';
 import { PruneOutboxHandler, pruneOutboxJob } from './outbox/outbox-retention.js';
@@ -37,6 +38,7 @@ export interface SitesModuleOptions {
 /** The jobs that a site process runs for this library. */
 export const SITES_JOBS = [
   carryOutOrderJob,
+  carryOutUrgentOrderJob,
   sweepOrdersJob,
   pruneOutboxJob,
 ] as unknown as readonly JobContract<never>[];
@@ -61,7 +63,10 @@ export class SitesModule {
         OrderHandlers,
         OrderIntake,
         OrderClaims,
+        OrderWaking,
+        OrderWork,
         CarryOutOrderHandler,
+        CarryOutUrgentOrderHandler,
         SweepOrdersHandler,
         AdmitAgentHandler,
         RevokeAgentHandler,

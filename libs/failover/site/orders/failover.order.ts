@@ -32,8 +32,9 @@ export class FailoverOrderHandler implements OrderHandler<FailoverPayload> {
     if (aside && payload.epoch < aside.epoch) return;
     const begun = await tx.execute(
       `INSERT INTO failover_run (id, workload_id, tenant_id, order_id, declaration, epoch, names, other_site,
-                                 no_degrade_granted, accepted_loss, old_server, followed, traceparent, state)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'accepted') ON CONFLICT DO NOTHING`,
+                                 no_degrade_granted, regional_granted, accepted_loss, old_server, followed, traceparent,
+                                 state)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'accepted') ON CONFLICT DO NOTHING`,
       [
         payload.runId,
         payload.workloadId,
@@ -44,6 +45,7 @@ export class FailoverOrderHandler implements OrderHandler<FailoverPayload> {
         JSON.stringify(payload.names),
         payload.otherSite === null ? null : JSON.stringify(payload.otherSite),
         payload.noDegradeGranted,
+        payload.regionalGranted ?? false,
         JSON.stringify(payload.acceptedLoss),
         payload.oldServer,
         standby.follow,

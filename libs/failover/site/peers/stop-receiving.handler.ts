@@ -8,7 +8,7 @@ import { JobQueue } from '#libs/platform/queue';
 import {
   ArmedLeases,
   Claims,
-  contraryOf,
+  contraryToOther,
   FrontDoors,
   mayBePromoted,
   reconcileStandbyJob,
@@ -61,7 +61,7 @@ export class StopReceivingHandler implements PeerCommandHandler<Input, Output> {
         changes: { hold: heldFor(epoch), holdUntil: aside ? WITHOUT_LAPSE : lapse },
       });
       const report = await new SourceReports().of(tx, workloadId);
-      return { state: standby.state, contrary: contraryOf(report), yielded: cancelled };
+      return { state: standby.state, contrary: contraryToOther(standby.role, report), yielded: cancelled };
     });
     if (state !== 'primary' && !mayBePromoted(state)) {
       this.own.undo(yielded);

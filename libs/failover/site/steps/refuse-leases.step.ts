@@ -40,7 +40,9 @@ export class RefuseLeasesStep implements RunStepHandler {
       ownLsn,
     });
     if (isWorse(loss, run.acceptedLoss)) return { kind: 'confirm', loss, message: question(loss.why) };
-    if (role === 'regional' && (mode === 'available' || !run.noDegradeGranted)) {
+    const othersMayGrant = role === 'regional' ? mode === 'available' || !run.noDegradeGranted : run.regionalGranted;
+    // Where nothing is lost, nothing that anybody granted can be in force: neither beside a lease nor after it.
+    if (othersMayGrant && loss.kind !== 'none') {
       await this.waitedOut(workloadId, refused, othersGrantLeft, signal);
     }
     return {
@@ -97,7 +99,7 @@ export class RefuseLeasesStep implements RunStepHandler {
   }
 }
 
-/** What the metro, or a person, may have granted is not known here: it is waited out from the refusal on. */
+/** What the other site, or a person, may have granted is not known here: it is waited out from the refusal on. */
 const othersGrantLeft = ({ refusedSeconds }: LeaseState): number =>
   Math.max(0, GRANT_SECONDS + LEASE_MARGIN_SECONDS - (refusedSeconds ?? 0));
 

@@ -5,13 +5,13 @@ import { findPostgres } from '../binaries.js';
 import { connect, withClient, type ConnectOptions, type PostgresClient } from '../client.js';
 import { renderConfiguration, renderHba, type ConfigurationValue } from '../configuration.js';
 import { freePort } from '../free-port.js';
-import { ownedDirectory } from '../identity.js';
+import { keptDirectory } from '../identity.js';
 import { PostgresServer } from '../server.js';
 import { runTool } from '../tool.js';
 
-/** A folder for a test's servers; PostgreSQL's user may write in it. */
+/** A folder for a test's servers, which every user may pass through. */
 export async function testFolder(name: string): Promise<string> {
-  return ownedDirectory(await mkdtemp(path.join(tmpdir(), `mainstay-${name}-`)));
+  return keptDirectory(await mkdtemp(path.join(tmpdir(), `mainstay-${name}-`)));
 }
 
 /** A throw-away server for tests, with trust on the loopback address: never for anything else. */

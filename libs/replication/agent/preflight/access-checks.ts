@@ -143,7 +143,8 @@ function matches(rule: HbaLine, look: ServerLook, role: string, address: string)
   return rule.user.some((user) => user === 'all' || user === role) && covers(rule, address);
 }
 
-function covers(rule: HbaLine, address: string): boolean {
+/** Whether a line is about clients of this address. */
+export function covers(rule: HbaLine, address: string): boolean {
   if (rule.address === null) return false;
   if (['all', 'samehost', 'samenet'].includes(rule.address)) return true;
   if (rule.address === 'localhost') return true;

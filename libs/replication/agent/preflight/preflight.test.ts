@@ -11,6 +11,7 @@ import { openConnection } from '../connection.js';
 import { withPrefix } from '../server-facts.js';
 import { checkAccess } from './access-checks.js';
 import { checkDisk } from './data-checks.js';
+import { checkFrontDoor } from './door-checks.js';
 import { checkFollowing } from './following-checks.js';
 import { runPreflight, surveil } from './preflight.js';
 import { checkKind } from './server-checks.js';
@@ -72,6 +73,21 @@ test('a server as the distribution installs it can be protected', async () => {
   expect(server!.version).toMatch(/^\d+\.\d+ on [^ ]*linux/);
   expect(server!.parameters).toMatchObject({ block_size: '8192', wal_segment_size: '16777216', lc_ctype: 'C.UTF-8' });
   for (const finding of findings) expect(finding.remedy).not.toBe('');
+});
+
+test('what a front door means for pg_hba.conf: its clients come from this machine, whatever is said of addresses', async () => {
+  const seen = await look();
+  const [plain] = checkFrontDoor(seen, agency.workload);
+  expect(plain).toMatchObject({ code: 'hba.front-door', severity: 'information' });
+  expect(plain!.remedy).toContain('clientNetworks');
+  const [line] = seen.hbaLines!.filter(({ type, database }) => type === 'host' && database.includes('all'));
+  const office = { ...line!, line: 90, address: '10.20.0.0', netmask: '255.255.0.0' };
+  const barred = { ...line!, line: 91, address: 'all', netmask: null, method: 'reject' };
+  const [warned] = checkFrontDoor({ ...seen, hbaLines: [office, line!, barred] }, agency.workload);
+  expect(warned).toMatchObject({ code: 'hba.front-door', severity: 'warning' });
+  expect(warned!.what).toMatch(/90 \(10\.20\.0\.0 [^]*91 \(all reject\)/);
+  // Who cannot sign in from this machine by TCP cannot come by a door.
+  expect(checkFrontDoor({ ...seen, hbaLines: [office] }, agency.workload)).toEqual([]);
 });
 
 test('a server that does not answer, an unknown version, a role without rights', async () => {

@@ -5,6 +5,7 @@ import type { PostgresWorkload } from '#libs/sites/agent';
 import { readServerFacts } from '../server-facts.js';
 import { checkAccess, tryReceiver } from './access-checks.js';
 import { checkDisk, checkMachine, describeData } from './data-checks.js';
+import { checkFrontDoor } from './door-checks.js';
 import { blocker } from './finding.js';
 import { checkFollowing } from './following-checks.js';
 import { checkKind, checkRights } from './server-checks.js';
@@ -45,6 +46,7 @@ export async function runPreflight(
     ...checkRises(look),
     ...checkAccess(look, workload, question.names),
     ...checkFollowing(look),
+    ...checkFrontDoor(look, workload),
     ...(await checkDisk(workload)),
     ...(await checkMachine(look, workload)),
     ...(await describeData(look, workload, client, slots)),

@@ -13,7 +13,7 @@ import {
   type StandbyPosition,
 } from '#libs/sites/site';
 import { ArmedLeases, FrontDoors, type FrontDoorState, type LeaseState } from '../link/index.js';
-import { isFresh, type SourceReport, SourceReports } from '../source-reports.js';
+import { isFresh, regionalLeads, type SourceReport, SourceReports } from '../source-reports.js';
 import type { Standby } from '../standby.row.js';
 import { followsSource } from '../standby.states.js';
 import { Standbys } from '../standbys.service.js';
@@ -126,7 +126,8 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
     const sourceLsn = follows && isFresh(report) ? report.lsn : null;
     const behind = sourceLsn !== null && received !== null;
     const stalledSeconds = this.stalledSeconds(memory, behind ? sourceLsn : null, received);
-    const metro = standby.role === 'metro' && follows;
+    // Who is not the synchronous one is neither armed nor not.
+    const leads = follows && regionalLeads(report) === (standby.role === 'regional');
     return {
       workloadId: standby.workloadId,
       tenantId: standby.tenantId,
@@ -140,10 +141,11 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
       timeline: position?.timeline ?? null,
       bytesBehind: behind ? Math.max(0, Number(lsnDifference(sourceLsn, received))) : null,
       secondsBehind: behind ? memory.history.secondsBehind(received, this.clock.monotonic()) : null,
-      armed: metro && (lease.armed || isFresh(report)) ? lease.armed : null,
-      armedSince: metro && lease.armed ? (lease.since?.toISOString() ?? null) : null,
-      armedUntil: metro ? (lease.armedUntil?.toISOString() ?? null) : null,
-      asynchronousSinceLsn: metro ? lease.disarmedAtLsn : null,
+      armed: leads && (lease.armed || isFresh(report)) ? lease.armed : null,
+      synchronousSite: report?.report.synchronousSite ?? null,
+      armedSince: leads && lease.armed ? (lease.since?.toISOString() ?? null) : null,
+      armedUntil: leads ? (lease.armedUntil?.toISOString() ?? null) : null,
+      asynchronousSinceLsn: follows && (leads || standby.role === 'metro') ? lease.disarmedAtLsn : null,
       seeding: seedingOf(standby),
       alarms: alarmsOf({ standby, report, position, stalledSeconds, capacity }, this.clock.now()),
       frontDoor: door && { host: door.host, port: door.port, leadsTo: door.leadsTo },

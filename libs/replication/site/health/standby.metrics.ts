@@ -67,13 +67,13 @@ function samplesOf(health: StandbyHealth, now: number): Sample[] {
   const { role, state } = health;
   const workload = { workload_id: health.workloadId };
   const labels = { ...workload, role };
-  const metro = role === 'metro' && followsSource(state);
+  const leads = role === (health.synchronousSite ?? 'metro') && followsSource(state);
   const left = health.armed === true && health.armedUntil !== null ? (Date.parse(health.armedUntil) - now) / 1_000 : 0;
   const known = (metric: Sample['metric'], value: number | null): Sample[] =>
     value === null ? [] : [{ metric, labels, value }];
   const silent = health.sourceSeenAt === null ? null : Math.max(0, (now - Date.parse(health.sourceSeenAt)) / 1_000);
   return [
-    ...(metro
+    ...(leads
       ? [
           { metric: armed, labels: workload, value: health.armed === true ? 1 : 0 },
           { metric: armedLease, labels: workload, value: Math.max(0, left) },

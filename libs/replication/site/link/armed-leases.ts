@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { armingChanged, LEASE_SECONDS } from '#contracts/replication';
+import type { SiteRole } from '#contracts/sites';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { SiteOutbox } from '#libs/sites/site/gateway';
@@ -10,9 +11,9 @@ import { SiteOutbox } from '#libs/sites/site/gateway';
  */
 export type LeaseEnd = 'ran-out' | 'disarmed' | 'degraded' | 'answered-not-armed';
 
-/** What this site may say of a workload's arming now, by the database's clock. */
+/** What this site may say of a workload's arming now, by the database's clock. The synchronous site alone is armed. */
 export interface LeaseState {
-  /** True while the lease runs: production acknowledges nothing that the metro lacks. */
+  /** True while the lease runs: production acknowledges nothing that this site lacks. */
   readonly armed: boolean;
   /** What is left of the armed lease, in seconds; 0 when it is not armed. */
   readonly secondsLeft: number;
@@ -24,7 +25,7 @@ export interface LeaseState {
   readonly endedBecause: LeaseEnd | null;
   /** True once the site has held a lease in this epoch. */
   readonly everArmed: boolean;
-  /** Set from the grant to go on without the metro until production is armed again. */
+  /** Set from the grant to go on without this site until it is armed again. */
   readonly disarmedAtLsn: string | null;
   readonly disarmedAt: Date | null;
   /** Until the agent's degrade receiver has died at the latest; 0 when none can live by this site's grant. */
@@ -43,8 +44,10 @@ export interface DisarmRequest {
   readonly requestId: string;
   /** The agency's position at its request, or null when a person asked: the last reported one is taken. */
   readonly lsn: string | null;
-  /** For how long production may go on without the metro; null: until it is armed again. */
+  /** For how long production may go on without this site; null: until it is armed again. */
   readonly leaseSeconds: number | null;
+  /** The site that is to be the synchronous one instead; none when left out. */
+  readonly to?: SiteRole | undefined;
   readonly reason: string;
   /** `person` unless told: the agent's own request ends when the agent no longer makes it. */
   readonly by?: 'agent' | 'person';
@@ -68,7 +71,24 @@ const STATE = `
          coalesce(l.strict_confirmed AND l.epoch = s.epoch, false) AS "strictConfirmed"
     FROM standby s LEFT JOIN armed_lease l USING (workload_id) WHERE s.workload_id = $1`;
 
+/** The row of a workload's lease. A new epoch begins with nothing of the one before, but a receiver that may live still. */
+export const LEASE_OF_EPOCH = `
+  INSERT INTO armed_lease (workload_id, epoch) SELECT workload_id, epoch FROM standby WHERE workload_id = $1
+  ON CONFLICT (workload_id) DO UPDATE
+    SET epoch = excluded.epoch, armed_until = NULL, armed_since = NULL, ended_because = NULL, told_armed = false,
+        strict_confirmed = false, disarm_request_id = NULL, disarm_by = NULL, disarm_to = NULL, disarmed_at = NULL,
+        disarmed_at_lsn = NULL, disarm_expires_at = NULL, rearm = false, grant_over = false
+    WHERE armed_lease.epoch < excluded.epoch`;
+
 type StateRow = Omit<LeaseState, 'everArmed' | 'secondsLeft'> & { readonly leaseSecondsLeft: number };
+
+/** A grant that the control plane keeps, and for how much longer it is good. */
+export interface PassedOn {
+  readonly workloadId: string;
+  readonly requestId: string;
+  readonly leaseSeconds: number;
+  readonly to: SiteRole;
+}
 
 /** The armed leases of this site's workloads. All times are the database's: one clock for both processes. */
 @Injectable()
@@ -121,19 +141,23 @@ export class ArmedLeases {
   async recordDisarm(tx: SiteTransaction, request: DisarmRequest): Promise<boolean> {
     const { workloadId } = request;
     await this.ensureRow(tx, workloadId);
-    const [row] = await tx.query<{ lsn: string | null; tenant_id: string }>(
+    const [row] = await tx.query<{ lsn: string | null; tenant_id: string; told: boolean }>(
       `UPDATE armed_lease l
-          SET disarm_request_id = $2, disarmed_at = clock_timestamp(), disarm_by = $5, grant_over = false, rearm = false,
+          SET disarm_request_id = $2, disarmed_at = clock_timestamp(), disarm_by = $5, disarm_to = $6,
+              grant_over = false, rearm = false,
               disarmed_at_lsn = coalesce(l.disarmed_at_lsn, $3::pg_lsn, report.lsn),
               disarm_expires_at = clock_timestamp() + make_interval(secs => $4::float8),
               armed_until = least(armed_until, clock_timestamp()), ended_because = 'disarmed', told_armed = false
          FROM standby s LEFT JOIN source_report report USING (workload_id)
         WHERE l.workload_id = $1 AND s.workload_id = $1 AND NOT l.refused
           AND l.disarm_request_id IS DISTINCT FROM $2::uuid
-        RETURNING l.disarmed_at_lsn::text AS lsn, s.tenant_id`,
-      [workloadId, request.requestId, request.lsn, request.leaseSeconds, request.by ?? 'person'],
+        RETURNING l.disarmed_at_lsn::text AS lsn, s.tenant_id,
+                  -- A regional site that was never the synchronous one has nothing to tell of.
+                  s.role = 'metro' OR (l.armed_since IS NOT NULL AND l.epoch = s.epoch) AS told`,
+      [workloadId, request.requestId, request.lsn, request.leaseSeconds, request.by ?? 'person', request.to ?? null],
     );
     if (!row) return !(await this.state(tx, workloadId)).refused;
+    if (!row.told) return true;
     await this.outbox.emit(
       tx,
       armingChanged,
@@ -143,10 +167,32 @@ export class ArmedLeases {
     return true;
   }
 
-  /** Asks the agent to end its degrade receiver and arm again with the next pulses. Safe to repeat. */
+  /**
+   * Lets the pulses carry a grant of the control plane's to an agent whose synchronous site is the other one: it counts
+   * there once that one can believe nothing any more. What this site itself believes is not changed by it.
+   *
+   * @throws NotFoundError
+   */
+  async passOn(tx: SiteTransaction, { workloadId, requestId, leaseSeconds, to }: PassedOn): Promise<void> {
+    await this.ensureRow(tx, workloadId);
+    await tx.execute(
+      `UPDATE armed_lease
+          SET disarm_request_id = $2, disarm_by = 'person', disarm_to = $4, grant_over = false, rearm = false,
+              disarm_expires_at = clock_timestamp() + make_interval(secs => $3::float8)
+        WHERE workload_id = $1 AND NOT refused AND disarm_request_id IS DISTINCT FROM $2::uuid`,
+      [workloadId, requestId, leaseSeconds, to],
+    );
+  }
+
+  /**
+   * Asks the agent to end its degrade receiver and arm again with the next pulses; of the regional site, to return to the
+   * metro as soon as that is near. Safe to repeat.
+   */
   async requestRearm(tx: SiteTransaction, workloadId: string): Promise<void> {
     await tx.execute(
-      `UPDATE armed_lease SET rearm = true WHERE workload_id = $1 AND disarm_request_id IS NOT NULL AND NOT rearm`,
+      `UPDATE armed_lease l SET rearm = true FROM standby s
+        WHERE l.workload_id = $1 AND s.workload_id = $1 AND NOT l.rearm
+          AND (l.disarm_request_id IS NOT NULL OR s.role = 'regional')`,
       [workloadId],
     );
   }
@@ -173,6 +219,24 @@ export class ArmedLeases {
     return row?.seconds ?? null;
   }
 
+  /** A person's grant is over: pulses carry it no more. */
+  async endGrant(tx: SiteTransaction, workloadId: string): Promise<void> {
+    await tx.execute(
+      `UPDATE armed_lease SET grant_over = true WHERE workload_id = $1 AND disarm_by = 'person' AND NOT grant_over`,
+      [workloadId],
+    );
+  }
+
+  /** The copy is made anew: what was known of the one before proves nothing. */
+  async forgetCopy(tx: SiteTransaction, workloadId: string): Promise<void> {
+    await tx.execute(
+      `UPDATE armed_lease
+          SET armed_until = least(armed_until, clock_timestamp()), armed_since = NULL, strict_confirmed = false
+        WHERE workload_id = $1`,
+      [workloadId],
+    );
+  }
+
   /** The mode changes: strictness proves nothing until the agent has been armed after hearing of it. */
   async forgetStrictness(tx: SiteTransaction, workloadId: string): Promise<void> {
     await tx.execute(`UPDATE armed_lease SET strict_confirmed = false WHERE workload_id = $1 AND strict_confirmed`, [
@@ -182,14 +246,7 @@ export class ArmedLeases {
 
   /** A lease belongs to an epoch: that of an older one says nothing about this. @throws NotFoundError */
   private async ensureRow(tx: SiteTransaction, workloadId: string): Promise<void> {
-    const known = await tx.execute(
-      `INSERT INTO armed_lease (workload_id, epoch) SELECT workload_id, epoch FROM standby WHERE workload_id = $1
-       ON CONFLICT (workload_id) DO UPDATE
-         SET epoch = excluded.epoch, armed_until = NULL, armed_since = NULL, ended_because = NULL, told_armed = false,
-             strict_confirmed = false
-         WHERE armed_lease.epoch < excluded.epoch`,
-      [workloadId],
-    );
+    const known = await tx.execute(LEASE_OF_EPOCH, [workloadId]);
     if (known > 0) return;
     const present = await tx.query(`SELECT FROM armed_lease WHERE workload_id = $1`, [workloadId]);
     if (present.length === 0) throw new NotFoundError('workload');

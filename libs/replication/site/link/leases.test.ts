@@ -274,15 +274,15 @@ describe('the armed lease', () => {
   });
 
   it('is contradicted by what the agent said, until it says "armed" again', async () => {
-    const contrary = () => work.run(async (tx) => (await new SourceReports().of(tx, workloadId))?.contrary);
+    const contrary = () => work.run(async (tx) => (await new SourceReports().of(tx, workloadId))?.contrary.metro?.what);
     const cleared = { ...notArmed, notArmedBecause: 'no site is listed in synchronous_standby_names' };
     await answer(await pulse(), notArmed);
-    expect(await contrary()).toBeNull();
+    expect(await contrary()).toBeUndefined();
     await answer(await pulse(), cleared);
     await answer(await pulse(), { ...notArmed, notArmedBecause: 'the metro site does not stream' });
     expect(await contrary()).toBe(cleared.notArmedBecause);
     await answer(await pulse());
-    expect(await contrary()).toBeNull();
+    expect(await contrary()).toBeUndefined();
   });
 
   it('tells once of a fenced old primary, and of each finding about what only it has', async () => {

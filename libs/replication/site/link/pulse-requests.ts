@@ -24,8 +24,12 @@ export interface PulsedWorkload {
   /** The record of disarming that was in force; an answer must not undo a later one. */
   readonly disarmId: string | null;
   readonly disarmBy: 'agent' | 'person' | null;
-  /** Whether the pulse let the agent's receiver live. */
+  /** The site that it makes the synchronous one. */
+  readonly disarmTo: SiteRole | null;
+  /** Whether the pulse let the agent go on without this site. */
   readonly granted: boolean;
+  /** Whether the pulse asked for what ends that. */
+  readonly rearm: boolean;
 }
 
 export interface PreparedPulse {
@@ -50,6 +54,7 @@ interface Row {
   readonly rearm: boolean;
   readonly disarm_request_id: string | null;
   readonly disarm_by: 'agent' | 'person' | null;
+  readonly disarm_to: SiteRole | null;
   readonly held_for_other: boolean;
 }
 
@@ -57,6 +62,9 @@ interface Grant {
   readonly workload_id: string;
   readonly disarm_request_id: string;
   readonly lease_seconds: number;
+  readonly disarm_to: SiteRole | null;
+  /** The control plane keeps it, and the agent knows what that means. */
+  readonly by_order: boolean;
 }
 
 /** Builds what a pulse says to an agent about its workloads here. */
@@ -77,7 +85,7 @@ export class PulseRequests {
         `SELECT s.workload_id, s.tenant_id, s.workload_name, s.role, s.mode, s.epoch, s.names,
                 s.promoted_at_lsn::text AS promoted_at_lsn, s.promoted_timeline, s.reboot_until,
                 coalesce(l.refused, false) AS refused, coalesce(l.rearm, false) AS rearm,
-                l.disarm_request_id, l.disarm_by,
+                l.disarm_request_id, l.disarm_by, l.disarm_to,
                 -- An own run's hold has no end; the other site's has one, if only in name.
                 s.hold IS NOT NULL AND s.hold_until IS NOT NULL AS held_for_other
            FROM standby s LEFT JOIN armed_lease l USING (workload_id)
@@ -104,7 +112,9 @@ export class PulseRequests {
         epoch: row.epoch,
         disarmId: row.disarm_request_id,
         disarmBy: row.disarm_by,
+        disarmTo: row.disarm_to,
         granted: grant !== undefined,
+        rearm: row.rearm,
       })),
     };
   }
@@ -113,16 +123,19 @@ export class PulseRequests {
     return tx.query<Grant>(
       `UPDATE armed_lease l
           SET degrade_lease_seconds = due.seconds,
-              degrade_until = greatest(l.degrade_until, clock_timestamp() + make_interval(secs => due.seconds + $3))
-         FROM (SELECT workload_id,
+              -- Without a receiver there is none to wait out.
+              degrade_until = CASE WHEN l.disarm_to IS NOT NULL THEN l.degrade_until ELSE
+                greatest(l.degrade_until, clock_timestamp() + make_interval(secs => due.seconds + $3)) END
+         FROM (SELECT workload_id, coalesce(source_report.report ? 'synchronousSite', false) AS told_sites,
                       ceil(least($2::float8, coalesce(extract(epoch FROM disarm_expires_at - clock_timestamp()), $2)))::int
                         AS seconds
-                 FROM armed_lease) due, standby s
+                 FROM armed_lease LEFT JOIN source_report USING (workload_id)) due, standby s
         WHERE l.workload_id = due.workload_id AND l.workload_id = s.workload_id AND s.agent_id = $1
-          AND l.disarm_request_id IS NOT NULL AND due.seconds > 0
+          AND l.disarm_request_id IS NOT NULL AND due.seconds > 0 AND (l.disarm_to IS NULL OR due.told_sites)
           AND NOT l.refused AND NOT l.rearm AND NOT l.grant_over AND l.epoch = s.epoch
           AND s.state NOT IN ('promoting', 'primary', 'removing', 'removed')
-        RETURNING l.workload_id, l.disarm_request_id, l.degrade_lease_seconds AS lease_seconds`,
+        RETURNING l.workload_id, l.disarm_request_id, l.degrade_lease_seconds AS lease_seconds, l.disarm_to,
+                  due.told_sites AND l.disarm_by = 'person' AND l.disarm_expires_at IS NOT NULL AS by_order`,
       [agentId, GRANT_SECONDS, LEASE_MARGIN_SECONDS],
     );
   }
@@ -140,8 +153,17 @@ function said(row: Row, grant: Grant | undefined): PulseRequest['workloads'][num
     promotedAtLsn: row.promoted_at_lsn,
     promotedTimeline: row.promoted_timeline,
     refuseLease: row.refused,
-    disarmed: grant ? { requestId: grant.disarm_request_id, leaseSeconds: grant.lease_seconds } : null,
+    disarmed: grant ? granted(grant) : null,
     rearm: row.rearm,
     rebootUntil: row.reboot_until?.toISOString() ?? null,
+  };
+}
+
+function granted(grant: Grant): NonNullable<PulseRequest['workloads'][number]['disarmed']> {
+  return {
+    requestId: grant.disarm_request_id,
+    leaseSeconds: grant.lease_seconds,
+    ...(grant.disarm_to !== null && { to: grant.disarm_to }),
+    ...(grant.by_order && { byOrder: true }),
   };
 }

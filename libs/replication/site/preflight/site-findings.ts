@@ -1,6 +1,6 @@
 import type { Finding, ServerFacts } from '#contracts/replication';
 import { DomainError } from '#libs/platform/errors';
-import type { SiteBuild, SiteDriver } from '#libs/sites/site';
+import { libraryNames, type SiteBuild, type SiteDriver } from '#libs/sites/site';
 import { collationFindings } from './collation-findings.js';
 import { blocker, listed, warning } from './finding.js';
 
@@ -81,22 +81,16 @@ function checkLibraries(server: ServerFacts, build: SiteBuild): Finding[] {
     ...server.preloadLibraries,
     ...LIBRARY_SETTINGS.flatMap((name) => (server.parameters[name] ?? '').split(',')),
   ]);
-  const names = [...wanted].map(plainLibrary).filter((name) => name !== '');
-  const missing = names.filter((name) => !build.libraries.includes(name));
+  const { names, places } = libraryNames([...wanted].join(','));
+  const missing = [...places, ...names.filter((name) => !build.libraries.includes(name))];
   if (missing.length === 0) return [];
   return [
     blocker(
       'site.library-missing',
-      `The server loads libraries that the site does not have: ${listed(missing)}. A standby would not start without them.`,
-      'Ask the provider to install them at the site, or remove them from shared_preload_libraries if nobody needs them.',
+      `The server loads libraries that the site does not have, or names them by a place: ${listed(missing)}. A standby would not start without them, and takes them from PostgreSQL's own folder only.`,
+      'Ask the provider to install them at the site, name by the bare name what is named by a path, or remove them from shared_preload_libraries if nobody needs them.',
     ),
   ];
-}
-
-/** `'$libdir/plugins/auto_explain.so'` → `auto_explain` */
-function plainLibrary(text: string): string {
-  const [name = ''] = text.trim().replaceAll(/["']/g, '').split('/').slice(-1);
-  return name.replace(/\.(so|dylib|dll)$/, '');
 }
 
 function checkExtensions(server: ServerFacts, build: SiteBuild): Finding[] {
@@ -133,10 +127,10 @@ async function checkTablespaces({ tablespaces }: ServerFacts, driver: SiteDriver
     } catch (error) {
       if (!(error instanceof DomainError) || error.code !== 'driver.tablespace-refused') throw error;
       findings.push(
-        blocker(
-          'site.tablespace-refused',
-          `Tablespace ${name}: ${error.message}`,
-          'Move it (stop the server, move the directory, and turn its link in pg_tblspc), or choose another site.',
+        warning(
+          'site.tablespace-path',
+          `Tablespace ${name} is copied, but one that is made beside it later would stop the standby. ${error.message}`,
+          'Make new tablespaces where the site allows them, or ask the provider to allow the folder.',
         ),
       );
     }

@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { REGIONAL_LEADS_CODE } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
+import { AgentRefusedError } from '#libs/sites/site';
 import { ArmedLeases } from '../link/index.js';
+import { regionalLeads, SourceReports } from '../source-reports.js';
 import type { Standby } from '../standby.row.js';
 import { SourceServer } from './source-server.js';
 
@@ -17,13 +20,27 @@ export class Arming {
     private readonly work: SiteUnitOfWork,
     private readonly source: SourceServer,
     private readonly leases: ArmedLeases,
+    private readonly reports: SourceReports,
     private readonly clock: Clock,
   ) {}
 
-  async arm(standby: Standby, signal: AbortSignal): Promise<void> {
+  /** @returns false while the regional site leads: the agent returns to the metro, nobody arms over its head */
+  async arm(standby: Standby, signal: AbortSignal): Promise<boolean> {
     this.lastArmed.set(standby.workloadId, this.clock.monotonic());
-    await this.work.run((tx) => this.leases.rearmAfterPause(tx, standby.workloadId));
-    await this.source.arm(standby, signal);
+    const { workloadId } = standby;
+    const held = await this.work.run(async (tx) => {
+      await this.leases.rearmAfterPause(tx, workloadId);
+      return regionalLeads(await this.reports.of(tx, workloadId));
+    });
+    if (held) return false;
+    try {
+      await this.source.arm(standby, signal);
+      return true;
+    } catch (error) {
+      // What was heard last was before the change.
+      if (error instanceof AgentRefusedError && error.code === REGIONAL_LEADS_CODE) return false;
+      throw error;
+    }
   }
 
   /** The settings are not ours although they should be: somebody changed them by hand, or arming was cut off. */

@@ -53,12 +53,13 @@ export class CatchUpStage implements Stage {
     }
     const position = await this.driver.position(workloadId);
     if (!this.isNear(seen, position, report)) return again(500);
-    if (seen.role === 'metro' && seen.follow === 'agency') await this.arming.arm(seen, signal);
+    const arms = seen.role === 'metro' && seen.follow === 'agency';
+    const armWanted = arms && !(await this.arming.arm(seen, signal));
     await this.work.run((tx) =>
       this.standbys.change(tx, seen, {
         state: 'streaming',
         reason: null,
-        changes: { retries: 0, retryAt: null, armWanted: false, seeding: null, seedingSince: null },
+        changes: { retries: 0, retryAt: null, armWanted, seeding: null, seedingSince: null },
       }),
     );
     return MOVED;

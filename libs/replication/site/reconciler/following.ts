@@ -34,8 +34,8 @@ export class Following {
     const prepared = await this.source.prepare(standby, false, signal);
     requireSameCluster(standby, prepared.server);
     if (await this.lacksLog(standby, prepared.slotRestartLsn)) return undefined;
-    for (const { location } of prepared.server.tablespaces) {
-      await this.driver.ensureTablespaceDirectory(workloadId, location);
+    for (const tablespace of prepared.server.tablespaces) {
+      await this.driver.ensureTablespaceDirectory(workloadId, tablespace);
     }
     await this.driver.raiseParameters(workloadId, prepared.server.parameters);
     const port = await this.forwarders.ensure(workloadId);

@@ -4,7 +4,7 @@ import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import { Credentials } from '../credentials.js';
-import { Forwarders } from '../link/index.js';
+import { ArmedLeases, Forwarders } from '../link/index.js';
 import { siteFindings } from '../preflight/site-findings.js';
 import { SiteUnfitError } from '../replication.errors.js';
 import type { Standby } from '../standby.row.js';
@@ -12,6 +12,15 @@ import { Standbys } from '../standbys.service.js';
 import { renderedRules } from './hba.js';
 import { requireSameCluster, SourceServer } from './source-server.js';
 import { MOVED, type Outcome, type Stage } from './stage.js';
+
+/** What a new copy changes in the link's rows. */
+@Injectable()
+export class LinkSide {
+  constructor(
+    readonly forwarders: Forwarders,
+    readonly leases: ArmedLeases,
+  ) {}
+}
 
 /**
  * Role and slot at the agency, room and ports here. The slot comes before the copy: without it the agency may throw away
@@ -24,13 +33,13 @@ export class PrepareStage implements Stage {
     private readonly standbys: Standbys,
     private readonly source: SourceServer,
     private readonly credentials: Credentials,
-    private readonly forwarders: Forwarders,
+    private readonly link: LinkSide,
     @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
     private readonly clock: Clock,
   ) {}
 
   async advance(standby: Standby, signal: AbortSignal): Promise<Outcome> {
-    await this.forwarders.ensure(standby.workloadId);
+    await this.link.forwarders.ensure(standby.workloadId);
     if (standby.follow === 'peer') return this.fromPeer(standby);
     const prepared = await this.source.prepare(standby, standby.freshSlot, signal);
     const { server } = prepared;
@@ -42,6 +51,7 @@ export class PrepareStage implements Stage {
       hba: renderedRules(server.hbaRules, standby.names),
     });
     await this.work.run(async (tx) => {
+      await this.link.leases.forgetCopy(tx, standby.workloadId);
       await this.credentials.keep(tx, standby.workloadId, prepared);
       await this.standbys.change(tx, standby, {
         state: 'seeding',
@@ -70,12 +80,13 @@ export class PrepareStage implements Stage {
 
   /** The other site is the primary now: it makes the slot and hands over the credential when it asks to be followed. */
   private async fromPeer(standby: Standby): Promise<Outcome> {
-    await this.work.run((tx) =>
-      this.standbys.change(tx, standby, {
+    await this.work.run(async (tx) => {
+      await this.link.leases.forgetCopy(tx, standby.workloadId);
+      await this.standbys.change(tx, standby, {
         state: 'seeding',
         changes: { seeding: null, seedingSince: this.clock.now(), retries: 0, retryAt: null },
-      }),
-    );
+      });
+    });
     return MOVED;
   }
 }

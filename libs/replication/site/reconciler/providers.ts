@@ -5,7 +5,7 @@ import { CatchUpStage } from './catch-up.stage.js';
 import { Faults } from './faults.js';
 import { Following } from './following.js';
 import { PauseStage } from './pause.stage.js';
-import { PrepareStage } from './prepare.stage.js';
+import { LinkSide, PrepareStage } from './prepare.stage.js';
 import { PrimaryStage } from './primary.stage.js';
 import { ReconcileStandbyHandler, SweepStandbysHandler } from './reconcile.jobs.js';
 import { Reconciler, ReconcilerSurroundings } from './reconciler.js';
@@ -27,6 +27,7 @@ export const RECONCILER_PROVIDERS: Provider[] = [
   CatchUpStage,
   Faults,
   Following,
+  LinkSide,
   MendingStages,
   PauseStage,
   PrepareStage,

@@ -31,6 +31,6 @@ export class SweepStandbysHandler implements JobHandler<Record<string, never>> {
           WHERE hold IS NULL AND (retry_at IS NULL OR retry_at <= clock_timestamp()) AND state <> 'removed'`,
       );
     });
-    for (const { workloadId } of due) await this.queue.add(reconcileStandbyJob, { workloadId });
+    for (const { workloadId } of due) await this.queue.add(reconcileStandbyJob, { workloadId }, { key: workloadId });
   }
 }

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { unprotectedResult } from '#contracts/replication';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { SITE_DRIVER, SiteOutbox, type SiteDriver } from '#libs/sites/site';
+import { leadsHere, SourceReports } from '../source-reports.js';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
 import { Arming } from './arming.js';
@@ -20,6 +21,7 @@ export class RemoveStage implements Stage {
     private readonly standbys: Standbys,
     private readonly arming: Arming,
     private readonly source: SourceServer,
+    private readonly reports: SourceReports,
     @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
     private readonly outbox: SiteOutbox,
   ) {}
@@ -30,7 +32,8 @@ export class RemoveStage implements Stage {
       return MOVED;
     }
     if (standby.follow === 'agency' && !(await this.isRevoked(standby))) {
-      if (standby.role === 'metro') await this.arming.disarm(standby, 'protection has ended', signal);
+      const leads = leadsHere(standby, await this.work.run((tx) => this.reports.of(tx, standby.workloadId)));
+      if (standby.role === 'metro' || leads) await this.arming.disarm(standby, 'protection has ended', signal);
       if ((await this.driver.phase(standby.workloadId)) === 'running')
         await this.driver.ensureStopped(standby.workloadId);
       await this.source.release(standby, signal);

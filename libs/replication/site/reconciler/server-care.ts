@@ -3,12 +3,16 @@ import type { Alarm, Finding, ServerFacts } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
+import { DomainError } from '#libs/platform/errors';
+import { blocker } from '../preflight/finding.js';
 import { siteFindings } from '../preflight/site-findings.js';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
 import { requireSameCluster, SourceServer } from './source-server.js';
 
 const EVERY_MS = 60_000;
+const TABLESPACE_REMEDY =
+  'Ask the provider to allow its folder at the site. A standby that has come to it already goes on then; otherwise have it copied anew, which needs no path.';
 
 /**
  * The preflight that goes on running: raised limits reach the standby before they can pause its replay, tablespaces'
@@ -34,8 +38,8 @@ export class ServerCare {
     const findings = [...report.findings];
     if (report.server) {
       requireSameCluster(standby, report.server);
-      for (const { location } of report.server.tablespaces) {
-        await this.driver.ensureTablespaceDirectory(standby.workloadId, location);
+      for (const tablespace of report.server.tablespaces) {
+        findings.push(...(await this.ensureTablespace(standby, tablespace)));
       }
       await this.driver.raiseParameters(standby.workloadId, report.server.parameters);
       findings.push(...(await this.here(report.server)));
@@ -46,6 +50,18 @@ export class ServerCare {
         changes: { ...server, findings: alarmsOf(findings), factsAt: this.clock.now() },
       }),
     );
+  }
+
+  /** One that cannot be had stops the replay, so that a person must know; it must not keep the rest from being done. */
+  private async ensureTablespace(standby: Standby, tablespace: ServerFacts['tablespaces'][number]): Promise<Finding[]> {
+    try {
+      await this.driver.ensureTablespaceDirectory(standby.workloadId, tablespace);
+      return [];
+    } catch (error) {
+      if (!(error instanceof DomainError) || error.code !== 'driver.tablespace-refused') throw error;
+      const what = `Tablespace ${tablespace.name}: ${error.message}`;
+      return [blocker('site.tablespace-refused', what, TABLESPACE_REMEDY)];
+    }
   }
 
   /** An extension made since, for example. Its tablespaces have their directories by now, which are no strangers here. */

@@ -37,7 +37,7 @@ export class StreamCare {
     await this.trying('arming', seen, signal, async () => {
       if (seen.role !== 'metro') return;
       if (seen.armWanted) {
-        await this.arming.arm(seen, signal);
+        if (!(await this.arming.arm(seen, signal))) return;
         seen = await this.work.run((tx) => this.standbys.change(tx, seen, { changes: { armWanted: false } }));
       } else if (armMissing) await this.arming.armAgain(seen, signal);
     });

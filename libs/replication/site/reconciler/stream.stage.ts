@@ -5,7 +5,7 @@ import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { SITE_DRIVER, type SiteDriver, type StandbyPosition } from '#libs/sites/site';
 import { ArmedLeases } from '../link/index.js';
-import { isFresh, type SourceReport, SourceReports } from '../source-reports.js';
+import { isFresh, regionalLeads, type SourceReport, SourceReports } from '../source-reports.js';
 import type { Standby, StandbyChanges } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
 import { isStreaming } from './catch-up.stage.js';
@@ -62,7 +62,12 @@ export class StreamStage implements Stage {
       return this.to(standby, 'catching-up', 'stream-ended: the stream from the source has ended', {});
     }
     const armMissing =
-      isFresh(report) && report.report.reachable && !report.report.armed && !report.report.degraded && !lease.refused;
+      isFresh(report) &&
+      report.report.reachable &&
+      !report.report.armed &&
+      !report.report.degraded &&
+      !regionalLeads(report) &&
+      !lease.refused;
     await this.care.keep(standby, report, position, armMissing && lease.disarmedAtLsn === null, signal);
     return REST;
   }

@@ -9,11 +9,12 @@ import type { FollowTarget, SiteDriver, StandbySpecification } from './driver.js
 export interface DriverHarness {
   /** The driver as a new process would have it: the same state, nothing in memory. */
   readonly open: () => SiteDriver;
-  /** A primary whose superuser is `county_admin`, with pgbench's tables. */
+  /** A primary whose superuser is `county_admin` with {@link PASSWORD}, with pgbench's tables. */
   readonly primary: TestServer;
   readonly clean: () => Promise<void>;
 }
 
+export const PASSWORD = 'not:needed\\';
 const TRUST = { database: 'all', user: 'all', address: '127.0.0.1/32', method: 'trust' } as const;
 
 /** What a test's standby is made with. */
@@ -35,7 +36,7 @@ export function sourceOf(primary: TestServer): BackupSource {
 
 export function followTarget(port: number, slotName: string, applicationName = 'metro'): FollowTarget {
   const host = '127.0.0.1';
-  return { host, port, user: 'county_admin', password: 'not:needed\\', slotName, applicationName, sslmode: 'disable' };
+  return { host, port, user: 'county_admin', password: PASSWORD, slotName, applicationName, sslmode: 'disable' };
 }
 
 /** Prepares, seeds and starts a standby of the primary, with a slot of its own there. */
@@ -81,7 +82,7 @@ export function driverContract(name: string, make: () => Promise<DriverHarness>)
 
     const count = async (workloadId: string) => {
       const client = await driver.connect(workloadId, 'contract');
-      const { rows } = await client.query<{ n: number }>('SELECT count(*)::int AS n FROM notes');
+      const { rows } = await client.query<{ n: number }>('SELECT count(*)::int AS n FROM public.notes');
       await client.end();
       return rows[0]?.n;
     };
@@ -203,8 +204,7 @@ export function driverContract(name: string, make: () => Promise<DriverHarness>)
       const source = await driver.backupSource(metro);
       await driver.seed(regional, source, { label: 'regional' });
       await source.close();
-      const { port } = await driver.endpoint(metro);
-      await driver.follow(regional, followTarget(port, 'regional', 'regional'));
+      await driver.follow(regional, followTarget((await driver.endpoint(metro)).port, 'regional', 'regional'));
       await driver.ensureRunning(regional);
       await harness.primary.sql("INSERT INTO notes (note) VALUES ('three')");
       await catchUp(driver, regional, await headOf(harness.primary));
@@ -231,9 +231,9 @@ export function driverContract(name: string, make: () => Promise<DriverHarness>)
       expect(await harness.open().promote(metro)).toEqual(promotion);
       await driver.checkWritable(metro);
       expect(await driver.position(metro)).toMatchObject({ inRecovery: false, timeline: 2 });
-      await withClient(
-        { ...(await driver.endpoint(metro)), user: 'county_admin', applicationName: 'a client' },
-        (client) => client.query("INSERT INTO notes (note) VALUES ('after')"),
+      const client = { user: 'county_admin', password: PASSWORD, applicationName: 'a client' };
+      await withClient({ ...(await driver.endpoint(metro)), ...client }, (each) =>
+        each.query("INSERT INTO notes (note) VALUES ('after')"),
       );
       // The regional has learned of the rise by replay, and takes the limits from there.
       await waitFor('the rise to arrive', async () => (await driver.position(regional)).parametersInsufficient, {

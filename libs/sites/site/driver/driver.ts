@@ -44,6 +44,12 @@ export interface StandbySpecification {
   readonly tls?: { readonly certificate: string; readonly key: string };
 }
 
+export interface Tablespace {
+  readonly oid: number;
+  /** Where it lies at the primary. */
+  readonly location: string;
+}
+
 export interface Endpoint {
   readonly host: string;
   readonly port: number;
@@ -156,7 +162,8 @@ export interface SiteDriver {
    */
   build(majorVersion: number): Promise<SiteBuild>;
   /**
-   * Whether a tablespace could have its path here; nothing is made.
+   * Whether a tablespace that is made later could have its path here; nothing is made. Those that a copy brings need
+   * no path: they lie in the standby.
    *
    * @throws driver.tablespace-refused (precondition)
    */
@@ -170,7 +177,7 @@ export interface SiteDriver {
    * Makes room for a standby, or changes its settings: a running server is reloaded, and restarted where a setting
    * needs it.
    *
-   * @throws driver.version-unsupported (precondition)
+   * @throws driver.version-unsupported, driver.library-refused (precondition)
    */
   prepareStandby(workloadId: string, specification: StandbySpecification): Promise<Endpoint>;
   /**
@@ -210,11 +217,12 @@ export interface SiteDriver {
   /** Raises limits to what the primary has now, restarting if need be. Never lowers one. True when it restarted. */
   raiseParameters(workloadId: string, parameters: Readonly<Record<string, string>>): Promise<boolean>;
   /**
-   * Makes the directory of a tablespace that the primary is about to make, or has made: replay stops without it.
+   * Makes the directory of a tablespace that the primary is about to make, or has made: replay stops without it. Nothing
+   * to do for one that the standby has.
    *
    * @throws driver.tablespace-refused (precondition) when the path cannot be had at this site.
    */
-  ensureTablespaceDirectory(workloadId: string, location: string): Promise<void>;
+  ensureTablespaceDirectory(workloadId: string, tablespace: Tablespace): Promise<void>;
 
   /**
    * Makes the standby a primary on a new timeline, after it has replayed all it has. Answers the same when it already
@@ -228,7 +236,11 @@ export interface SiteDriver {
   createSlot(workloadId: string, slotName: string): Promise<void>;
   /** Also ends the connection that uses it. Nothing to do when there is none. */
   dropSlot(workloadId: string, slotName: string): Promise<void>;
-  /** A superuser's connection by the site's own way in; the caller ends it. `database` is `postgres` when left out. */
+  /**
+   * A superuser's connection by the site's own way in; the caller ends it. `database` is `postgres` when left out. The
+   * catalog is the agency's, its settings for roles and databases do not hold: only pg_catalog is searched, no library
+   * is loaded, and a statement ends after ten minutes.
+   */
   connect(workloadId: string, applicationName: string, database?: string): Promise<PostgresClient>;
   /** Serves this standby's data to another site's seeding. The caller calls `close` when nobody copies any more. */
   backupSource(workloadId: string): Promise<BackupTransport & { close(): Promise<void> }>;

@@ -54,11 +54,26 @@ export class DiskFullError extends DomainError {
 }
 
 export class TablespaceRefusedError extends DomainError {
-  constructor(location: string, why: string) {
+  /** @param why goes to the log: it may tell of another agency */
+  constructor(location: string, roots: readonly string[], why: string, cause?: unknown) {
     super(
       'precondition',
       'driver.tablespace-refused',
-      `The tablespace directory ${location} cannot be had at this site: ${why}. Choose another path for the tablespace.`,
+      `The tablespace directory ${location} cannot be had at this site. Make new tablespaces below ${roots.join(' or ')}, ` +
+        'in a folder that bears the name of the agency, and no more than 64.',
+      { detail: `${location}: ${why}`, cause },
+    );
+  }
+}
+
+/** Libraries that the site's PostgreSQL has not, or that are named by a place instead of a name. */
+export class LibraryRefusedError extends DomainError {
+  constructor(libraries: readonly string[]) {
+    super(
+      'precondition',
+      'driver.library-refused',
+      `The server loads libraries that this site does not load: ${libraries.join(', ').slice(0, 500)}. Ask the provider to ` +
+        'install them, name those by a bare name that are named by a path, or remove what nobody needs.',
     );
   }
 }

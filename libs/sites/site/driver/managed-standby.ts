@@ -1,4 +1,4 @@
-import { mkdir, stat, statfs } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { waitFor } from '#libs/platform/clock';
 import { errorCode } from '#libs/platform/errors';
@@ -7,22 +7,28 @@ import {
   connect,
   findPostgres,
   freePort,
+  keptDirectory,
   ownedDirectory,
   PostgresServer,
   PostgresServerError,
   renderConfiguration,
   renderHba,
+  serverIdentity,
   type PostgresClient,
+  type ServerIdentity,
 } from '#libs/platform/postgres';
 import { isIncomplete } from '#libs/platform/postgres/backup';
 import { refusedSettings } from './refused-settings.js';
 import type { Endpoint, StandbyPhase } from './driver.js';
 import { NotPreparedError, NotSeededError } from './errors.js';
+import { slotBudget, walReserve } from './disk-shares.js';
 import { limitsOf } from './position.js';
 import { standbyHba, standbySettings } from './standby-configuration.js';
 import type { StandbyPaths } from './standby-paths.js';
-import { loadState, renderFile, replaceFile, saveState, type StandbyState } from './standby-state.js';
+import { loadState, renderFile, saveState, type StandbyState } from './standby-state.js';
+import { connectPatiently, siteSession } from './site-session.js';
 import { keepWalScript } from './wal-keeping.js';
+import type { WorkloadUsers } from './workload-users.js';
 
 export interface StandbyPolicy {
   readonly listenAddress: string;
@@ -32,10 +38,9 @@ export interface StandbyPolicy {
   /** Left free beside a copy, for the WAL that arrives meanwhile. */
   readonly seedReserveBytes: number;
   readonly startTimeoutMs: number;
+  readonly users: WorkloadUsers;
 }
 
-const STANDBY_SIGNAL = 'standby.signal';
-const CANNOT_CONNECT_NOW = '57P03';
 const NO_SUCH_DATABASE = '3D000';
 const NO_SUCH_ROLE = '28000';
 
@@ -46,31 +51,42 @@ export class ManagedStandby {
     readonly paths: StandbyPaths,
     readonly state: StandbyState,
     private readonly policy: StandbyPolicy,
+    /** Whose its data and its server are. */
+    readonly identity: ServerIdentity,
   ) {}
 
   /** @throws NotPreparedError */
   static async load(workloadId: string, paths: StandbyPaths, policy: StandbyPolicy): Promise<ManagedStandby> {
     const state = await loadState(paths.stateFile);
     if (!state) throw new NotPreparedError(workloadId);
-    return new ManagedStandby(workloadId, paths, state, policy);
+    // Without a volume it is the rest of a removal that was cut off: there is nothing to own.
+    const identity = (await policy.users.of(paths.volume)) ?? (await serverIdentity());
+    return new ManagedStandby(workloadId, paths, state, policy, identity);
   }
 
+  /** Writes its state. Its folder and its volume are there, and are somebody's. */
   static async create(workloadId: string, paths: StandbyPaths, policy: StandbyPolicy, state: StandbyState) {
-    await ownedDirectory(paths.home);
     await saveState(paths.stateFile, state);
-    return new ManagedStandby(workloadId, paths, state, policy);
+    return ManagedStandby.load(workloadId, paths, policy);
+  }
+
+  /** Lets only this process change names above the data: its user has what lies below, and no other user comes there. */
+  async secure(): Promise<void> {
+    const { home, volume, wal } = this.paths;
+    if (!(await this.policy.users.of(volume))) throw new NotPreparedError(this.workloadId);
+    for (const each of [home, volume, wal]) await keptDirectory(each, this.identity);
   }
 
   /** The same standby with another state, which is on disk before this returns. */
   async with(change: Partial<StandbyState>): Promise<ManagedStandby> {
     const state = { ...this.state, ...change };
     await saveState(this.paths.stateFile, state);
-    return new ManagedStandby(this.workloadId, this.paths, state, this.policy);
+    return new ManagedStandby(this.workloadId, this.paths, state, this.policy, this.identity);
   }
 
   async server(): Promise<PostgresServer> {
     const installation = await findPostgres({ version: this.state.majorVersion });
-    return PostgresServer.at(installation, this.paths.data);
+    return PostgresServer.at(installation, this.paths.data, this.identity);
   }
 
   async phase(): Promise<StandbyPhase> {
@@ -94,9 +110,10 @@ export class ManagedStandby {
   async writeConfiguration(): Promise<ManagedStandby> {
     const server = await this.server();
     const wal = path.join(this.paths.wal, this.state.systemIdentifier ?? 'unknown');
-    for (const directory of [this.paths.wal, wal, this.paths.logDirectory]) await ownedDirectory(directory);
+    await this.secure();
+    for (const directory of [wal, this.paths.logDirectory]) await ownedDirectory(directory, this.identity);
     const reserve = this.policy.walReserveBytes ?? (await walReserve(wal));
-    await renderFile(this.paths.archiveScript, keepWalScript(wal, reserve), 0o700);
+    await renderFile(this.paths.archiveScript, keepWalScript(wal, reserve), this.identity, 0o700);
     const limited = { ...this.state, limits: limitsOf(await server.controlData()) };
     const slotBytesMax = await slotBudget(this.paths.data);
     const refused = await refusedSettings(server, limited, (state) => this.render(state, slotBytesMax));
@@ -106,12 +123,12 @@ export class ManagedStandby {
   }
 
   private async writeFiles(slotBytesMax: number): Promise<void> {
-    const { data } = this.paths;
-    await renderFile(path.join(data, 'postgresql.conf'), this.render(this.state, slotBytesMax));
-    await renderFile(path.join(data, 'pg_hba.conf'), renderHba(standbyHba(this.state)));
-    await renderFile(path.join(data, 'pg_ident.conf'), '');
+    const render = (name: string, text: string) => renderFile(path.join(this.paths.data, name), text, this.identity);
+    await render('postgresql.conf', this.render(this.state, slotBytesMax));
+    await render('pg_hba.conf', renderHba(standbyHba(this.state)));
+    await render('pg_ident.conf', '');
     // The source's would carry its synchronous_standby_names.
-    await renderFile(path.join(data, 'postgresql.auto.conf'), '');
+    await render('postgresql.auto.conf', '');
   }
 
   private render(state: StandbyState, slotBytesMax: number): string {
@@ -173,17 +190,10 @@ export class ManagedStandby {
         user,
         database: name,
         applicationName,
-        ...(statementTimeoutMs === undefined ? {} : { statementTimeoutMs }),
+        settings: siteSession(this.state.majorVersion, statementTimeoutMs),
       });
     const superuser = this.state.superuser ?? 'postgres';
-    const patient = (user: string, name: string) =>
-      waitFor('the server to take connections', () => unlessStarting(attempt(user, name)), {
-        timeoutMs: 15_000,
-        everyMs: 20,
-      }).then((result) => {
-        if ('error' in result) throw result.error;
-        return result.client;
-      });
+    const patient = (user: string, name: string) => connectPatiently(() => attempt(user, name));
     try {
       return await patient(superuser, database);
     } catch (error) {
@@ -243,46 +253,6 @@ export class ManagedStandby {
   }
 }
 
-/** An unreachable follower of a promoted server may cost a fifth of the disk, and no more. */
-async function slotBudget(directory: string): Promise<number> {
-  const { bavail, bsize } = await statfs(directory);
-  return Math.max(1024 ** 3, (bavail * bsize) / 5);
-}
-
-/** Kept WAL must leave room for other standbys, and for a seeding. */
-async function walReserve(directory: string): Promise<number> {
-  const { blocks, bsize } = await statfs(directory);
-  return Math.max(2e9, (blocks * bsize) / 10);
-}
-
 function isPortTaken(error: unknown): boolean {
   return error instanceof PostgresServerError && /could not (bind|create any TCP)/.test(error.detail ?? '');
-}
-
-/** Writes TLS files for PostgreSQL's user. */
-export async function writeTls(directory: string, tls: { certificate: string; key: string }): Promise<void> {
-  await ownedDirectory(directory);
-  await replaceFile(path.join(directory, 'server.crt'), tls.certificate);
-  await replaceFile(path.join(directory, 'server.key'), tls.key);
-}
-
-/** False once the server has been promoted. */
-export async function isMarkedStandby(dataDirectory: string): Promise<boolean> {
-  return (await stat(path.join(dataDirectory, STANDBY_SIGNAL)).catch(() => undefined)) !== undefined;
-}
-
-/** The signal file that makes a server start as a standby; PostgreSQL removes it when it is promoted. */
-export async function markStandby(dataDirectory: string): Promise<void> {
-  await replaceFile(path.join(dataDirectory, STANDBY_SIGNAL), '');
-}
-
-type Attempt = { readonly client: PostgresClient } | { readonly error: unknown };
-
-/** Undefined while the server says that it is starting; an error of another kind ends the waiting. */
-async function unlessStarting(connecting: Promise<PostgresClient>): Promise<Attempt | undefined> {
-  try {
-    return { client: await connecting };
-  } catch (error) {
-    return errorCode(error) === CANNOT_CONNECT_NOW ? undefined : { error };
-  }
 }

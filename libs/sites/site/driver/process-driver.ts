@@ -1,10 +1,15 @@
-import { statfs } from 'node:fs/promises';
-import { availableParallelism, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import path from 'node:path';
-import { errorCode } from '#libs/platform/errors';
-import { freePort, listPostgres, ownedDirectory, renderPgpass, type PostgresClient } from '#libs/platform/postgres';
+import {
+  freePort,
+  keptDirectory,
+  listPostgres,
+  renderPgpass,
+  type PostgresClient,
+  type ServerIdentity,
+} from '#libs/platform/postgres';
 import { BackupSource, type BackupSession, type BackupTransport } from '#libs/platform/postgres/backup';
-import { CopyVolume, directoryUsage, type Volume } from '#libs/sites/site/volume';
+import { CopyVolume, type Volume } from '#libs/sites/site/volume';
 import type {
   Capacity,
   DrivenWorkload,
@@ -19,35 +24,32 @@ import type {
   StandbyPosition,
   StandbySpecification,
   StandbyUsage,
+  Tablespace,
 } from './driver.js';
+import { capacityOf } from './disk-shares.js';
 import { NotAStandbyError, NotSeededError, VersionUnsupportedError } from './errors.js';
-import { isMarkedStandby, ManagedStandby, writeTls, type StandbyPolicy } from './managed-standby.js';
+import { ManagedStandby, type StandbyPolicy } from './managed-standby.js';
+import { policyOf, type ProcessDriverOptions } from './process-driver-options.js';
 import { insufficientLimits, readPosition } from './position.js';
 import { commitOnce, promoteServer, readPromotion } from './promotion.js';
-import { SEED_RESERVE_BYTES, seedStandby } from './seeding.js';
+import { unlessUnknown, withKnownLibraries } from './preload-libraries.js';
+import { seedStandby } from './seeding.js';
 import { SiteBuilds } from './site-build.js';
 import { createPhysicalSlot, dropPhysicalSlot } from './slots.js';
 import { mergeParameters } from './standby-configuration.js';
+import { isMarkedStandby, writeTls } from './standby-files.js';
 import { prepareSiteRoot, StandbyLayout } from './standby-paths.js';
 import { loadState, replaceFile } from './standby-state.js';
-import { checkLocation, linkTablespace, unlinkTablespaces } from './tablespaces.js';
-import { listKeptWal } from './wal-keeping.js';
+import {
+  checkLocation,
+  DEFAULT_TABLESPACE_ROOTS,
+  hasTablespace,
+  linkTablespace,
+  unlinkTablespaces,
+} from './tablespaces.js';
+import { usageOf } from './usage.js';
 import { endWalReceiver, findWalReceiver } from './wal-receiver.js';
-
-export interface ProcessDriverOptions {
-  /** The site's folder for all of it; every folder above must let PostgreSQL's user pass. */
-  readonly root: string;
-  /** Where data lies; folders below `root` when left out. */
-  readonly volume?: Volume;
-  /** False for data that may be lost, in tests. */
-  readonly durable?: boolean;
-  /** WAL is kept only while the disk has this much left; a tenth of it, and 2 GB at least, when left out. */
-  readonly walReserveBytes?: number;
-  /** Left free beside a copy, for the WAL that arrives meanwhile; 512 MiB when left out. */
-  readonly seedReserveBytes?: number;
-  /** How long a start may take before the caller is told to try again; it goes on meanwhile. 60 s when left out. */
-  readonly startTimeoutMs?: number;
-}
+import { WorkloadUsers } from './workload-users.js';
 
 const STATEMENT_MS = 10_000;
 
@@ -58,33 +60,23 @@ export class ProcessDriver implements SiteDriver {
   private readonly layout: StandbyLayout;
   private readonly policy: StandbyPolicy;
   private readonly builds = new SiteBuilds();
+  private readonly users: WorkloadUsers;
 
-  constructor(options: ProcessDriverOptions) {
+  constructor(private readonly options: ProcessDriverOptions) {
     const root = path.resolve(options.root);
     this.volume = options.volume ?? new CopyVolume(path.join(root, 'volumes'));
     this.layout = new StandbyLayout(root, this.volume);
-    this.policy = {
-      listenAddress: '127.0.0.1',
-      durable: options.durable ?? true,
-      ...(options.walReserveBytes === undefined ? {} : { walReserveBytes: options.walReserveBytes }),
-      seedReserveBytes: options.seedReserveBytes ?? SEED_RESERVE_BYTES,
-      startTimeoutMs: options.startTimeoutMs ?? 60_000,
-    };
+    this.users = new WorkloadUsers(options.uids);
+    this.policy = policyOf(options, this.users);
+  }
+
+  /** Whether each workload's server is kept from the others by a user of its own; to be said at the start. */
+  get separatesWorkloads(): boolean {
+    return this.users.areSeparate;
   }
 
   async capacity(): Promise<Capacity> {
-    // Asked each second: the folder is made ready only when it is not there yet.
-    const { blocks, bavail, bsize } = await statfs(this.layout.root).catch(async (error: unknown) => {
-      if (errorCode(error) !== 'ENOENT') throw error;
-      await prepareSiteRoot(this.layout.root);
-      return statfs(this.layout.root);
-    });
-    return {
-      cpus: availableParallelism(),
-      memoryBytes: totalmem(),
-      diskBytes: blocks * bsize,
-      diskFreeBytes: bavail * bsize,
-    };
+    return capacityOf(this.layout.root, () => this.prepareRoot());
   }
 
   async supportedMajors(): Promise<readonly number[]> {
@@ -97,7 +89,7 @@ export class ProcessDriver implements SiteDriver {
   }
 
   async checkTablespaceDirectory(location: string): Promise<void> {
-    await checkLocation(location, this.layout.root);
+    await checkLocation(location, this.options.tablespaceRoots ?? DEFAULT_TABLESPACE_ROOTS);
   }
 
   async list(): Promise<readonly DrivenWorkload[]> {
@@ -117,12 +109,15 @@ export class ProcessDriver implements SiteDriver {
     const majors = await this.supportedMajors();
     const { majorVersion, parameters, hba, tls } = specification;
     if (!majors.includes(majorVersion)) throw new VersionUnsupportedError(majorVersion, majors);
-    await prepareSiteRoot(this.layout.root);
+    const known = await withKnownLibraries(parameters, () => this.build(majorVersion));
     const paths = this.layout.of(workloadId);
+    await this.prepareRoot(await this.users.of(paths.volume));
     const present = await loadState(paths.stateFile);
-    await ownedDirectory(paths.home);
-    if (tls) await writeTls(paths.tls, tls);
+    await keptDirectory(paths.home);
     await this.volume.create(workloadId);
+    const identity = await this.users.ensure(paths);
+    for (const each of [paths.volume, paths.home]) await keptDirectory(each, identity);
+    if (tls) await writeTls(paths.tls, tls, identity);
     const standby = await ManagedStandby.create(workloadId, paths, this.policy, {
       superuser: null,
       systemIdentifier: null,
@@ -133,7 +128,7 @@ export class ProcessDriver implements SiteDriver {
       limits: {},
       ...present,
       majorVersion,
-      parameters: mergeParameters(present?.parameters ?? {}, parameters),
+      parameters: mergeParameters(present?.parameters ?? {}, known),
       hba: [...hba],
       port: specification.port ?? present?.port ?? (await freePort()),
       memoryBytes: specification.memoryBytes ?? Math.floor(totalmem() / 8),
@@ -171,7 +166,7 @@ export class ProcessDriver implements SiteDriver {
     const standby = await this.seeded(workloadId);
     if (!(await isMarkedStandby(standby.paths.data))) throw new NotAStandbyError(workloadId);
     const entry = { host: '*', port: '*', database: '*', user: target.user, password } as const;
-    await replaceFile(standby.paths.passfile, renderPgpass([entry]));
+    await replaceFile(standby.paths.passfile, renderPgpass([entry]), standby.identity);
     await (await standby.with({ follow })).reloadSettings();
   }
 
@@ -192,15 +187,20 @@ export class ProcessDriver implements SiteDriver {
 
   async raiseParameters(workloadId: string, parameters: Readonly<Record<string, string>>): Promise<boolean> {
     const standby = await this.load(workloadId);
-    const raised = await standby.with({ parameters: mergeParameters(standby.state.parameters, parameters) });
+    const { majorVersion, parameters: present } = standby.state;
+    const known = await unlessUnknown(parameters, () => this.build(majorVersion));
+    const raised = await standby.with({ parameters: mergeParameters(present, known) });
     return raised.isSeeded ? raised.apply() : false;
   }
 
-  async ensureTablespaceDirectory(workloadId: string, location: string): Promise<void> {
+  async ensureTablespaceDirectory(workloadId: string, { oid, location }: Tablespace): Promise<void> {
     const standby = await this.load(workloadId);
-    const link = await linkTablespace(location, standby.paths.tablespaces, this.layout.root);
-    const { tablespaceLinks } = standby.state;
-    if (!tablespaceLinks.includes(link)) await standby.with({ tablespaceLinks: [...tablespaceLinks, link] });
+    const { paths, identity: owner, state } = standby;
+    if (await hasTablespace(paths.data, oid)) return;
+    const links = state.tablespaceLinks;
+    const roots = this.options.tablespaceRoots ?? DEFAULT_TABLESPACE_ROOTS;
+    const link = await linkTablespace(location, { roots, folder: paths.tablespaces, owner, links });
+    if (!links.includes(link)) await standby.with({ tablespaceLinks: [...links, link] });
   }
 
   async promote(workloadId: string): Promise<Promotion> {
@@ -250,18 +250,17 @@ export class ProcessDriver implements SiteDriver {
       await server.stop('immediate', 15_000).catch(() => server.kill9());
       await unlinkTablespaces(state.tablespaceLinks, paths.tablespaces);
     }
+    await this.users.endProcesses(paths.volume);
     await this.layout.remove(workloadId);
+    await this.users.release(paths.home);
   }
 
   async usage(workloadId: string): Promise<StandbyUsage> {
-    const paths = this.layout.of(workloadId);
-    const state = await loadState(paths.stateFile);
-    // A kept segment that the server still has, too, is one file with two names: counted once, as data.
-    const counted = new Set<string>();
-    const dataBytes = await directoryUsage(path.dirname(paths.data), counted);
-    const walBytes = await directoryUsage(paths.wal, counted);
-    const kept = await listKeptWal(path.join(paths.wal, state?.systemIdentifier ?? 'unknown'));
-    return { dataBytes, walBytes, walSegments: kept.segments.length, walMissing: kept.missing.length };
+    return usageOf(this.layout.of(workloadId));
+  }
+
+  private async prepareRoot(user?: ServerIdentity): Promise<void> {
+    await prepareSiteRoot(this.layout.root, user ?? (await this.users.sample()));
   }
 
   private load(workloadId: string): Promise<ManagedStandby> {

@@ -1,7 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises';
-import path from 'node:path';
 import { waitFor } from '#libs/platform/clock';
-import type { PostgresClient } from '#libs/platform/postgres';
+import { readPlain, withDirectory, type PostgresClient } from '#libs/platform/postgres';
 import type { Promotion } from './driver.js';
 import { StandbyError } from './errors.js';
 
@@ -70,9 +68,10 @@ async function isInRecovery(client: PostgresClient): Promise<boolean> {
 
 async function readHistory(dataDirectory: string, timeline: number): Promise<string> {
   const name = `${timeline.toString(16).toUpperCase().padStart(8, '0')}.history`;
-  const directory = path.join(dataDirectory, 'pg_wal');
-  if (!(await readdir(directory)).includes(name)) return '';
-  return readFile(path.join(directory, name), 'utf8');
+  return withDirectory(dataDirectory, ['pg_wal'], async (log) => {
+    const names = (await log.entries()).map((entry) => entry.name);
+    return names.includes(name) ? (await readPlain(log.name(name))).toString('utf8') : '';
+  });
 }
 
 /** A history file has one line per former timeline: number, where it was left, why. */

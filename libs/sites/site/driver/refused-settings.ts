@@ -1,7 +1,7 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { ownedDirectory, PostgresToolError, runTool, type PostgresServer } from '#libs/platform/postgres';
+import { keptDirectory, PostgresToolError, runTool, withDirectory, type PostgresServer } from '#libs/platform/postgres';
 import { isCarried } from './standby-configuration.js';
 import type { StandbyState } from './standby-state.js';
 
@@ -19,14 +19,17 @@ export async function refusedSettings(
   state: StandbyState,
   render: (state: StandbyState) => string,
 ): Promise<string[]> {
-  const folder = await ownedDirectory(await mkdtemp(path.join(tmpdir(), 'mainstay-settings-')));
+  const folder = await keptDirectory(await mkdtemp(path.join(tmpdir(), 'mainstay-settings-')), server.identity);
   const file = path.join(folder, 'postgresql.conf');
   const program = path.join(server.installation.binDirectory, 'postgres');
   const args = ['-C', 'port', '-D', server.directory, '-c', `config_file=${file}`];
   const refused = new Set(state.refused.filter((name) => name in state.parameters));
   try {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      await writeFile(file, render({ ...state, refused: [...refused] }), { mode: 0o644 });
+      const text = render({ ...state, refused: [...refused] });
+      await withDirectory(folder, [], (each) =>
+        each.replace('postgresql.conf', text, server.identity, { sync: false }),
+      );
       const fault = await runTool(program, args, { identity: server.identity, timeoutMs: 20_000 }).then(
         () => undefined,
         (error: unknown) => error,

@@ -1,12 +1,13 @@
 import { rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { errorCode } from '#libs/platform/errors';
-import { ownedDirectory } from '#libs/platform/postgres';
+import { keptDirectory, ownedDirectory } from '#libs/platform/postgres';
 import { BackupReceiver, type BackupSession, type BackupTransport } from '#libs/platform/postgres/backup';
 import { directoryUsage } from '#libs/sites/site/volume';
 import type { SeedOptions } from './driver.js';
 import { DiskFullError, SiteHostError } from './errors.js';
-import { markStandby, type ManagedStandby, type StandbyPolicy } from './managed-standby.js';
+import type { ManagedStandby, StandbyPolicy } from './managed-standby.js';
+import { markStandby } from './standby-files.js';
 
 /** Left free beside the copy: for the WAL that arrives meanwhile. */
 export const SEED_RESERVE_BYTES = 512 * 1024 * 1024;
@@ -24,16 +25,18 @@ export async function seedStandby(
   await prepared.stop();
   const standby = await prepared.with({ seeded: false, follow: null });
   const { paths } = standby;
+  await standby.secure();
   await rm(paths.passfile, { force: true });
   const { label, bandwidthBytesPerSecond, signal, onProgress } = options;
   const receiver = new BackupReceiver({
     transport: checkedSource(standby, source, seedReserveBytes),
     directory: paths.data,
+    owner: standby.identity,
     stateDirectory: paths.receipt,
     label,
     tablespaceDirectory: async ({ oid }) => {
-      await ownedDirectory(paths.tablespaces);
-      return ownedDirectory(path.join(paths.tablespaces, String(oid)));
+      await keptDirectory(paths.tablespaces, standby.identity);
+      return ownedDirectory(path.join(paths.tablespaces, String(oid)), standby.identity);
     },
     sync: durable,
     ...(bandwidthBytesPerSecond === undefined ? {} : { bandwidthBytesPerSecond }),
@@ -47,7 +50,7 @@ export async function seedStandby(
   const { superuser, systemIdentifier } = session;
   const whole = await standby.with({ superuser, systemIdentifier });
   await whole.writeConfiguration();
-  await markStandby(paths.data);
+  await markStandby(paths.data, standby.identity);
   await whole.with({ seeded: true });
   await receiver.forget();
   return session;

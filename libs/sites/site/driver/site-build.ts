@@ -4,7 +4,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import {
   listPostgres,
-  ownedDirectory,
+  keptDirectory,
   PostgresServer,
   runTool,
   type PostgresInstallation,
@@ -103,7 +103,7 @@ async function ask(majorVersion: number): Promise<Asked> {
  * @throws SiteHostError when it cannot be made to answer
  */
 async function askBuild(installation: PostgresInstallation): Promise<Asked> {
-  const folder = await ownedDirectory(await mkdtemp(path.join(tmpdir(), 'mainstay-build-')));
+  const folder = await keptDirectory(await mkdtemp(path.join(tmpdir(), 'mainstay-build-')));
   try {
     const server = await PostgresServer.at(installation, path.join(folder, 'data'));
     await server.initialise({ noSync: true });

@@ -1,4 +1,5 @@
 import { connectionString, type ConfigurationValue, type HbaRule } from '#libs/platform/postgres';
+import { bareLibraries, LIBRARY_SETTINGS } from './preload-libraries.js';
 import type { StandbyPaths } from './standby-paths.js';
 import type { FollowedSource, StandbyState } from './standby-state.js';
 
@@ -109,24 +110,39 @@ export function standbySettings(
     max_slot_wal_keep_size: `${Math.round(context.slotBytesMax / MEGABYTE)}MB`,
     update_process_title: true,
     cluster_name: 'mainstay',
+    // Libraries without a folder in their name come from PostgreSQL's own, and nowhere else.
+    dynamic_library_path: '$libdir',
     ssl: state.tls,
     ...(state.tls ? { ssl_cert_file: `${paths.tls}/server.crt`, ssl_key_file: `${paths.tls}/server.key` } : {}),
   };
 }
 
 /**
- * pg_hba.conf: the site's own way in first, by a socket in a directory that only PostgreSQL's user and root can enter;
- * then the agency's.
+ * pg_hba.conf: the site's own way in first, by a socket in a directory that only the standby's own user and root can
+ * enter; then the agency's. Any program of the host reaches the TCP port, other agencies' servers included, so nobody is
+ * let in there for coming from this host.
  */
 export function standbyHba(state: StandbyState): HbaRule[] {
   const own = { type: 'local', user: 'all', method: 'trust' } as const;
-  return [{ ...own, database: 'all' }, { ...own, database: 'replication' }, ...state.hba];
+  return [{ ...own, database: 'all' }, { ...own, database: 'replication' }, ...state.hba.map(withPassword)];
+}
+
+function withPassword(rule: HbaRule): HbaRule {
+  if (rule.type === 'local' || !['trust', 'peer'].includes(rule.method)) return rule;
+  const { type, database, user, address } = rule;
+  // It checks both kinds of stored passwords.
+  return { type, database, user, ...(address === undefined ? {} : { address }), method: 'md5' };
 }
 
 function carriedSettings(state: StandbyState): Record<string, string> {
   const refused = new Set(state.refused);
   const entries = Object.entries(state.parameters).filter(([name]) => isCarried(name) && !refused.has(name));
-  return Object.fromEntries(entries.map(([name, value]) => [name.toLowerCase(), value]));
+  return Object.fromEntries(
+    entries.map(([name, value]) => {
+      const lower = name.toLowerCase();
+      return [lower, LIBRARY_SETTINGS.some((each) => each === lower) ? bareLibraries(value) : value];
+    }),
+  );
 }
 
 function limitSettings(state: StandbyState): Record<string, number> {

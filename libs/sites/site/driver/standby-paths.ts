@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { ownedDirectory, runTool, serverIdentity } from '#libs/platform/postgres';
+import { keptDirectory, removeTree, runTool, type ServerIdentity } from '#libs/platform/postgres';
 import type { Volume } from '#libs/sites/site/volume';
 import { SiteHostError } from './errors.js';
 
@@ -22,6 +22,8 @@ export interface StandbyPaths {
   readonly logDirectory: string;
   readonly startLog: string;
   readonly archiveScript: string;
+  /** Holds data and tablespaces; its group is the workload's user. */
+  readonly volume: string;
   readonly data: string;
   readonly tablespaces: string;
   /** Kept WAL, one folder per system identifier: outside of the volume, since snapshots need none of it. */
@@ -49,6 +51,7 @@ export class StandbyLayout {
       logDirectory: path.join(home, 'log'),
       startLog: path.join(home, 'start.log'),
       archiveScript: path.join(home, 'keep-wal.sh'),
+      volume,
       data: path.join(volume, 'data'),
       tablespaces: path.join(volume, 'tablespaces'),
       wal: path.join(this.root, 'wal', workloadId),
@@ -70,9 +73,7 @@ export class StandbyLayout {
   async remove(workloadId: string): Promise<void> {
     const paths = this.of(workloadId);
     await this.volume.remove(workloadId);
-    await rm(paths.wal, { recursive: true, force: true });
-    await rm(paths.sockets, { recursive: true, force: true });
-    await rm(paths.home, { recursive: true, force: true });
+    for (const each of [paths.wal, paths.sockets, paths.home]) await removeTree(each);
   }
 
   private sockets(workloadId: string): string {
@@ -84,13 +85,21 @@ export class StandbyLayout {
   }
 }
 
-/** Makes a site's folder. @throws SiteHostError when PostgreSQL's user cannot get there. */
-export async function prepareSiteRoot(root: string): Promise<void> {
-  const identity = await serverIdentity();
-  await ownedDirectory(root, identity);
-  await runTool('test', ['-x', root], { identity }).catch((cause: unknown) => {
+/**
+ * Makes a site's folders, in which only this process changes names: below them each workload's user has its own.
+ *
+ * @throws SiteHostError when such a user cannot get there.
+ */
+export async function prepareSiteRoot(root: string, sample: ServerIdentity): Promise<void> {
+  await mkdir(root, { recursive: true, mode: 0o711 });
+  await keptDirectory(await realpath(root));
+  for (const name of ['standbys', 'wal', 's']) {
+    await mkdir(path.join(root, name), { recursive: true });
+    await keptDirectory(await realpath(path.join(root, name)));
+  }
+  await runTool('test', ['-x', root], { identity: sample }).catch((cause: unknown) => {
     throw new SiteHostError(
-      `PostgreSQL's user "${identity.name}" cannot enter ${root}. Choose another folder for the site, or let others ` +
+      `PostgreSQL's user "${sample.name}" cannot enter ${root}. Choose another folder for the site, or let others ` +
         'pass through the folders above it (chmod o+x).',
       { cause },
     );

@@ -1,6 +1,6 @@
-import { chmod, open, readFile, rename } from 'node:fs/promises';
+import path from 'node:path';
 import { z } from 'zod';
-import { chownTo, serverIdentity, type HbaRule } from '#libs/platform/postgres';
+import { readPlain, withDirectory, type FileOwner, type HbaRule } from '#libs/platform/postgres';
 
 const hbaRule: z.ZodType<HbaRule> = z.object({
   type: z.enum(['local', 'host', 'hostssl', 'hostnossl']),
@@ -44,43 +44,39 @@ const standbyState = z.object({
 /** What the driver remembers of one standby; the truth of its configuration, from which all files are rendered. */
 export type StandbyState = z.infer<typeof standbyState>;
 
+/** What no server of a standby need read. */
+const OURS: FileOwner = { uid: 0, gid: 0, switched: false };
+
 export async function loadState(file: string): Promise<StandbyState | undefined> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const text = await readPlain(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
-  return text === undefined ? undefined : standbyState.parse(JSON.parse(text));
+  return text === undefined ? undefined : standbyState.parse(JSON.parse(text.toString('utf8')));
 }
 
 export async function saveState(file: string, state: StandbyState): Promise<void> {
-  await replaceFile(file, JSON.stringify(state, null, 2));
+  await replaceFile(file, JSON.stringify(state, null, 2), OURS);
 }
 
 /**
- * Writes what is rendered from the state, whole or not at all, readable for PostgreSQL's user; nothing when it is the
+ * Writes what is rendered from the state, whole or not at all, readable for the standby's user; nothing when it is the
  * same already. Not synced: after a power cut it is rendered anew before a server starts.
  */
-export async function renderFile(file: string, text: string, mode = 0o600): Promise<void> {
-  if ((await readFile(file, 'utf8').catch(() => undefined)) !== text)
-    await replaceFile(file, text, { mode, sync: false });
+export async function renderFile(file: string, text: string, owner: FileOwner, mode = 0o600): Promise<void> {
+  const present = await readPlain(file).catch(() => undefined);
+  if (present?.toString('utf8') !== text) await replaceFile(file, text, owner, { mode, sync: false });
 }
 
-/** Writes a file whole or not at all: mode 0600 (or `mode`), readable for PostgreSQL's user. */
+/**
+ * Writes a file whole or not at all: mode 0600 (or `mode`), owned by `owner`, who may put links into the folder meanwhile
+ * but not into those above it.
+ */
 export async function replaceFile(
   file: string,
   text: string,
+  owner: FileOwner,
   options: { mode?: number; sync?: boolean } = {},
 ): Promise<void> {
-  const { mode = 0o600, sync = true } = options;
-  const fresh = `${file}.new`;
-  const handle = await open(fresh, 'w', mode);
-  try {
-    await handle.writeFile(text);
-    if (sync) await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await chmod(fresh, mode);
-  await chownTo(fresh, await serverIdentity());
-  await rename(fresh, file);
+  await withDirectory(path.dirname(file), [], (folder) => folder.replace(path.basename(file), text, owner, options));
 }

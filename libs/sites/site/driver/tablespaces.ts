@@ -1,96 +1,131 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, readlink, rm, symlink } from 'node:fs/promises';
+import { lstat, mkdir, readlink, realpath, symlink, unlink } from 'node:fs/promises';
 import path from 'node:path';
-import { ownedDirectory } from '#libs/platform/postgres';
+import { keptDirectory, OpenDirectory, ownedDirectory, type ServerIdentity } from '#libs/platform/postgres';
 import { TablespaceRefusedError } from './errors.js';
 
-/** An agency names the path, so nothing of the site's own system may be among them. */
-const SYSTEM = [
-  ...[
-    '/bin',
-    '/boot',
-    '/dev',
-    '/etc',
-    '/lib',
-    '/lib32',
-    '/lib64',
-    '/libx32',
-    '/proc',
-    '/root',
-    '/run',
-    '/sbin',
-    '/sys',
-  ],
-  ...[
-    '/usr',
-    '/var/cache',
-    '/var/lib/dpkg',
-    '/var/log',
-    '/var/run',
-    '/var/spool',
-    '/System',
-    '/Library',
-    '/private/etc',
-  ],
-];
+/** Below these folders of the host, tablespaces may have the paths that they have at the agency. */
+export const DEFAULT_TABLESPACE_ROOTS: readonly string[] = ['/srv/tablespaces'];
+/** Links of one standby: an agency names them, and each takes room on the host. */
+const LINKS_MAX = 64;
+const DEPTH_MAX = 16;
+
+export interface TablespacePlace {
+  readonly roots: readonly string[];
+  /** The standby's own folder of tablespaces, in which only this process changes names. */
+  readonly folder: string;
+  readonly owner: ServerIdentity;
+  /** Links that the standby has already. */
+  readonly links: readonly string[];
+}
 
 /**
  * Makes the host's path of a tablespace a link into the standby's own folder: replay of CREATE TABLESPACE takes the
  * primary's path as it is. One path can belong to one standby of this host only, and to no other use of it.
  *
+ * Only below the allowed roots, through folders that are ours alone: no link on the way is followed.
+ *
  * @returns the path that now is a link, to be removed with the standby.
- * @throws TablespaceRefusedError
+ * @throws TablespaceRefusedError, the same whatever stands in the way: what others have is none of the agency's business
  */
-export async function linkTablespace(location: string, folder: string, siteRoot: string): Promise<string> {
-  const { normal, present } = await checkLocation(location, siteRoot);
-  const target = path.join(folder, createHash('sha256').update(normal).digest('hex').slice(0, 16));
-  if (present === target) {
-    await ownedDirectory(target);
-    return normal;
-  }
-  if (present !== undefined) throw new TablespaceRefusedError(location, 'another standby of this site uses the path');
-  await ownedDirectory(target);
+export async function linkTablespace(location: string, place: TablespacePlace): Promise<string> {
+  const { roots, folder, owner, links } = place;
+  const refused = (why: string, cause?: unknown) => new TablespaceRefusedError(location, roots, why, cause);
+  const { root, steps, plain } = within(location, roots, refused);
+  if (!links.includes(plain) && links.length >= LINKS_MAX) throw refused('too many links');
+  const target = path.join(folder, createHash('sha256').update(plain).digest('hex').slice(0, 16));
+  await keptDirectory(folder, owner);
+  await ownedDirectory(target, owner);
+  await keptRoot(root);
+  const parent = await enterOwn(await realpath(root), steps.slice(0, -1), refused);
   try {
-    await mkdir(path.dirname(normal), { recursive: true, mode: 0o755 });
-    await symlink(target, normal);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new TablespaceRefusedError(location, `it cannot be made (${code ?? 'unknown'})`);
+    const name = parent.name(steps.at(-1) ?? '');
+    const present = await readlink(name).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw refused('it is in use', error);
+    });
+    if (present === undefined) await symlink(target, name);
+    else if (present !== target) throw refused('another standby uses it');
+  } finally {
+    await parent.close();
   }
-  return normal;
+  return plain;
 }
 
-/**
- * Whether a tablespace's path can be had on this host at all.
- *
- * @returns its plain form, and where it leads if it is a link already, of this standby or of another
- * @throws TablespaceRefusedError
- */
-export async function checkLocation(
-  location: string,
-  siteRoot: string,
-): Promise<{ normal: string; present: string | undefined }> {
-  const normal = path.normalize(location).replace(/\/+$/, '');
-  const within = (parent: string) => normal === parent || normal.startsWith(`${parent}/`);
-  if (!path.isAbsolute(location) || normal === '' || location.split('/').includes('..')) {
-    throw new TablespaceRefusedError(location, 'it is no absolute path');
-  }
-  if (SYSTEM.some(within)) throw new TablespaceRefusedError(location, 'it belongs to the operating system');
-  if (within(siteRoot)) throw new TablespaceRefusedError(location, "it is inside the site's own folders");
-  return { normal, present: await presentTarget(normal, location) };
+/** Whether a standby has a tablespace already, by its copy or by its replay. */
+export async function hasTablespace(dataDirectory: string, oid: number): Promise<boolean> {
+  return (await lstat(path.join(dataDirectory, 'pg_tblspc', String(oid))).catch(() => undefined)) !== undefined;
+}
+
+/** Whether a path could be a tablespace's here at all; nothing is made. @throws TablespaceRefusedError */
+export async function checkLocation(location: string, roots: readonly string[]): Promise<void> {
+  const refused = (why: string) => new TablespaceRefusedError(location, roots, why);
+  const { plain } = within(location, roots, refused);
+  if (await lstat(plain).catch(() => undefined)) throw refused('it is in use');
 }
 
 /** Removes links of the host that lead into `folder`; what was put in their place meanwhile stays. */
 export async function unlinkTablespaces(links: readonly string[], folder: string): Promise<void> {
   for (const link of links) {
-    const target = await readlink(link).catch(() => undefined);
-    if (target?.startsWith(`${folder}/`)) await rm(link, { force: true });
+    const parent = await OpenDirectory.at(path.dirname(link)).catch(() => undefined);
+    if (!parent) continue;
+    try {
+      const name = parent.name(path.basename(link));
+      const target = await readlink(name).catch(() => undefined);
+      if (target?.startsWith(`${folder}/`)) await unlink(name);
+    } finally {
+      await parent.close();
+    }
   }
 }
 
-async function presentTarget(normal: string, location: string): Promise<string | undefined> {
-  const status = await lstat(normal).catch(() => undefined);
-  if (!status) return undefined;
-  if (status.isSymbolicLink()) return readlink(normal);
-  throw new TablespaceRefusedError(location, 'the path is in use on this host');
+function within(
+  location: string,
+  roots: readonly string[],
+  refused: (why: string) => Error,
+): { root: string; steps: string[]; plain: string } {
+  const plain = path.normalize(location).replace(/\/+$/, '');
+  if (!path.isAbsolute(location) || location.split('/').includes('..')) throw refused('it is no absolute path');
+  const root = roots.map((each) => path.resolve(each)).find((each) => plain.startsWith(`${each}/`));
+  if (root === undefined) throw refused('it lies outside');
+  const steps = plain.slice(root.length + 1).split('/');
+  if (steps.length > DEPTH_MAX || plain.length > 1_000 || /\p{Cc}/u.test(plain)) throw refused('it is too long');
+  return { root, steps, plain };
+}
+
+/** A root that the provider has made is left as it is. */
+async function keptRoot(root: string): Promise<void> {
+  if (!(await lstat(root).catch(() => undefined))) await keptDirectory(root);
+}
+
+/** Goes down, making what is missing. Whoever could write into a folder on the way could put a link there. */
+async function enterOwn(
+  root: string,
+  steps: readonly string[],
+  refused: (why: string) => Error,
+): Promise<OpenDirectory> {
+  let at = await OpenDirectory.at(root);
+  try {
+    await requireOwn(at, refused);
+    for (const step of steps) {
+      await mkdir(at.name(step), { mode: 0o711 }).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST') throw error;
+      });
+      const next = await at.enter(step).catch(() => {
+        throw refused('a folder on the way is none');
+      });
+      await at.close();
+      at = next;
+      await requireOwn(at, refused);
+    }
+    return at;
+  } catch (error) {
+    await at.close();
+    throw error;
+  }
+}
+
+async function requireOwn(directory: OpenDirectory, refused: (why: string) => Error): Promise<void> {
+  const { uid, mode } = await directory.status();
+  if (uid !== process.getuid?.() || (mode & 0o022) !== 0) throw refused('others may write on the way');
 }

@@ -1,30 +1,33 @@
+import { Injectable } from '@nestjs/common';
 import { orderFailed } from '#contracts/sites';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { DomainError, type ErrorKind, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
-import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
+import { Handles, type JobHandler } from '#libs/platform/queue';
 import { continueTrace, withLogContext } from '#libs/platform/telemetry';
 import { SiteOutbox } from '../outbox/site-outbox.js';
-import { CLAIM_SECONDS, type ClaimedOrder, OrderClaims } from './order-claims.js';
+import { CLAIM_SECONDS, type ClaimedOrder, OrderClaims, pauseAfter } from './order-claims.js';
 import { OrderHandlers } from './order-handlers.js';
-import { carryOutOrderJob, sweepOrdersJob } from './orders.jobs.js';
+import { OrderWaking } from './order-waking.js';
+import { OrderGivenUpError } from './order.errors.js';
+import { carryOutOrderJob, carryOutUrgentOrderJob, sweepOrdersJob } from './orders.jobs.js';
 
 /** Faults that another try cannot mend. */
 const FINAL: ReadonlySet<ErrorKind> = new Set<ErrorKind>(['invalid', 'unprocessable', 'conflict', 'not-found']);
 
 /** Carries out one order, if it is its turn, and wakes the next of its key. */
-@Handles(carryOutOrderJob)
-export class CarryOutOrderHandler implements JobHandler<{ orderId: string }> {
+@Injectable()
+export class OrderWork {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly claims: OrderClaims,
     private readonly handlers: OrderHandlers,
     private readonly outbox: SiteOutbox,
-    private readonly queue: JobQueue,
+    private readonly waking: OrderWaking,
     private readonly logger: AppLogger,
   ) {}
 
-  async handle({ orderId }: { orderId: string }, signal: AbortSignal): Promise<void> {
+  async take(orderId: string, signal: AbortSignal): Promise<void> {
     const order = await this.claims.claim(orderId);
     if (!order) return;
     const attributes = {
@@ -37,8 +40,7 @@ export class CarryOutOrderHandler implements JobHandler<{ orderId: string }> {
         this.carryOut(order, signal),
       ),
     );
-    const next = await this.claims.next(order.work_key);
-    if (next !== undefined && next !== orderId) this.queue.wake(carryOutOrderJob, { orderId: next });
+    for (const next of await this.claims.next(order)) this.waking.wake(next.id, next.kind);
   }
 
   private async carryOut(order: ClaimedOrder, signal: AbortSignal): Promise<void> {
@@ -47,6 +49,7 @@ export class CarryOutOrderHandler implements JobHandler<{ orderId: string }> {
     try {
       const registered = this.handlers.get(order.kind);
       if (!registered) throw new Error(`no handler for order ${order.kind}`);
+      if (this.isOver(order, 0)) throw new OrderGivenUpError();
       const payload = registered.contract.payload.parse(order.payload);
       await registered.handler.carryOut(
         { id: order.id, number: Number(order.number), tenantId: order.tenant_id, payload },
@@ -75,9 +78,20 @@ export class CarryOutOrderHandler implements JobHandler<{ orderId: string }> {
       await this.finish(order, 'failed', error);
       return;
     }
+    if (this.isOver(order, pauseAfter(order.attempts))) {
+      this.logger.log.warn({ err: error, kind: order.kind, attempts: order.attempts }, 'order given up');
+      await this.finish(order, 'failed', error instanceof DomainError ? error : new OrderGivenUpError());
+      return;
+    }
     const pause = await this.claims.postpone(order, errorText(error));
     this.logger.log.warn({ err: error, kind: order.kind, pauseSeconds: pause }, 'order failed; trying again');
-    this.queue.wake(carryOutOrderJob, { orderId: order.id }, { delayMs: pause * 1_000 + 50 });
+    this.waking.wake(order.id, order.kind, { delayMs: pause * 1_000 + 50 });
+  }
+
+  /** Whether its time is up, or will be in so many seconds. */
+  private isOver({ kind, age }: ClaimedOrder, seconds: number): boolean {
+    const endsAfter = this.handlers.get(kind)?.contract.endsAfterSeconds;
+    return endsAfter !== undefined && age + seconds >= endsAfter;
   }
 
   private async finish(order: ClaimedOrder, state: 'done' | 'failed', error: DomainError | null): Promise<void> {
@@ -98,15 +112,33 @@ export class CarryOutOrderHandler implements JobHandler<{ orderId: string }> {
   }
 }
 
+@Handles(carryOutOrderJob)
+export class CarryOutOrderHandler implements JobHandler<{ orderId: string }> {
+  constructor(private readonly orders: OrderWork) {}
+
+  handle({ orderId }: { orderId: string }, signal: AbortSignal): Promise<void> {
+    return this.orders.take(orderId, signal);
+  }
+}
+
+@Handles(carryOutUrgentOrderJob)
+export class CarryOutUrgentOrderHandler implements JobHandler<{ orderId: string }> {
+  constructor(private readonly orders: OrderWork) {}
+
+  handle({ orderId }: { orderId: string }, signal: AbortSignal): Promise<void> {
+    return this.orders.take(orderId, signal);
+  }
+}
+
 /** Wakes what is due. */
 @Handles(sweepOrdersJob)
 export class SweepOrdersHandler implements JobHandler<Record<string, never>> {
   constructor(
     private readonly claims: OrderClaims,
-    private readonly queue: JobQueue,
+    private readonly waking: OrderWaking,
   ) {}
 
   async handle(): Promise<void> {
-    for (const orderId of await this.claims.due(200)) await this.queue.add(carryOutOrderJob, { orderId });
+    for (const { id, kind } of await this.claims.due(200)) await this.waking.add(id, kind);
   }
 }

@@ -52,6 +52,14 @@ export class OrderHandlers implements OnModuleInit {
     this.matched = matchOrders(this.contracts, handlers);
   }
 
+  isUrgent(kind: string): boolean {
+    return this.matched.get(kind)?.contract.urgent === true;
+  }
+
+  get urgentKinds(): string[] {
+    return [...this.matched.keys()].filter((kind) => this.isUrgent(kind));
+  }
+
   get(kind: string): RegisteredOrder | undefined {
     return this.matched.get(kind);
   }

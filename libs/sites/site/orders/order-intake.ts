@@ -4,12 +4,11 @@ import { order as orderSchema, type Order } from '#contracts/sites';
 import { canonicalJson, verifyDocument } from '#libs/link';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
-import { JobQueue } from '#libs/platform/queue';
 import { currentTraceparent } from '#libs/platform/telemetry';
 import { SiteSettings } from '../site-settings.js';
 import { OrderHandlers, type RegisteredOrder } from './order-handlers.js';
 import { OrderConflictError, OrderKindUnknownError, OrderMalformedError, OrderRefusedError } from './order.errors.js';
-import { carryOutOrderJob } from './orders.jobs.js';
+import { OrderWaking } from './order-waking.js';
 
 /** PEM (SPKI) of the Ed25519 key that this site's orders are signed with. */
 export const ORDER_PUBLIC_KEY = Symbol('order public key');
@@ -31,7 +30,7 @@ export class OrderIntake {
     @Inject(ORDER_PUBLIC_KEY) private readonly publicKey: string,
     private readonly work: SiteUnitOfWork,
     private readonly handlers: OrderHandlers,
-    private readonly queue: JobQueue,
+    private readonly waking: OrderWaking,
     private readonly logger: AppLogger,
   ) {}
 
@@ -52,7 +51,7 @@ export class OrderIntake {
     const stored = await this.work.run((tx) => this.store(tx, order, registered, payload.data));
     if (!stored) return;
     this.logger.log.info({ orderId: order.id, kind: order.kind, number: order.number }, 'order received');
-    this.queue.wake(carryOutOrderJob, { orderId: order.id });
+    this.waking.wake(order.id, order.kind);
   }
 
   private verify(order: Order): void {

@@ -29,6 +29,13 @@ export class OrderConflictError extends DomainError {
   }
 }
 
+/** It was asked so long ago that whoever asked has asked anew, or does not wait any more. */
+export class OrderGivenUpError extends DomainError {
+  constructor() {
+    super('unavailable', 'order.given-up', 'This could not be done in time, and is not tried again. Ask for it anew.');
+  }
+}
+
 /** Order contracts and handlers do not match one to one: the start fails, so that no order is stored and forgotten. */
 export class OrderHandlerMismatchError extends Error {
   constructor(faults: readonly string[]) {

@@ -1,6 +1,6 @@
-import { readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { ownedDirectory, runTool } from '#libs/platform/postgres';
+import { keptDirectory, removeTree, runTool } from '#libs/platform/postgres';
 import { VolumeExistsError, VolumeNameError, VolumeNotFoundError } from './errors.js';
 import { directoryUsage } from './usage.js';
 import type { Volume, VolumeSnapshot } from './volume.js';
@@ -17,12 +17,18 @@ const PART = '.part';
 export class CopyVolume implements Volume {
   readonly capability = 'copy';
 
-  /** @param root made with mode 0700 when missing; holds nothing but volumes. */
+  /** @param root made when missing, passable for all, since each volume may be another user's; holds nothing else. */
   constructor(private readonly root: string) {}
 
   async create(name: string): Promise<string> {
-    await ownedDirectory(this.root);
-    return ownedDirectory(this.path(name));
+    await mkdir(this.root, { recursive: true });
+    await keptDirectory(await realpath(this.root));
+    const volume = this.path(name);
+    // Made for nobody; who has it already keeps it.
+    await mkdir(volume, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+    return volume;
   }
 
   path(name: string): string {
@@ -39,9 +45,9 @@ export class CopyVolume implements Volume {
 
   async remove(name: string): Promise<void> {
     // The snapshots go first: without the volume, nobody would find them again.
-    await rm(this.snapshotRoot(name), { recursive: true, force: true });
-    await rm(this.path(name), { recursive: true, force: true });
-    await rm(`${this.path(name)}${PART}`, { recursive: true, force: true });
+    await removeTree(this.snapshotRoot(name));
+    await removeTree(this.path(name));
+    await removeTree(`${this.path(name)}${PART}`);
   }
 
   usage(name: string): Promise<number> {
@@ -52,8 +58,8 @@ export class CopyVolume implements Volume {
     if (!(await this.exists(name))) throw new VolumeNotFoundError(name);
     const target = this.snapshotPath(name, snapshotName);
     if (!(await isDirectory(target))) {
-      await ownedDirectory(path.join(this.root, SNAPSHOTS));
-      await ownedDirectory(this.snapshotRoot(name));
+      await keptDirectory(path.join(this.root, SNAPSHOTS));
+      await keptDirectory(this.snapshotRoot(name));
       await copyWhole(this.path(name), target);
     }
     return describe(name, snapshotName, target);
@@ -65,7 +71,7 @@ export class CopyVolume implements Volume {
   }
 
   async removeSnapshot(name: string, snapshotName: string): Promise<void> {
-    await rm(this.snapshotPath(name, snapshotName), { recursive: true, force: true });
+    await removeTree(this.snapshotPath(name, snapshotName));
   }
 
   async clone(name: string, snapshotName: string, newName: string): Promise<string> {
@@ -88,7 +94,7 @@ export class CopyVolume implements Volume {
 /** Copies beside the target and renames, so that the target is there whole or not at all. */
 async function copyWhole(source: string, target: string): Promise<void> {
   const part = `${target}${PART}`;
-  await rm(part, { recursive: true, force: true });
+  await removeTree(part);
   // Without switching to PostgreSQL's user: -a keeps owners and modes, which only root may give away.
   await runTool('cp', ['-a', source, part]);
   await rename(part, target);

@@ -15,7 +15,7 @@ export interface VolumeSnapshot {
  */
 export interface Volume {
   readonly capability: VolumeCapability;
-  /** Makes an empty volume (mode 0700, owned by PostgreSQL's user) unless it exists; answers its path. */
+  /** Makes an empty volume (mode 0700, this process's own) unless it exists; answers its path. */
   create(name: string): Promise<string>;
   /** The path of a volume, whether it exists or not. */
   path(name: string): string;

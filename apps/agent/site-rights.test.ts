@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { prepareCommand, preflightCommand } from '#contracts/replication';
+import { Clock, SystemClock } from '#libs/platform/clock';
+import { TEST_NAMES } from '#test/agency';
+import { SiteRights } from './site-rights.js';
+
+/** Time that a test can let pass. */
+class AheadClock extends Clock {
+  private readonly system = new SystemClock();
+  ahead = 0;
+  now(): Date {
+    return this.system.now();
+  }
+  monotonic(): number {
+    return this.system.monotonic() + this.ahead;
+  }
+}
+
+const siteId = randomUUID();
+const workloadId = randomUUID();
+const prepare = { workloadId, workloadName: 'permits', role: 'metro', names: TEST_NAMES, freshSlot: false };
+const pulse = { workloadName: 'permits', workloadId, role: 'metro', names: TEST_NAMES } as const;
+const workloads = [
+  { workloadId, name: 'permits', names: { ...TEST_NAMES }, legs: [{ siteId, role: 'metro' as const }] },
+];
+const preflights = [{ siteId, workloadName: 'permits' }];
+
+/** @param answer what a question to the control plane does */
+function rights(answer: (rights: SiteRights) => Promise<void>) {
+  const clock = new AheadClock();
+  const seen = { questions: 0, refused: 0 };
+  const made: SiteRights = new SiteRights({
+    known: { workloads: [], preflights: [] },
+    listed: (name) => name === 'permits',
+    ask: () => {
+      seen.questions += 1;
+      return answer(made);
+    },
+    clock,
+    refused: () => (seen.refused += 1),
+  });
+  return { rights: made, clock, seen };
+}
+
+test('a preflight that leads to a protection at once costs the protection nothing', async () => {
+  const { rights: asked } = rights(async (at) => at.set({ workloads: [], preflights }));
+  const ask = { workloadName: 'permits', supportedMajors: [], expectedNames: null };
+  await asked.requireCommand(siteId, preflightCommand.path, ask);
+  // The order has come to the site before the agent has heard of it, a moment after it was last asked.
+  const { rights: later } = rights(async (at) => at.set({ workloads, preflights: [] }));
+  await later.requireCommand(siteId, preflightCommand.path, ask);
+  later.set({ workloads: [], preflights: [] });
+  await later.requireCommand(siteId, prepareCommand.path, prepare);
+});
+
+test('a command is refused by a question from after it came only, not by what a pulse was told before', async () => {
+  let assigned = false;
+  const { rights: site, seen } = rights(async (at) => at.set({ workloads: assigned ? workloads : [], preflights: [] }));
+  expect(site.refusal(siteId, pulse)).toMatchObject({ final: false });
+  assigned = true;
+  await site.requireCommand(siteId, prepareCommand.path, prepare);
+  expect(seen.questions).toBe(2);
+  expect(site.refusal(siteId, pulse)).toBeUndefined();
+});
+
+test('a site that goes on asking has the control plane asked ever more rarely, and others are not held up', async () => {
+  const { rights: site, clock, seen } = rights(() => Promise.resolve());
+  for (let second = 0; second < 300; second++) {
+    site.refusal(siteId, pulse);
+    await Promise.resolve();
+    clock.ahead += 1_000;
+  }
+  expect(seen.questions).toBeLessThan(15);
+  expect(site.refusal(siteId, pulse)).toMatchObject({ final: true });
+  const before = seen.questions;
+  site.refusal(randomUUID(), pulse);
+  expect(seen.questions).toBe(before + 1);
+  // What the agent's configuration does not list is nobody's question.
+  const unlisted = { ...prepare, workloadName: 'payroll' };
+  await expect(site.requireCommand(siteId, prepareCommand.path, unlisted)).rejects.toMatchObject({
+    code: 'workload.not-listed',
+  });
+  expect(seen.questions).toBe(before + 1);
+});
+
+test('while the control plane is away, what was assigned counts, and nothing that is allowed waits for it', async () => {
+  const never = new Promise<void>(() => undefined);
+  const { rights: site, seen } = rights(() => never);
+  site.set({ workloads, preflights: [] });
+  expect(site.refusal(siteId, pulse)).toBeUndefined();
+  await site.requireCommand(siteId, prepareCommand.path, prepare);
+  await site.requireStream(siteId, 'permits');
+  expect(seen.questions).toBe(0);
+  const { rights: cut } = rights(() => Promise.reject(new Error('no way out')));
+  await expect(cut.requireStream(siteId, 'permits')).rejects.toThrow('does not answer just now');
+});
