@@ -4,6 +4,7 @@ import { asTable, type BenchOptions, type BenchReport } from './report.js';
 
 /** Each benchmark is loaded only when it is asked for: they need programs that not every machine has. */
 const BENCHES: Readonly<Record<string, () => Promise<{ run(options: BenchOptions): Promise<BenchReport> }>>> = {
+  vault: () => import('./vault/index.js'),
   tunnel: () => import('./tunnel/index.js'),
   failover: () => import('./failover/index.js'),
 };

@@ -1,9 +1,9 @@
 // Checks what Mainstay needs of this machine before it starts, and installs with apt what is missing where it may. Runs
 // under any Node since 18 and needs no packages, since it is the first thing that a newcomer's machine runs.
 //
-//   node tools/preflight.mjs [--with redis] [--check]
+//   node tools/preflight.mjs [--with redis,python] [--check]
 //
-// --with redis: the tests use it beside PostgreSQL. --check: install nothing.
+// --with: what only the tests use. --check: install nothing.
 import { spawnSync } from 'node:child_process';
 import {
   accessSync,
@@ -40,6 +40,7 @@ const DISTRIBUTIONS = [
   ['/home/linuxbrew/.linuxbrew/opt', /^postgresql(@\d+)?$/],
   ['/Applications/Postgres.app/Contents/Versions', /^\d+$/],
 ];
+const APT_PACKAGES = { postgresql: 'postgresql', restic: 'restic', redis: 'redis-server', python: 'python3-venv' };
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const mac = process.platform === 'darwin';
 const isRoot = process.getuid?.() === 0;
@@ -78,14 +79,21 @@ function checkNode() {
   throw new Fault(`Node ${NODE_MAJOR} is missing; it comes with the other packages. Run: npm ci --include=optional`);
 }
 
-/** @returns {('postgresql' | 'redis')[]} */
+/** @returns {('postgresql' | 'restic' | 'redis' | 'python')[]} */
 function missingPackages(wanted) {
   const missing = [];
   if (!postgresDirectories().some((directory) => POSTGRES_TOOLS.every((tool) => executable(join(directory, tool))))) {
     missing.push('postgresql');
   }
+  if (!onPath('restic')) missing.push('restic');
   if (wanted.has('redis') && !onPath('redis-server') && !onPath('valkey-server')) missing.push('redis');
+  if (wanted.has('python') && !hasPythonEnvironments()) missing.push('python');
   return missing;
+}
+
+/** Debian keeps the module that makes environments, and what it needs, in a package of its own. */
+function hasPythonEnvironments() {
+  return spawnSync('python3', ['-c', 'import venv, ensurepip'], { stdio: 'ignore' }).status === 0;
 }
 
 function postgresDirectories() {
@@ -121,7 +129,12 @@ function executable(file) {
 }
 
 function installLine(missing) {
-  const names = { postgresql: 'PostgreSQL with its tools', redis: 'Redis' };
+  const names = {
+    postgresql: 'PostgreSQL with its tools',
+    restic: 'restic',
+    redis: 'Redis',
+    python: 'Python with venv',
+  };
   const what = missing.map((each) => names[each]).join(' and ');
   if (mac) {
     const packages = missing.map((each) => (each === 'postgresql' ? 'postgresql@17' : each));
@@ -141,7 +154,7 @@ function installLine(missing) {
 }
 
 function aptPackages(missing) {
-  return missing.map((each) => (each === 'postgresql' ? 'postgresql' : 'redis-server'));
+  return missing.map((each) => APT_PACKAGES[each]);
 }
 
 function install(missing) {

@@ -7,6 +7,7 @@ import { StandAside1790000000005 } from './0005-stand-aside.js';
 import { TraceContext1790000000006 } from './0006-trace-context.js';
 import { ClientNetworks1790000000007 } from './0007-client-networks.js';
 import { SynchronousSite1790000000010 } from './0010-synchronous-site.js';
+import { Vault1790000000020 } from './0020-vault.js';
 
 /** A site's schema, oldest first. */
 export const SITE_MIGRATIONS: readonly MigrationClass[] = [
@@ -18,4 +19,5 @@ export const SITE_MIGRATIONS: readonly MigrationClass[] = [
   TraceContext1790000000006,
   ClientNetworks1790000000007,
   SynchronousSite1790000000010,
+  Vault1790000000020,
 ];

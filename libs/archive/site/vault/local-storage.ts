@@ -1,0 +1,240 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream, type Dirent } from 'node:fs';
+import {
+  access,
+  link,
+  mkdir,
+  open,
+  opendir,
+  readdir,
+  rename,
+  rm,
+  stat,
+  unlink,
+  type FileHandle,
+} from 'node:fs/promises';
+import path from 'node:path';
+import type { Readable } from 'node:stream';
+import { errorCode, errorText } from '#libs/platform/errors';
+import { isObjectId, OBJECT_TYPES, objectLabel, type ObjectName, type ObjectType } from './object-names.js';
+import type { ByteRange, IncomingObject, ListedObject, StoredObject, VaultStorage } from './storage.js';
+import { ObjectNotFoundError, StorageFullError } from './vault.errors.js';
+
+/** Restores read packs of 16 MiB; a stream's default of 64 KiB would cost four times the calls. */
+const READ_BYTES = 512 * 1024;
+const PRIVATE = { directory: 0o700, file: 0o600 };
+/** Beside the repositories, on the same file system: what is here is seen by nobody. */
+const INCOMING = '.incoming';
+const REMOVED = '.removed';
+const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+/**
+ * A vault on a local file system, in the layout that `restic -r <folder>` opens: `config`, `data/<first two digits>/<id>`,
+ * `index/<id>` and so on. An object arrives in a file of its own elsewhere and gets its name by a hard link, which,
+ * unlike a rename, never replaces what is there.
+ */
+export class LocalStorage implements VaultStorage {
+  /** @param root a folder of the vault's own, on one file system that knows hard links. */
+  constructor(private readonly root: string) {}
+
+  async createRepository(repository: string): Promise<void> {
+    const base = this.folder(repository);
+    for (const type of OBJECT_TYPES) await mkdir(path.join(base, type), { recursive: true, mode: PRIVATE.directory });
+    const data = path.join(base, 'data');
+    // All at once: an upload then never waits for a new folder to become durable.
+    for (let prefix = 0; prefix < 256; prefix += 1) {
+      await mkdir(path.join(data, prefix.toString(16).padStart(2, '0')), { recursive: true, mode: PRIVATE.directory });
+    }
+    for (const folder of [data, base, this.root]) await syncFolder(folder);
+  }
+
+  repositoryExists(repository: string): Promise<boolean> {
+    return access(path.join(this.folder(repository), 'data', 'ff')).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async removeRepository(repository: string): Promise<void> {
+    const grave = path.join(this.root, REMOVED, randomUUID());
+    await mkdir(path.dirname(grave), { recursive: true, mode: PRIVATE.directory });
+    // Gone at once, cleared afterwards: a crash in between leaves no half of a repository.
+    await rename(this.folder(repository), grave).catch((error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error;
+    });
+    await syncFolder(this.root);
+    await rm(grave, { recursive: true, force: true });
+  }
+
+  async repositories(): Promise<readonly string[]> {
+    const entries = await readdir(this.root, { withFileTypes: true }).catch(absentAsEmpty);
+    return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map(({ name }) => name);
+  }
+
+  async *list(repository: string, type: ObjectType): AsyncIterable<ListedObject> {
+    const base = path.join(this.folder(repository), type);
+    if (type !== 'data') return yield* this.objectsIn(base);
+    for (const { name } of (await readdir(base, { withFileTypes: true })).filter((entry) => entry.isDirectory())) {
+      yield* this.objectsIn(path.join(base, name));
+    }
+  }
+
+  async stat(repository: string, name: ObjectName): Promise<StoredObject | undefined> {
+    return statObject(this.file(repository, name));
+  }
+
+  async read(repository: string, name: ObjectName, range?: ByteRange): Promise<Readable> {
+    try {
+      const handle = await open(this.file(repository, name), 'r');
+      const limits = range ? { start: range.first, end: range.last } : {};
+      return createReadStream('', { fd: handle, highWaterMark: READ_BYTES, ...limits });
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') throw new ObjectNotFoundError(objectLabel(name));
+      throw error;
+    }
+  }
+
+  async incoming(repository: string, name: ObjectName): Promise<IncomingObject> {
+    const folder = path.join(this.root, INCOMING);
+    await mkdir(folder, { recursive: true, mode: PRIVATE.directory });
+    const temporary = path.join(folder, randomUUID());
+    const handle = await fullIsNamed(() => open(temporary, 'wx', PRIVATE.file));
+    return new IncomingFile(handle, temporary, this.file(repository, name));
+  }
+
+  async remove(repository: string, name: ObjectName): Promise<boolean> {
+    const file = this.file(repository, name);
+    try {
+      await unlink(file);
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') return false;
+      throw error;
+    }
+    await syncFolder(path.dirname(file));
+    return true;
+  }
+
+  async discardLeftovers(): Promise<number> {
+    let found = 0;
+    for (const name of [INCOMING, REMOVED]) {
+      const folder = path.join(this.root, name);
+      const entries = await readdir(folder).catch(absentAsEmpty);
+      for (const entry of entries) await rm(path.join(folder, String(entry)), { recursive: true, force: true });
+      found += entries.length;
+    }
+    return found;
+  }
+
+  private async *objectsIn(folder: string): AsyncIterable<ListedObject> {
+    for await (const entry of await opendir(folder, { bufferSize: 256 })) {
+      if (!entry.isFile() || !isObjectId(entry.name)) continue;
+      const found = await statObject(path.join(folder, entry.name));
+      // Removed since the folder was read.
+      if (found) yield { id: entry.name, ...found };
+    }
+  }
+
+  private folder(repository: string): string {
+    return path.join(this.root, repository);
+  }
+
+  private file(repository: string, name: ObjectName): string {
+    const base = this.folder(repository);
+    if (name.type === 'config') return path.join(base, 'config');
+    if (name.type === 'data') return path.join(base, 'data', name.id.slice(0, 2), name.id);
+    return path.join(base, name.type, name.id);
+  }
+}
+
+class IncomingFile implements IncomingObject {
+  private open = true;
+
+  constructor(
+    private readonly handle: FileHandle,
+    private readonly temporary: string,
+    private readonly final: string,
+  ) {}
+
+  async write(chunks: readonly Buffer[]): Promise<void> {
+    let rest = [...chunks];
+    while (rest.length > 0) {
+      const { bytesWritten } = await fullIsNamed(() => this.handle.writev(rest));
+      rest = after(rest, bytesWritten);
+    }
+  }
+
+  async commit(): Promise<'stored' | 'exists'> {
+    await fullIsNamed(() => this.handle.sync());
+    await this.close();
+    const outcome = await fullIsNamed(() => link(this.temporary, this.final)).then(
+      () => 'stored' as const,
+      (error: unknown) => {
+        if (errorCode(error) === 'EEXIST') return 'exists' as const;
+        throw error;
+      },
+    );
+    await unlink(this.temporary);
+    // Also when it exists: whoever stored it may not have come this far, and we are about to vouch for it.
+    await syncFolder(path.dirname(this.final));
+    return outcome;
+  }
+
+  async discard(): Promise<void> {
+    await this.close();
+    await rm(this.temporary, { force: true });
+  }
+
+  private async close(): Promise<void> {
+    if (!this.open) return;
+    this.open = false;
+    await this.handle.close();
+  }
+}
+
+/** What `writev` has not written yet. */
+function after(chunks: readonly Buffer[], written: number): Buffer[] {
+  let left = written;
+  const rest: Buffer[] = [];
+  for (const chunk of chunks) {
+    if (left >= chunk.length) left -= chunk.length;
+    else {
+      rest.push(left > 0 ? chunk.subarray(left) : chunk);
+      left = 0;
+    }
+  }
+  return rest;
+}
+
+async function statObject(file: string): Promise<StoredObject | undefined> {
+  try {
+    const found = await stat(file);
+    return { bytes: found.size, receivedAt: found.mtime };
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** A name is durable only once its folder is (fsync(2)). */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function fullIsNamed<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (FULL.has(errorCode(error) ?? '')) throw new StorageFullError(errorText(error));
+    throw error;
+  }
+}
+
+function absentAsEmpty(error: unknown): Dirent[] {
+  if (errorCode(error) === 'ENOENT') return [];
+  throw error;
+}

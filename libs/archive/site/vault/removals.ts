@@ -1,0 +1,56 @@
+import type { VaultCaller, VaultLedger } from './ledger.js';
+import { objectLabel, type ObjectName } from './object-names.js';
+import type { RepositoryUsage } from './repository-usage.js';
+import type { VaultStorage } from './storage.js';
+import { NotAllowedError } from './vault.errors.js';
+import { LOCK_STALE_SECONDS } from './vault-rules.js';
+
+/** Takes objects away, as far as retention, holds and leases let it. The role has been checked before. */
+export class Removals {
+  constructor(
+    private readonly storage: VaultStorage,
+    private readonly ledger: VaultLedger,
+    private readonly usage: RepositoryUsage,
+    private readonly now: () => Date,
+  ) {}
+
+  /** Safe to repeat. @throws NotAllowedError with the reason, and when it would be allowed. */
+  async remove(caller: VaultCaller, name: ObjectName): Promise<void> {
+    const object = await this.storage.stat(caller.repository, name);
+    if (!object) return;
+    const ageSeconds = (this.now().getTime() - object.receivedAt.getTime()) / 1_000;
+    if (name.type === 'locks') await this.checkLock(caller, name.id, ageSeconds);
+    else await this.checkObject(caller, name, object.receivedAt, ageSeconds);
+    if (await this.storage.remove(caller.repository, name)) await this.usage.removed(caller.repository, object.bytes);
+    if (name.type === 'locks') await this.ledger.lockGone(caller.repository, name.id);
+  }
+
+  /** Otherwise a stolen credential could unlock the pruner, and writers would meet it (facts: locks). */
+  private async checkLock(caller: VaultCaller, lockId: string, ageSeconds: number): Promise<void> {
+    if (ageSeconds >= LOCK_STALE_SECONDS || (await this.ledger.ownsLock(caller, lockId))) return;
+    await this.refuse(caller, { type: 'locks', id: lockId }, "This lock is another credential's, and is in use.");
+  }
+
+  private async checkObject(
+    caller: VaultCaller,
+    name: ObjectName,
+    receivedAt: Date,
+    ageSeconds: number,
+  ): Promise<void> {
+    const terms = await this.ledger.terms(caller.repository);
+    if (terms.maintainedBy !== caller.credentialId) {
+      await this.refuse(caller, name, 'Only the holder of the maintenance lease removes objects.');
+    }
+    if (terms.heldBecause !== null) await this.refuse(caller, name, `Nothing is removed: ${terms.heldBecause}.`);
+    // A file that seems to come from the future was received before this machine's clock was set back: it is new.
+    if (ageSeconds < terms.minimumAgeSeconds) {
+      const until = new Date(receivedAt.getTime() + terms.minimumAgeSeconds * 1_000).toISOString();
+      await this.refuse(caller, name, `Retained until ${until}.`);
+    }
+  }
+
+  private async refuse(caller: VaultCaller, name: ObjectName, why: string): Promise<never> {
+    await this.ledger.refused(caller, name.type === 'locks' ? 'unlock' : 'removal', `${objectLabel(name)}: ${why}`);
+    throw new NotAllowedError(why);
+  }
+}

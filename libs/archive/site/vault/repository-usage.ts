@@ -1,0 +1,73 @@
+import { OBJECT_TYPES } from './object-names.js';
+import type { VaultStorage } from './storage.js';
+import { QuotaReachedError } from './vault.errors.js';
+
+interface Usage {
+  stored: number;
+  /** Of uploads under way: promised, so that many at once cannot pass the quota together. */
+  reserved: number;
+}
+
+/**
+ * How many bytes each repository holds. Counted once from the storage, then kept up to date by every upload and removal
+ * of this process, which is the only one that writes to the site's vault.
+ */
+export class RepositoryUsage {
+  private readonly usages = new Map<string, Promise<Usage>>();
+
+  constructor(private readonly storage: VaultStorage) {}
+
+  async bytes(repository: string): Promise<number> {
+    return (await this.of(repository)).stored;
+  }
+
+  /** Of uploads under way. */
+  async reserved(repository: string): Promise<number> {
+    return (await this.of(repository)).reserved;
+  }
+
+  /**
+   * Sets room aside for an upload, until {@link settle}.
+   *
+   * @throws QuotaReachedError
+   */
+  async reserve(repository: string, bytes: number, quotaBytes: number | null): Promise<void> {
+    const usage = await this.of(repository);
+    if (quotaBytes !== null && usage.stored + usage.reserved + bytes > quotaBytes)
+      throw new QuotaReachedError(quotaBytes);
+    usage.reserved += bytes;
+  }
+
+  async settle(repository: string, reserved: number, stored: number): Promise<void> {
+    const usage = await this.of(repository);
+    usage.reserved -= reserved;
+    usage.stored += stored;
+  }
+
+  async removed(repository: string, bytes: number): Promise<void> {
+    (await this.of(repository)).stored -= bytes;
+  }
+
+  forget(repository: string): void {
+    this.usages.delete(repository);
+  }
+
+  private of(repository: string): Promise<Usage> {
+    const known = this.usages.get(repository);
+    if (known) return known;
+    const counting = this.count(repository);
+    this.usages.set(repository, counting);
+    // A count that failed is made again by the next who asks.
+    counting.catch(() => this.usages.delete(repository));
+    return counting;
+  }
+
+  private async count(repository: string): Promise<Usage> {
+    const config = await this.storage.stat(repository, { type: 'config' });
+    const usage = { stored: config?.bytes ?? 0, reserved: 0 };
+    for (const type of OBJECT_TYPES) {
+      for await (const object of this.storage.list(repository, type)) usage.stored += object.bytes;
+    }
+    return usage;
+  }
+}

@@ -1,0 +1,123 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ObjectName } from './object-names.js';
+import type { ListedObject, VaultStorage } from './storage.js';
+
+const named = (bytes: Buffer): ObjectName => ({ type: 'data', id: createHash('sha256').update(bytes).digest('hex') });
+
+/** What every storage must do. `make` answers an empty one, and a second one on the same place; `clean` removes it. */
+export function storageContract(
+  kind: string,
+  make: () => Promise<{ storage: VaultStorage; reopen: () => VaultStorage; clean: () => Promise<void> }>,
+): void {
+  describe(`${kind} storage`, () => {
+    let storage: VaultStorage;
+    let reopen: () => VaultStorage;
+    let clean: () => Promise<void>;
+    const repository = randomUUID();
+
+    const store = async (bytes: Buffer, name = named(bytes), into = repository) => {
+      const incoming = await storage.incoming(into, name);
+      try {
+        const half = Math.floor(bytes.length / 2);
+        await incoming.write([bytes.subarray(0, half)]);
+        await incoming.write([bytes.subarray(half)]);
+        return await incoming.commit();
+      } finally {
+        await incoming.discard();
+      }
+    };
+    const listed = async (): Promise<ListedObject[]> => {
+      const found: ListedObject[] = [];
+      for await (const object of storage.list(repository, 'data')) found.push(object);
+      return found;
+    };
+
+    beforeAll(async () => {
+      ({ storage, reopen, clean } = await make());
+      await storage.createRepository(repository);
+    });
+    afterAll(() => clean());
+
+    test('a repository is made once, found, and gone when removed', async () => {
+      const other = randomUUID();
+      expect(await storage.repositoryExists(other)).toBe(false);
+      await storage.createRepository(other);
+      await storage.createRepository(other);
+      expect(await storage.repositoryExists(other)).toBe(true);
+      expect([...(await storage.repositories())].sort()).toEqual([repository, other].sort());
+      await store(Buffer.from('x'), { type: 'config' }, other);
+      await storage.removeRepository(other);
+      await storage.removeRepository(other);
+      expect(await storage.repositoryExists(other)).toBe(false);
+      expect(await storage.repositories()).toEqual([repository]);
+      expect(await storage.stat(other, { type: 'config' })).toBeUndefined();
+    });
+
+    test('an object comes back byte for byte, whole and in parts, and is listed', async () => {
+      const bytes = randomBytes(3_000_000);
+      const name = named(bytes);
+      const before = Date.now() - 2_000;
+      expect(await storage.stat(repository, name)).toBeUndefined();
+      expect(await store(bytes)).toBe('stored');
+      expect(await buffer(await storage.read(repository, name))).toEqual(bytes);
+      const part = await buffer(await storage.read(repository, name, { first: 1_000, last: 2_000_000 }));
+      expect(part.equals(bytes.subarray(1_000, 2_000_001))).toBe(true);
+      const found = await storage.stat(repository, name);
+      expect(found?.bytes).toBe(bytes.length);
+      expect(found?.receivedAt.getTime()).toBeGreaterThan(before);
+      expect(await listed()).toEqual([{ id: name.id, ...found }]);
+      expect(await storage.remove(repository, name)).toBe(true);
+      expect(await storage.remove(repository, name)).toBe(false);
+      expect(await listed()).toEqual([]);
+      await expect(storage.read(repository, name)).rejects.toMatchObject({ code: 'object.not-found' });
+    });
+
+    test('what is not committed is never seen, and is cleared away', async () => {
+      const bytes = randomBytes(50_000);
+      const name = named(bytes);
+      const incoming = await storage.incoming(repository, name);
+      await incoming.write([bytes]);
+      expect(await storage.stat(repository, name)).toBeUndefined();
+      await incoming.discard();
+      await incoming.discard();
+      expect(await storage.stat(repository, name)).toBeUndefined();
+      // So long that every storage has begun to keep it somewhere.
+      const lost = await storage.incoming(repository, name);
+      for (let part = 0; part < 12; part += 1) await lost.write([randomBytes(2 ** 20)]);
+      const again = reopen();
+      expect(await again.discardLeftovers()).toBe(1);
+      expect(await again.discardLeftovers()).toBe(0);
+      await lost.discard();
+      expect(await listed()).toEqual([]);
+    });
+
+    test('of two writers of one object both succeed, and the first one’s time stays', async () => {
+      const bytes = randomBytes(200_000);
+      const name = named(bytes);
+      const [one, two] = await Promise.all([storage.incoming(repository, name), storage.incoming(repository, name)]);
+      await Promise.all([one.write([bytes]), two.write([bytes])]);
+      expect(await one.commit()).toBe('stored');
+      const first = await storage.stat(repository, name);
+      expect(await two.commit()).toBe('exists');
+      await Promise.all([one.discard(), two.discard()]);
+      expect(await storage.stat(repository, name)).toEqual(first);
+      expect(await buffer(await storage.read(repository, name))).toEqual(bytes);
+      await storage.remove(repository, name);
+    });
+
+    test('a config is never replaced', async () => {
+      expect(await store(Buffer.from('the first'), { type: 'config' })).toBe('stored');
+      expect(await store(Buffer.from('another'), { type: 'config' })).toBe('exists');
+      expect((await buffer(await storage.read(repository, { type: 'config' }))).toString()).toBe('the first');
+    });
+
+    test('an empty object is an object', async () => {
+      const name = named(Buffer.alloc(0));
+      expect(await store(Buffer.alloc(0))).toBe('stored');
+      expect(await buffer(await storage.read(repository, name))).toHaveLength(0);
+      await storage.remove(repository, name);
+    });
+  });
+}

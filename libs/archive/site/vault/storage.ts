@@ -1,0 +1,72 @@
+import type { Readable } from 'node:stream';
+import type { ObjectName, ObjectType } from './object-names.js';
+
+/** One stored object. */
+export interface StoredObject {
+  readonly bytes: number;
+  /** When the vault had received it, by its own clock: the only time that retention believes. */
+  readonly receivedAt: Date;
+}
+
+export interface ListedObject extends StoredObject {
+  readonly id: string;
+}
+
+/** First and last byte, both included. */
+export interface ByteRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/**
+ * One object on its way in. Nothing of it can be seen before {@link commit}; whoever begins one ends it, by commit or by
+ * discard. A process that dies in between leaves only what {@link VaultStorage.discardLeftovers} clears.
+ */
+export interface IncomingObject {
+  /**
+   * Takes ownership of the buffers until it resolves.
+   *
+   * @throws StorageFullError
+   */
+  write(chunks: readonly Buffer[]): Promise<void>;
+  /**
+   * Makes the object durable and then visible, whole, under its name, unless one is there: an existing object is never
+   * replaced, and keeps its time of receipt. Once this has resolved, a power failure loses nothing.
+   *
+   * @throws StorageFullError
+   */
+  commit(): Promise<'stored' | 'exists'>;
+  /** Safe to repeat, and after a commit. */
+  discard(): Promise<void>;
+}
+
+/**
+ * Where a vault keeps its repositories. What an object's name promises (its hash), who may do what, quotas and retention
+ * are the vault's business; a storage is about bytes, durability and atomicity. `storage.contract.ts` runs against each.
+ */
+export interface VaultStorage {
+  /** Safe to repeat. */
+  createRepository(repository: string): Promise<void>;
+  repositoryExists(repository: string): Promise<boolean>;
+  /** Everything of it, for good. Safe to repeat. */
+  removeRepository(repository: string): Promise<void>;
+  repositories(): Promise<readonly string[]>;
+  /** In no order. What is not an object by its name is left out. */
+  list(repository: string, type: ObjectType): AsyncIterable<ListedObject>;
+  stat(repository: string, name: ObjectName): Promise<StoredObject | undefined>;
+  /**
+   * The object's bytes, or some of them; the range must lie within the object.
+   *
+   * @throws ObjectNotFoundError
+   */
+  read(repository: string, name: ObjectName, range?: ByteRange): Promise<Readable>;
+  incoming(repository: string, name: ObjectName): Promise<IncomingObject>;
+  /** Durable once it has resolved. False when there was none. */
+  remove(repository: string, name: ObjectName): Promise<boolean>;
+  /**
+   * Clears what uploads of dead processes left behind. To be called before the first upload of this process.
+   *
+   * @returns how many.
+   */
+  discardLeftovers(): Promise<number>;
+}

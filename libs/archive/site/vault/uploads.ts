@@ -1,0 +1,144 @@
+import { createHash, type Hash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { VaultCaller, VaultLedger } from './ledger.js';
+import { objectLabel, type ObjectName } from './object-names.js';
+import type { RepositoryUsage } from './repository-usage.js';
+import type { IncomingObject, StoredObject, VaultStorage } from './storage.js';
+import { NotAllowedError, VaultAnswerError } from './vault.errors.js';
+
+/** Writes are joined to about so much: fewer calls, and a bounded memory for each upload. */
+const WRITE_BYTES = 1024 * 1024;
+/** restic's packs end at 128 MiB; an index of a very large repository stays below too. */
+const OBJECT_BYTES_MAX = 512 * 1024 * 1024;
+
+export interface Upload {
+  readonly caller: VaultCaller;
+  readonly name: ObjectName;
+  readonly body: IncomingMessage;
+}
+
+/** A request's promise of how long its body is; null when it makes none. */
+function declaredLength(body: IncomingMessage): number | null {
+  const header = body.headers['content-length'];
+  if (header === undefined) return null;
+  const bytes = Number(header);
+  if (bytes > OBJECT_BYTES_MAX) {
+    throw new VaultAnswerError(400, 'object.too-large', `An object may have ${OBJECT_BYTES_MAX} bytes at the most.`);
+  }
+  return bytes;
+}
+
+/**
+ * Takes objects in: hashed as they stream by, durable before they are answered, visible whole or not at all.
+ *
+ * Sending the same object twice is a success both times, since a client whose answer was lost does just that; sending
+ * other bytes for an id that exists is refused, whatever they are.
+ */
+export class Uploads {
+  constructor(
+    private readonly storage: VaultStorage,
+    private readonly ledger: VaultLedger,
+    private readonly usage: RepositoryUsage,
+    private readonly stored: (repository: string, name: ObjectName, object: StoredObject) => void,
+  ) {}
+
+  /**
+   * Resolves once the object is durable.
+   *
+   * @throws VaultAnswerError, StorageFullError, QuotaReachedError, and the connection's own error when it breaks off
+   */
+  async take(upload: Upload): Promise<void> {
+    const { caller, name, body } = upload;
+    const declared = declaredLength(body);
+    const terms = await this.ledger.terms(caller.repository);
+    if (name.type === 'locks' && terms.maintainedBy !== null && terms.maintainedBy !== caller.credentialId) {
+      const later = { 'retry-after': '60' };
+      throw new VaultAnswerError(
+        503,
+        'vault.maintenance',
+        'The repository is being maintained. Try again later.',
+        later,
+      );
+    }
+    if (declared === null && terms.quotaBytes !== null) {
+      throw new VaultAnswerError(411, 'length.required', 'Say how long the object is: the repository has a quota.');
+    }
+    const present = await this.storage.stat(caller.repository, name);
+    if (present) return this.compare(upload);
+    await this.usage.reserve(caller.repository, declared ?? 0, terms.quotaBytes);
+    let stored = 0;
+    try {
+      stored = await this.store(upload, declared);
+    } finally {
+      await this.usage.settle(caller.repository, declared ?? 0, stored);
+    }
+  }
+
+  /** @returns how many bytes it added to the repository. */
+  private async store({ caller, name, body }: Upload, declared: number | null): Promise<number> {
+    const incoming = await this.storage.incoming(caller.repository, name);
+    try {
+      const hash = createHash('sha256');
+      const bytes = await receive(body, hash, incoming);
+      if (declared !== null && bytes !== declared) throw truncated(bytes, declared);
+      if (name.type !== 'config' && hash.digest('hex') !== name.id) throw wrongHash(name);
+      if (name.type === 'locks') await this.ledger.lockTaken(caller, name.id);
+      const outcome = await incoming.commit();
+      if (outcome === 'exists' && name.type === 'config') throw configExists();
+      const object = await this.storage.stat(caller.repository, name);
+      if (object && outcome === 'stored') this.stored(caller.repository, name, object);
+      if (name.type === 'snapshots') await this.received(caller, name);
+      return outcome === 'stored' ? bytes : 0;
+    } finally {
+      await incoming.discard();
+    }
+  }
+
+  /** The object is there: only the same bytes are a success. They are read and thrown away. */
+  private async compare({ caller, name, body }: Upload): Promise<void> {
+    if (name.type === 'config') throw configExists();
+    const hash = createHash('sha256');
+    await receive(body, hash, undefined);
+    if (hash.digest('hex') !== name.id) {
+      await this.ledger.refused(caller, 'replacement', objectLabel(name));
+      throw new NotAllowedError('An object of this name exists, and other bytes were sent for it.');
+    }
+    // Its first sender may have died before it was written down.
+    if (name.type === 'snapshots') await this.received(caller, name);
+  }
+
+  private async received(caller: VaultCaller, name: Extract<ObjectName, { id: string }>): Promise<void> {
+    const stored = await this.storage.stat(caller.repository, name);
+    if (stored) await this.ledger.snapshotReceived(caller, name.id, stored.receivedAt);
+  }
+}
+
+/** Hashes a body and, where there is somewhere to, writes it. Answers its length in bytes. */
+async function receive(body: IncomingMessage, hash: Hash, into: IncomingObject | undefined): Promise<number> {
+  let bytes = 0;
+  let pending: Buffer[] = [];
+  let pendingBytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > OBJECT_BYTES_MAX) throw new VaultAnswerError(400, 'object.too-large', 'The object is too large.');
+    hash.update(chunk);
+    if (!into) continue;
+    pending.push(chunk);
+    pendingBytes += chunk.length;
+    if (pendingBytes < WRITE_BYTES) continue;
+    await into.write(pending);
+    pending = [];
+    pendingBytes = 0;
+  }
+  if (pending.length > 0) await into?.write(pending);
+  return bytes;
+}
+
+const configExists = (): NotAllowedError =>
+  new NotAllowedError('The repository has a config, and it is never replaced.');
+
+const wrongHash = (name: ObjectName): VaultAnswerError =>
+  new VaultAnswerError(400, 'object.hash', `The bytes do not hash to ${objectLabel(name)}. Nothing was stored.`);
+
+const truncated = (bytes: number, declared: number): VaultAnswerError =>
+  new VaultAnswerError(400, 'object.truncated', `${bytes} of ${declared} bytes arrived. Nothing was stored.`);

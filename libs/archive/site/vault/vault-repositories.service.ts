@@ -1,0 +1,116 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { DomainError, NotFoundError } from '#libs/platform/errors';
+import { hashSecret } from './vault-ledger.service.js';
+import type { VaultRole } from './vault-rules.js';
+
+export interface RepositoryWish {
+  readonly repositoryId: string;
+  readonly tenantId: string;
+  readonly quotaBytes: number | null;
+  /** Nothing is removed before it is so old. */
+  readonly minimumAgeSeconds: number;
+}
+
+/** User and password of `rest:https://user:password@vault/repository/`. The secret is shown once and kept as a hash. */
+export interface IssuedCredential {
+  readonly credentialId: string;
+  readonly secret: string;
+}
+
+/** Somebody else maintains the repository, or a client is at work in it. */
+export class RepositoryBusyError extends DomainError {
+  constructor() {
+    super('conflict', 'vault.busy', 'The repository is in use. Try again when the run that holds its lock has ended.');
+  }
+}
+
+/** A site's repositories, their credentials, holds and maintenance leases. */
+@Injectable()
+export class VaultRepositories {
+  constructor(private readonly work: SiteUnitOfWork) {}
+
+  /** Makes it, or gives it other terms. A minimum age is never shortened for what is there already: it only grows. */
+  async ensure({ repositoryId, tenantId, quotaBytes, minimumAgeSeconds }: RepositoryWish): Promise<void> {
+    await this.work.run(async (tx) => {
+      const written = await tx.execute(
+        `INSERT INTO vault_repository (repository_id, tenant_id, quota_bytes, minimum_age_seconds) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (repository_id) DO UPDATE
+           SET quota_bytes = excluded.quota_bytes,
+               minimum_age_seconds = greatest(vault_repository.minimum_age_seconds, excluded.minimum_age_seconds)
+           WHERE vault_repository.tenant_id = excluded.tenant_id`,
+        [repositoryId, tenantId, quotaBytes, minimumAgeSeconds],
+      );
+      if (written === 0) throw new NotFoundError('repository');
+    });
+  }
+
+  /** @param endsAt null: until it is ended. @throws NotFoundError */
+  async issue(repositoryId: string, role: VaultRole, endsAt: Date | null = null): Promise<IssuedCredential> {
+    const credentialId = randomUUID();
+    const secret = randomBytes(32).toString('base64url');
+    await this.work.run(async (tx) => {
+      const made = await tx.execute(
+        `INSERT INTO vault_credential (credential_id, repository_id, role, secret_hash, ends_at)
+         SELECT $1, repository_id, $3, $4, $5 FROM vault_repository WHERE repository_id = $2`,
+        [credentialId, repositoryId, role, hashSecret(secret), endsAt],
+      );
+      if (made === 0) throw new NotFoundError('repository');
+    });
+    return { credentialId, secret };
+  }
+
+  /** From its commit on the credential opens nothing; the vault hears of it at once. Safe to repeat. */
+  async end(credentialId: string): Promise<void> {
+    await this.work.run((tx) =>
+      tx.execute(
+        `UPDATE vault_credential SET ends_at = clock_timestamp()
+          WHERE credential_id = $1 AND (ends_at IS NULL OR ends_at > clock_timestamp())`,
+        [credentialId],
+      ),
+    );
+  }
+
+  /** Nothing is removed until the hold is lifted (null). @throws NotFoundError */
+  async hold(repositoryId: string, because: string | null): Promise<void> {
+    const known = await this.work.run((tx) =>
+      tx.execute(`UPDATE vault_repository SET held_because = $2 WHERE repository_id = $1`, [repositoryId, because]),
+    );
+    if (known === 0) throw new NotFoundError('repository');
+  }
+
+  /**
+   * Lets one `maintain` credential remove for so long, and renews its lease. While it runs nobody else takes a lock.
+   *
+   * @throws RepositoryBusyError when another holds the lease, NotFoundError when the credential is none of it
+   */
+  async maintain(repositoryId: string, credentialId: string, seconds: number): Promise<void> {
+    await this.work.run(async (tx) => {
+      const [credential] = await tx.query(
+        `SELECT FROM vault_credential WHERE credential_id = $1 AND repository_id = $2 AND role = 'maintain'
+            AND (ends_at IS NULL OR ends_at > clock_timestamp())`,
+        [credentialId, repositoryId],
+      );
+      if (!credential) throw new NotFoundError('credential');
+      const leased = await tx.execute(
+        `UPDATE vault_repository SET maintained_by = $2, maintained_until = clock_timestamp() + make_interval(secs => $3)
+          WHERE repository_id = $1
+            AND (maintained_by = $2 OR maintained_until IS NULL OR maintained_until <= clock_timestamp())`,
+        [repositoryId, credentialId, seconds],
+      );
+      if (leased === 0) throw new RepositoryBusyError();
+    });
+  }
+
+  /** Safe to repeat. */
+  async endMaintenance(repositoryId: string, credentialId: string): Promise<void> {
+    await this.work.run((tx) =>
+      tx.execute(
+        `UPDATE vault_repository SET maintained_by = NULL, maintained_until = NULL
+          WHERE repository_id = $1 AND maintained_by = $2`,
+        [repositoryId, credentialId],
+      ),
+    );
+  }
+}
