@@ -1,7 +1,7 @@
 // Checks what Mainstay needs of this machine before it starts, and installs with apt what is missing where it may. Runs
 // under any Node since 18 and needs no packages, since it is the first thing that a newcomer's machine runs.
 //
-//   node tools/preflight.mjs [--with redis,python] [--check]
+//   node tools/preflight.mjs [--with redis,restic,python] [--check]
 //
 // --with: what only the tests use. --check: install nothing.
 import { spawnSync } from 'node:child_process';
@@ -85,7 +85,7 @@ function missingPackages(wanted) {
   if (!postgresDirectories().some((directory) => POSTGRES_TOOLS.every((tool) => executable(join(directory, tool))))) {
     missing.push('postgresql');
   }
-  if (!onPath('restic')) missing.push('restic');
+  if (wanted.has('restic') && !onPath('restic')) missing.push('restic');
   if (wanted.has('redis') && !onPath('redis-server') && !onPath('valkey-server')) missing.push('redis');
   if (wanted.has('python') && !hasPythonEnvironments()) missing.push('python');
   return missing;
