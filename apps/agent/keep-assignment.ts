@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { pause } from '#libs/platform/clock';
 import type { Clock } from '#libs/platform/clock';
 import { errorText } from '#libs/platform/errors';
 import type { Logger } from '#libs/platform/telemetry';
@@ -93,8 +93,4 @@ export class AssignmentKeeper {
 async function stalled(directory: StateDirectory): Promise<boolean> {
   const status = await askTunnel(directory).catch(() => undefined);
   return status?.workloads.some(({ alarms }) => alarms.some(({ code }) => code === 'replication.stalled')) ?? false;
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await delay(milliseconds, undefined, { signal }).catch(() => undefined);
 }

@@ -1,6 +1,5 @@
 import { rm, writeFile } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
-import { SystemClock } from '#libs/platform/clock';
+import { SystemClock, pause } from '#libs/platform/clock';
 import type { Logger } from '#libs/platform/telemetry';
 import type { Alarm } from '#contracts/replication';
 import { CommandDesk, WorkloadDesk } from '#libs/replication/agent';
@@ -91,8 +90,4 @@ async function surveilAll(
 /** @param work answers in how many milliseconds it is due again. */
 async function again(until: AbortSignal, work: () => Promise<number>): Promise<void> {
   while (!until.aborted) await pause(await work(), until);
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await delay(milliseconds, undefined, { signal }).catch(() => undefined);
 }

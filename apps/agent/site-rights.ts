@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { pause } from '#libs/platform/clock';
 import { z } from 'zod';
 import {
   agentBackup,
@@ -180,9 +181,9 @@ export class SiteRights {
       await within(left(), asked.asking);
       const why = this.judge(siteId, claim, right);
       if (why === undefined) return;
-      const pause = asked.again - clock.monotonic();
-      if (asked.at < came && pause < left()) {
-        await delay(Math.max(0, pause));
+      const soonest = asked.again - clock.monotonic();
+      if (asked.at < came && soonest < left()) {
+        await delay(Math.max(0, soonest));
         continue;
       }
       const unsure = asked.outcome === 'answered' ? '' : ', and the control plane does not answer just now';
@@ -244,7 +245,7 @@ export class SiteRights {
 
 async function within(milliseconds: number, work: Promise<void>): Promise<void> {
   const late = new AbortController();
-  const enough = delay(milliseconds, undefined, { signal: late.signal }).catch(() => undefined);
+  const enough = pause(milliseconds, late.signal);
   await Promise.race([work, enough]);
   late.abort();
 }

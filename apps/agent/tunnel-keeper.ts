@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { open, readFile, stat, truncate } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { pause } from '#libs/platform/clock';
 import { childEnvironment } from '#libs/platform/config';
 import { isAlive, processTitle, signalProcess } from '#libs/platform/postgres';
 import type { Logger } from '#libs/platform/telemetry';
@@ -136,8 +137,4 @@ export class TunnelKeeper {
 
 function backoff(failures: number): number {
   return Math.random() * Math.min(BACKOFF_LONGEST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures, 10));
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await delay(milliseconds, undefined, { signal }).catch(() => undefined);
 }

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { pause } from '#libs/platform/clock';
 import {
   fenceCommand,
   pulseAnswer,
@@ -134,7 +135,7 @@ export class Tunnel {
           this.options.log.warn({ workload: workload.configured.name, err: error }, 'a tick failed');
         });
       }
-      await delay(TICK_MS, undefined, { signal }).catch(() => undefined);
+      await pause(TICK_MS, signal);
     }
   }
 

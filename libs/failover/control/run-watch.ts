@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { RunEvent, RunState } from '#contracts/failover';
+import { pause } from '#libs/platform/clock';
 
 /** A notification may be missed: so a watch looks by itself as well. */
 const LOOK_EVERY_MS = 1_000;
@@ -77,7 +77,7 @@ export class RunWatch {
 
   private async pause(): Promise<void> {
     const { signal } = this.woken;
-    await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+    await pause(LOOK_EVERY_MS, signal);
     if (signal.aborted) this.woken = new AbortController();
   }
 }

@@ -15,6 +15,15 @@ export class WaitTimeoutError extends Error {
   }
 }
 
+/** Waits for so long, or until the signal is aborted: whoever paces a loop by it looks at the signal itself. */
+export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(milliseconds, undefined, { signal });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
 /**
  * Waits until `condition` answers something other than undefined, null or false, and returns it. A condition that
  * throws counts as not yet.

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
+import { pause } from '#libs/platform/clock';
 import { Injectable, type OnApplicationBootstrap, type BeforeApplicationShutdown } from '@nestjs/common';
 import { outboxPage } from '#contracts/sites';
 import { UnitOfWork } from '#libs/platform/database';
@@ -141,6 +141,6 @@ export class ResultStreams implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   private async pause(milliseconds: number): Promise<void> {
-    await delay(milliseconds, undefined, { signal: this.stopping.signal }).catch(() => undefined);
+    await pause(milliseconds, this.stopping.signal);
   }
 }
