@@ -183,6 +183,8 @@ export const agentAssignment = z.object({
   workloads: z.array(assignedWorkload).optional(),
   /** Sites that may look, now, whether a workload can be replicated. Absent with the former. */
   preflights: z.array(z.object({ siteId: uuid, workloadName: z.string() })).optional(),
+  /** Sites that archive a workload of this agent: they may have its archive's work done, and nothing else. */
+  archives: z.array(z.object({ siteId: uuid, workloadId: uuid, name: z.string() })).optional(),
   /**
    * The same for the change of the synchronous site; apart, so that an agent that does not know it does not take it for a
    * grant to go on alone.

@@ -8,6 +8,7 @@ import { TraceContext1790000000006 } from './0006-trace-context.js';
 import { ClientNetworks1790000000007 } from './0007-client-networks.js';
 import { SynchronousSite1790000000010 } from './0010-synchronous-site.js';
 import { Vault1790000000020 } from './0020-vault.js';
+import { Archives1790000000021 } from './0021-archives.js';
 
 /** A site's schema, oldest first. */
 export const SITE_MIGRATIONS: readonly MigrationClass[] = [
@@ -20,4 +21,5 @@ export const SITE_MIGRATIONS: readonly MigrationClass[] = [
   ClientNetworks1790000000007,
   SynchronousSite1790000000010,
   Vault1790000000020,
+  Archives1790000000021,
 ];

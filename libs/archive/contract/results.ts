@@ -1,0 +1,218 @@
+import { z } from 'zod';
+import { atMost, defineResult, text, uuid } from '#contracts/sites';
+import { archiveRef, bytes, failure, fault, FAULTS_TOLD, snapshotId } from './terms.js';
+
+// Site → control plane: durable, in order; each carries the whole of what it tells about, so the newest counts.
+
+const moment = z.iso.datetime();
+
+export const ARCHIVE_STATES = ['preparing', 'active', 'paused', 'failed', 'ending', 'ended'] as const;
+export const archiveState = z.enum(ARCHIVE_STATES);
+export type ArchiveState = z.infer<typeof archiveState>;
+
+/** How the second copy stands. */
+export const copyHealth = z.strictObject({
+  /** Up to here every recovery point is there too. */
+  completeUntil: moment.nullable(),
+  missingObjects: z.number().int().nonnegative(),
+  missingBytes: bytes,
+  lookedAt: moment,
+  failure: failure.nullable(),
+});
+
+export const archiveResult = defineResult(
+  'archive.state',
+  z.strictObject({
+    ...archiveRef,
+    state: archiveState,
+    failure: failure.nullable(),
+    /** What the repository takes in the vault. */
+    storedBytes: bytes,
+    nextRunAt: moment.nullable(),
+    /** Retention stands still: why. */
+    retentionPaused: text(500).nullable(),
+    copy: copyHealth.nullable(),
+    /** Of the bytes of the repository, how many were read and checked in the last 30 days. */
+    checkedShare: z.number().min(0).max(1).nullable(),
+    damaged: atMost(z.strictObject({ object: text(100), repaired: z.boolean(), at: moment }), 100),
+    keysRotatedAt: moment.nullable(),
+  }),
+);
+export type ArchiveReport = z.infer<typeof archiveResult.payload>;
+
+export const RUN_STATES = ['waiting', 'running', 'completed', 'partial', 'failed', 'cancelled', 'unknown'] as const;
+export const runState = z.enum(RUN_STATES);
+export type RunState = z.infer<typeof runState>;
+
+export const progress = z.strictObject({
+  filesDone: z.number().int().nonnegative(),
+  filesTotal: z.number().int().nonnegative().nullable(),
+  bytesDone: bytes,
+  bytesTotal: bytes.nullable(),
+  secondsLeft: z.number().nonnegative().nullable(),
+});
+export type Progress = z.infer<typeof progress>;
+
+/** restic's summary of a backup, summed over the parts of a run (one for each dump). */
+export const runSummary = z.strictObject({
+  filesNew: z.number().int().nonnegative(),
+  filesChanged: z.number().int().nonnegative(),
+  filesUnmodified: z.number().int().nonnegative(),
+  filesRemoved: z.number().int().nonnegative().nullable(),
+  bytesProcessed: bytes,
+  /** Before and after compression and encryption. */
+  bytesAdded: bytes,
+  bytesAddedPacked: bytes,
+  seconds: z.number().nonnegative(),
+});
+export type RunSummary = z.infer<typeof runSummary>;
+
+export const runResult = defineResult(
+  'archive.run',
+  z.strictObject({
+    ...archiveRef,
+    runId: uuid,
+    cause: z.enum(['schedule', 'request']),
+    state: runState,
+    dueAt: moment,
+    startedAt: moment.nullable(),
+    endedAt: moment.nullable(),
+    progress: progress.nullable(),
+    summary: runSummary.nullable(),
+    snapshotIds: z.array(snapshotId).max(1_000),
+    faultCount: z.number().int().nonnegative(),
+    faults: atMost(fault, FAULTS_TOLD),
+    failure: failure.nullable(),
+  }),
+);
+export type RunReport = z.infer<typeof runResult.payload>;
+
+/** How a recovery point was proven. */
+export const proof = z.strictObject({
+  state: z.enum(['never', 'running', 'proven', 'failed', 'not-possible']),
+  at: moment.nullable(),
+  /** The measured time of the restore. */
+  seconds: z.number().nonnegative().nullable(),
+  checks: atMost(z.strictObject({ name: text(200), passed: z.boolean(), found: text(500) }), 200),
+  failure: failure.nullable(),
+});
+export type Proof = z.infer<typeof proof>;
+
+/** A snapshot as a state that the workload can be brought back to. */
+export const pointResult = defineResult(
+  'archive.point',
+  z.strictObject({
+    ...archiveRef,
+    snapshotId,
+    runId: uuid.nullable(),
+    /** Of a dump: which database. */
+    part: text(200).nullable(),
+    /** By the vault's clock: what counts. */
+    receivedAt: moment,
+    /** What the client says; it may be wrong, or a lie. */
+    claimedAt: moment,
+    clockDiffers: z.boolean(),
+    files: z.number().int().nonnegative().nullable(),
+    bytes: bytes.nullable(),
+    bytesAddedPacked: bytes.nullable(),
+    change: z
+      .strictObject({
+        filesNew: z.number().int().nonnegative(),
+        filesChanged: z.number().int().nonnegative(),
+        filesRemoved: z.number().int().nonnegative().nullable(),
+      })
+      .nullable(),
+    proof,
+    heldBecause: text(2_000).nullable(),
+    /** Kept as the last one before a suspected mass change. */
+    pinned: z.boolean(),
+    forgottenAt: moment.nullable(),
+    forgottenBecause: z.enum(['retention', 'two-people', 'missing']).nullable(),
+  }),
+);
+export type PointReport = z.infer<typeof pointResult.payload>;
+
+export const RESTORE_STATES = ['waiting', 'running', 'completed', 'partial', 'failed', 'cancelled'] as const;
+export const restoreState = z.enum(RESTORE_STATES);
+export const restoreResult = defineResult(
+  'archive.restore',
+  z.strictObject({
+    ...archiveRef,
+    restoreId: uuid,
+    state: restoreState,
+    startedAt: moment.nullable(),
+    endedAt: moment.nullable(),
+    progress: progress.nullable(),
+    filesRestored: z.number().int().nonnegative(),
+    filesSkipped: z.number().int().nonnegative(),
+    bytesRestored: bytes,
+    faultCount: z.number().int().nonnegative(),
+    faults: atMost(fault, FAULTS_TOLD),
+    failure: failure.nullable(),
+  }),
+);
+export type RestoreReport = z.infer<typeof restoreResult.payload>;
+
+/** A number that is not as it was in earlier runs: what it is, what is usual, and how far off. */
+export const changeSignal = z.strictObject({
+  signal: z.enum([
+    'growth',
+    'deletions',
+    'changes',
+    'renames',
+    'entropy',
+    'snapshot-burst',
+    'refused-deletes',
+    'canary',
+  ]),
+  value: z.number(),
+  usual: z.number().nullable(),
+  limit: z.number(),
+  what: text(500),
+});
+export type ChangeSignal = z.infer<typeof changeSignal>;
+export const massChangeResult = defineResult(
+  'archive.mass-change',
+  z.strictObject({
+    ...archiveRef,
+    changeId: uuid,
+    runId: uuid.nullable(),
+    state: z.enum(['suspected', 'false-positive', 'dealt-with']),
+    at: moment,
+    signals: atMost(changeSignal, 20),
+    paths: atMost(text(1_000), 100),
+    /** The last recovery point before it. */
+    lastGood: snapshotId.nullable(),
+  }),
+);
+export type MassChangeReport = z.infer<typeof massChangeResult.payload>;
+
+export const dropResult = defineResult(
+  'archive.drop',
+  z.strictObject({
+    ...archiveRef,
+    dropId: uuid,
+    snapshotId,
+    state: z.enum(['done', 'retained', 'failed']),
+    failure: failure.nullable(),
+  }),
+);
+
+/** A fact for billing: `amount` over a moment (ingested, restored) or held from `from` to `to` (stored). */
+export const archiveUsageResult = defineResult(
+  'archive.usage',
+  z.strictObject({
+    ...archiveRef,
+    factId: uuid,
+    kind: z.enum(['archive.ingested-bytes', 'archive.stored-bytes', 'archive.restored-bytes']),
+    amount: bytes,
+    from: moment,
+    to: moment,
+  }),
+);
+
+/** For the agency's record of who used a key, and for what. */
+export const keyUseResult = defineResult(
+  'archive.key-use',
+  z.strictObject({ ...archiveRef, useId: uuid, purpose: text(200), at: moment }),
+);
