@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { atMost, storable, text } from './contract/bounds.js';
 
 export * from './contract/bounds.js';
+export * from './contract/questions.js';
 
 /** Which part a warm site plays for a workload. */
 export const siteRole = z.enum(['metro', 'regional']);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { atMost, text } from '#contracts/sites';
+import { atMost, defineByteQuestion, defineQuestion, text } from '#contracts/sites';
 import { archiveRef, bytes, snapshotId, treePath } from './terms.js';
 
 // Control plane → site, answered at once: looks that change nothing.
@@ -23,3 +23,6 @@ export const treeQuestion = z.strictObject({
 export const treeAnswer = z.strictObject({ entries: atMost(treeEntry, 1_001), more: z.boolean() });
 /** Answered with the bytes of one file. */
 export const fileQuestion = z.strictObject({ ...archiveRef, snapshotId, path: treePath });
+
+export const askTree = defineQuestion('archive.tree', treeQuestion, treeAnswer);
+export const askFile = defineByteQuestion('archive.file', fileQuestion);
