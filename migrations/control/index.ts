@@ -20,6 +20,7 @@ import { NarrowRights1790000000024 } from './0024-narrow-rights.js';
 import { SynchronousSite1790000000030 } from './0030-synchronous-site.js';
 import { OpenDoors1790000000031 } from './0031-open-doors.js';
 import { OpenPasswordResets1790000000032 } from './0032-open-password-resets.js';
+import { Archive1790000000040 } from './0040-archive.js';
 
 /** The control plane's schema, oldest first. */
 export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
@@ -44,4 +45,5 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   SynchronousSite1790000000030,
   OpenDoors1790000000031,
   OpenPasswordResets1790000000032,
+  Archive1790000000040,
 ];

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { preflightReport, workloadName } from '#contracts/replication';
 import { instant } from '#libs/platform/http';
+import { WORKLOAD_KINDS } from '#libs/protection/control';
 import { location } from '../sites/site.schemas.js';
 
 const clientAddress = z
@@ -15,7 +16,9 @@ const changeable = {
 
 export const workloadInput = z
   .strictObject({
-    kind: z.enum(['postgresql']).default('postgresql'),
+    kind: z.enum(WORKLOAD_KINDS).default('postgresql').meta({
+      description: 'files and command can be archived; a PostgreSQL server can be archived and replicated.',
+    }),
     name: workloadName.meta({ description: 'As in the agent’s own configuration.', examples: ['permits'] }),
     agentId: z.uuid(),
     functionId: changeable.functionId.default(null),
@@ -31,7 +34,7 @@ export type WorkloadChange = z.infer<typeof workloadChange>;
 export const workloadView = z
   .object({
     id: z.uuid(),
-    kind: z.enum(['postgresql']),
+    kind: z.enum(WORKLOAD_KINDS),
     name: z.string(),
     agentId: z.uuid(),
     functionId: z.uuid().nullable(),
@@ -46,12 +49,15 @@ export const workloadView = z
 /** One workload with how clients connect. */
 export const workloadDetail = workloadView
   .extend({
-    connection: z.object({
-      addresses: z.array(z.object({ host: z.string(), port: z.int(), what: z.string() })),
-      libpq: z.string(),
-      uri: z.string(),
-      note: z.string(),
-    }),
+    connection: z
+      .object({
+        addresses: z.array(z.object({ host: z.string(), port: z.int(), what: z.string() })),
+        libpq: z.string(),
+        uri: z.string(),
+        note: z.string(),
+      })
+      .nullable()
+      .meta({ description: 'null: nothing that clients connect to.' }),
     protection: z
       .object({ state: z.string(), condition: z.string(), mode: z.string() })
       .nullable()

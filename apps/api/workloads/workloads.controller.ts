@@ -61,7 +61,8 @@ export class WorkloadsController {
       const workload = await this.workloads.get(tx, id);
       const protection = await this.health.find(tx, id);
       const legs = [protection?.metro, protection?.regional].filter((leg) => leg != null);
-      return { ...workload, connection: connectionOf(workload.clientAddress, legs), protection: protection ?? null };
+      const connection = workload.kind === 'postgresql' ? connectionOf(workload.clientAddress, legs) : null;
+      return { ...workload, connection, protection: protection ?? null };
     });
   }
 

@@ -7,7 +7,9 @@ import { Agents, type Location, QuotaReachedError } from '#libs/sites/control';
 import { Functions } from './function.service.js';
 import { WorkloadNameTakenError } from './protection.errors.js';
 
-export type WorkloadKind = 'postgresql';
+/** What a workload is: files and a command's output can be archived, a PostgreSQL server also replicated. */
+export const WORKLOAD_KINDS = ['postgresql', 'files', 'command'] as const;
+export type WorkloadKind = (typeof WORKLOAD_KINDS)[number];
 
 export interface WorkloadInput {
   readonly kind: WorkloadKind;

@@ -6,7 +6,7 @@ import type { TenantTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { Workloads, type WorkloadView } from '#libs/protection/control';
 import { Agents, NoSiteError, Orders } from '#libs/sites/control';
-import { PreflightOpenError, TooManyPreflightsError } from './replication.errors.js';
+import { KindNotReplicatedError, PreflightOpenError, TooManyPreflightsError } from './replication.errors.js';
 
 export const PREFLIGHT_STATES = ['running', 'passed', 'blocked', 'failed'] as const;
 export type PreflightState = (typeof PREFLIGHT_STATES)[number];
@@ -44,9 +44,10 @@ export class Preflights {
     private readonly audit: Audit,
   ) {}
 
-  /** @throws NotFoundError, PreflightOpenError, TooManyPreflightsError, NoSiteError when the agent dials no site */
+  /** @throws NotFoundError, KindNotReplicatedError, PreflightOpenError, TooManyPreflightsError, NoSiteError when the agent dials no site */
   async start(tx: TenantTransaction, workloadId: string, actor: Actor): Promise<PreflightView> {
     const workload = await this.workloads.lock(tx, workloadId);
+    if (workload.kind !== 'postgresql') throw new KindNotReplicatedError(workload.kind);
     const open = await this.open(tx, workloadId);
     if (open) throw new PreflightOpenError(open.id);
     const preflight = await this.order(tx, workload);

@@ -13,6 +13,7 @@ import { newReplicationNames } from './replication-names.js';
 import {
   AlreadyProtectedError,
   DeclarationInForceError,
+  KindNotReplicatedError,
   PreflightBlockedError,
   ProtectionNotReadyError,
 } from './replication.errors.js';
@@ -55,8 +56,8 @@ export class Protections {
    * Protects a workload. With a passed preflight of the last quarter of an hour the sites are ordered at once; without
    * one a preflight runs first (state `checking`), and its answer orders them or says what is in the way (`blocked`).
    *
-   * @throws NotFoundError, AlreadyProtectedError, PreflightBlockedError, NoMetroSiteError, SiteNotEligibleError,
-   *   SamePairError, ProtectionNotReadyError
+   * @throws NotFoundError, KindNotReplicatedError, AlreadyProtectedError, PreflightBlockedError, NoMetroSiteError,
+   *   SiteNotEligibleError, SamePairError, ProtectionNotReadyError
    */
   async create(
     tx: TenantTransaction,
@@ -65,6 +66,7 @@ export class Protections {
     actor: Actor,
   ): Promise<ProtectionRow> {
     const workload = await this.workloads.lock(tx, workloadId);
+    if (workload.kind !== 'postgresql') throw new KindNotReplicatedError(workload.kind);
     await this.agents.requireActive(tx, workload.agentId);
     await this.makeRoom(tx, workload);
     const fresh = await this.preflights.fresh(tx, workloadId);

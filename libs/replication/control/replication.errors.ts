@@ -12,6 +12,18 @@ export class NotProtectedError extends DomainError {
   }
 }
 
+/** Files and dumps have no log that a standby could follow. */
+export class KindNotReplicatedError extends DomainError {
+  constructor(kind: string) {
+    super(
+      'unprocessable',
+      'protection.kind-not-replicated',
+      `A workload of kind "${kind}" cannot be replicated: only PostgreSQL servers can. Archive it instead (POST /v1/archives).`,
+      { facts: { kind } },
+    );
+  }
+}
+
 export class AlreadyProtectedError extends DomainError {
   constructor(state: ProtectionState) {
     super(
