@@ -9,6 +9,8 @@ import {
   type OrderContract,
   order as orderSchema,
   type ResultContract,
+  type SiteQuestion,
+  siteQuestion,
   type SiteResult,
   type SiteSnapshot,
 } from '#contracts/sites';
@@ -21,6 +23,10 @@ import {
   verifyDocument,
 } from '#libs/link';
 import { waitFor } from '#libs/platform/clock';
+
+const NOT_FOUND = { status: 404, body: { code: 'question.not-found', message: 'There is nothing of this here.' } };
+const isRefusal = (answer: unknown): answer is typeof NOT_FOUND =>
+  typeof answer === 'object' && answer !== null && 'status' in answer && 'body' in answer;
 
 const WITHIN = { timeoutMs: 20_000, everyMs: 5 };
 
@@ -39,6 +45,10 @@ export class ScriptedSite {
   workloads: StandbyHealth[] = [];
   agents: SiteSnapshot['agents'] = [];
   readonly outlooks = new Map<string, PromotionOutlook>();
+  /** Answers to questions by kind: a Buffer for bytes, a `{status, body}` for a refusal, anything else as JSON. */
+  readonly answers = new Map<string, (payload: Record<string, unknown>, tenantId: string) => unknown>();
+  /** Questions in the order of their arrival. */
+  readonly questions: SiteQuestion[] = [];
   /** Kinds of orders that are refused with 422. */
   readonly refuses = new Set<string>();
   /** Kinds of orders whose signature this site does not accept. */
@@ -161,6 +171,7 @@ export class ScriptedSite {
       }
       return send(202, { accepted: true });
     }
+    if (url.pathname === '/v1/questions') return this.answerQuestion(request, response);
     if (url.pathname === '/v1/outbox') {
       const after = Number(url.searchParams.get('after'));
       await this.news(after, Number(url.searchParams.get('wait')) * 1_000);
@@ -168,6 +179,21 @@ export class ScriptedSite {
     }
     const outlook = this.outlooks.get(/^\/v1\/workloads\/([^/]+)\/outlook$/.exec(url.pathname)?.[1] ?? '');
     return outlook ? send(200, outlook) : send(404, { code: 'not-found' });
+  }
+
+  private async answerQuestion(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const parts: Buffer[] = [];
+    for await (const part of request) parts.push(part as Buffer);
+    const question = siteQuestion.parse(JSON.parse(Buffer.concat(parts).toString()));
+    this.questions.push(question);
+    const answer = this.answers.get(question.kind)?.(question.payload, question.tenantId) ?? NOT_FOUND;
+    if (Buffer.isBuffer(answer)) {
+      response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': answer.length });
+      response.end(answer);
+      return;
+    }
+    const { status, body } = isRefusal(answer) ? answer : { status: 200, body: answer };
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   }
 
   private news(after: number, waitMs: number): Promise<void> {

@@ -13,6 +13,7 @@ export * from './geography.js';
 export { siteAddress } from './order-delivery.js';
 export { Orders, type OrderRequest } from './orders.js';
 export * from './site-endpoint.js';
+export { type Bytes, SiteQuestions } from './site-questions.js';
 export * from './site.service.js';
 export * from './sites.errors.js';
 export * from './sites.jobs.js';

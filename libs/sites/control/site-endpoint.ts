@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { Agent, request, type RequestOptions } from 'node:https';
 import type { PeerCertificate } from 'node:tls';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
@@ -37,6 +38,12 @@ export interface SiteAnswer {
   readonly body: unknown;
 }
 
+/** An answer whose bytes are still to be read, or given up (`body.destroy()`). */
+export interface SiteByteAnswer {
+  readonly status: number;
+  readonly body: IncomingMessage;
+}
+
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 
 /**
@@ -50,13 +57,38 @@ export class SiteEndpoints implements OnApplicationShutdown {
   constructor(@Inject(CONTROL_TLS) private readonly tls: ControlTls) {}
 
   /** @throws SiteUnreachableError when no answer came in time; an answer of any status is returned. */
-  async call(address: SiteAddress, wanted: SiteRequest): Promise<SiteAnswer> {
+  call(address: SiteAddress, wanted: SiteRequest): Promise<SiteAnswer> {
+    return this.reached(address, wanted, async () => {
+      const timeout = AbortSignal.timeout(wanted.timeoutMs);
+      return readJson(await this.send(address, wanted, timeout), timeout);
+    });
+  }
+
+  /**
+   * The same with the bytes of the answer as they come: `timeoutMs` is for its head, `signal` for all of it.
+   *
+   * @throws SiteUnreachableError
+   */
+  stream(address: SiteAddress, wanted: SiteRequest): Promise<SiteByteAnswer> {
+    return this.reached(address, wanted, async () => {
+      const late = new AbortController();
+      const timer = setTimeout(() => late.abort(), wanted.timeoutMs);
+      try {
+        const body = await this.send(address, wanted, late.signal);
+        return { status: body.statusCode ?? 0, body };
+      } finally {
+        clearTimeout(timer);
+      }
+    });
+  }
+
+  private async reached<T>(address: SiteAddress, wanted: SiteRequest, send: () => Promise<T>): Promise<T> {
     try {
-      return await this.send(address, wanted);
+      return await send();
     } catch (error) {
       // The site closed an idle connection just as it was used again: everything sent here is safe to repeat.
       if (error instanceof StaleConnectionError) {
-        return await this.send(address, wanted).catch((second: unknown) => {
+        return await send().catch((second: unknown) => {
           throw new SiteUnreachableError(address.siteId, errorText(second), second);
         });
       }
@@ -65,7 +97,7 @@ export class SiteEndpoints implements OnApplicationShutdown {
     }
   }
 
-  private send(address: SiteAddress, wanted: SiteRequest): Promise<SiteAnswer> {
+  private send(address: SiteAddress, wanted: SiteRequest, timeout: AbortSignal): Promise<IncomingMessage> {
     const body = wanted.body === undefined ? undefined : JSON.stringify(wanted.body);
     const traceparent = currentTraceparent();
     const options: RequestOptions = {
@@ -82,20 +114,9 @@ export class SiteEndpoints implements OnApplicationShutdown {
           : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
       },
     };
-    const timeout = AbortSignal.timeout(wanted.timeoutMs);
     const signal = wanted.signal ? AbortSignal.any([wanted.signal, timeout]) : timeout;
     return new Promise((resolve, reject) => {
-      const sent = request({ ...options, signal }, (answer) => {
-        const parts: Buffer[] = [];
-        let size = 0;
-        answer.on('data', (part: Buffer) => {
-          size += part.length;
-          if (size > MAX_ANSWER_BYTES) answer.destroy(new Error('the answer is too large'));
-          else parts.push(part);
-        });
-        answer.on('error', reject);
-        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: parseJson(Buffer.concat(parts)) }));
-      });
+      const sent = request({ ...options, signal }, resolve);
       sent.setNoDelay(true);
       sent.on('error', (error) => {
         const stale = sent.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(errorCode(error) ?? '');
@@ -131,6 +152,20 @@ export class SiteEndpoints implements OnApplicationShutdown {
     for (const agent of this.agents.values()) agent.destroy();
     this.agents.clear();
   }
+}
+
+function readJson(answer: IncomingMessage, timeout: AbortSignal): Promise<SiteAnswer> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let size = 0;
+    answer.on('data', (part: Buffer) => {
+      size += part.length;
+      if (size > MAX_ANSWER_BYTES) answer.destroy(new Error('the answer is too large'));
+      else parts.push(part);
+    });
+    answer.on('error', (error) => reject(timeout.aborted ? new Error('no answer in time') : error));
+    answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: parseJson(Buffer.concat(parts)) }));
+  });
 }
 
 class StaleConnectionError extends Error {}

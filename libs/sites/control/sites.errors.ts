@@ -1,4 +1,4 @@
-import { DomainError } from '#libs/platform/errors';
+import { DomainError, type ErrorKind } from '#libs/platform/errors';
 
 /** The site did not answer. What was asked is kept as an order, if it was one, and delivered later. */
 export class SiteUnreachableError extends DomainError {
@@ -12,6 +12,13 @@ export class SiteUnreachableError extends DomainError {
       cause,
       facts: { siteId },
     });
+  }
+}
+
+/** The site answered a question with a refusal, in words for whoever asked. */
+export class SiteRefusedError extends DomainError {
+  constructor(kind: ErrorKind, code: string, message: string) {
+    super(kind, code, message);
   }
 }
 

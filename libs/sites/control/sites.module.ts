@@ -14,6 +14,7 @@ import { Orders } from './orders.js';
 import { ResultApplying } from './result-applying.js';
 import { ResultStreams } from './result-streams.js';
 import { CONTROL_TLS, type ControlTls, SiteEndpoints } from './site-endpoint.js';
+import { SiteQuestions } from './site-questions.js';
 import { Sites } from './site.service.js';
 import { SitesCollector } from './sites.metrics.js';
 import { WarmConnections } from './warm-connections.js';
@@ -42,6 +43,7 @@ export class SitesModule {
         },
         { provide: CONTROL_TLS, useValue: options.tls },
         SiteEndpoints,
+        SiteQuestions,
         WarmConnections,
         ResultHandlers,
         OrderDelivery,
@@ -55,7 +57,17 @@ export class SitesModule {
         AgentLinkStore,
         OrderFailureLog,
       ],
-      exports: [Orders, Sites, Agents, Enrolment, AgentGuard, AgentChallenges, SiteEndpoints, SnapshotStores],
+      exports: [
+        Orders,
+        Sites,
+        Agents,
+        Enrolment,
+        AgentGuard,
+        AgentChallenges,
+        SiteEndpoints,
+        SiteQuestions,
+        SnapshotStores,
+      ],
     };
   }
 
