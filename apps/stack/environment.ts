@@ -99,8 +99,12 @@ export class StackEnvironment {
 
   siteJobs(key: SiteKey): Record<string, string> {
     const { orders } = this.keys.sites[key];
+    const { vaultPort } = this.installation.record.sites[key];
     return {
       ...this.site(key),
+      VAULT_HOST: '127.0.0.1',
+      VAULT_PORT: String(vaultPort),
+      VAULT_URL: `https://127.0.0.1:${vaultPort}/`,
       SITE_ORDER_HOST: '127.0.0.1',
       SITE_ORDER_PORT: String(this.installation.record.sites[key].orderPort),
       SITE_TLS_CERT_FILE: orders.certificateFile,

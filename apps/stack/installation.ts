@@ -11,7 +11,13 @@ import { readIfPresent } from './files.js';
 export const SITE_KEYS = ['metro', 'regional'] as const;
 export type SiteKey = (typeof SITE_KEYS)[number];
 
-const sitePorts = z.strictObject({ id: z.uuid(), orderPort: z.number().int(), gatewayPort: z.number().int() });
+const sitePorts = z.strictObject({
+  id: z.uuid(),
+  orderPort: z.number().int(),
+  gatewayPort: z.number().int(),
+  /** 0 in an installation of before sites had a vault, until it is opened again. */
+  vaultPort: z.number().int().default(0),
+});
 
 const record = z.strictObject({
   version: z.literal(1),
@@ -49,7 +55,7 @@ export class InstallationError extends Error {
 const secret = (): string => randomBytes(24).toString('base64url');
 
 async function sitePart(): Promise<z.infer<typeof sitePorts>> {
-  return { id: randomUUID(), orderPort: await freePort(), gatewayPort: await freePort() };
+  return { id: randomUUID(), orderPort: await freePort(), gatewayPort: await freePort(), vaultPort: await freePort() };
 }
 
 async function preferredPort(port: number): Promise<number> {
@@ -112,7 +118,9 @@ export class Installation {
       return installation;
     }
     try {
-      return new Installation(absolute, record.parse(JSON.parse(text)), false);
+      const installation = new Installation(absolute, record.parse(JSON.parse(text)), false);
+      await installation.ensureVaultPorts();
+      return installation;
     } catch (error) {
       throw new InstallationError(
         `${file} is damaged. Restore it from a copy, or move the folder ${absolute} away to begin anew.`,
@@ -171,6 +179,17 @@ export class Installation {
   /** Keeps the first administrator's second factor beside the password. */
   async keepAuthenticator(uri: string): Promise<void> {
     this.current = { ...this.current, secrets: { ...this.current.secrets, staffAuthenticator: uri } };
+    await this.save();
+  }
+
+  private async ensureVaultPorts(): Promise<void> {
+    const { metro, regional } = this.current.sites;
+    if (metro.vaultPort !== 0 && regional.vaultPort !== 0) return;
+    const sites = {
+      metro: { ...metro, vaultPort: await freePort() },
+      regional: { ...regional, vaultPort: await freePort() },
+    };
+    this.current = { ...this.current, sites };
     await this.save();
   }
 

@@ -17,6 +17,7 @@ import { compileCache, entryPoint } from '../entry-points.js';
 import { type ProcessTable } from '../process-table.js';
 import { SupervisedProcess } from '../supervisor.js';
 import { LEDGER_TABLE } from './acknowledged-writer.js';
+import { FileShare, SHARE_WORKLOAD } from './file-share.js';
 
 const AGENT = entryPoint('agent');
 export const DATABASE = 'permits';
@@ -74,6 +75,11 @@ export class AgencyMachine {
     return this.record.port;
   }
 
+  /** The town clerk's files, beside the server. */
+  get share(): FileShare {
+    return new FileShare(path.join(this.options.directory, 'share'));
+  }
+
   get stateDirectory(): string {
     return path.join(this.options.directory, 'agent');
   }
@@ -122,16 +128,17 @@ export class AgencyMachine {
     await mkdir(this.stateDirectory, { recursive: true, mode: 0o700 });
     const passwordFile = path.join(this.stateDirectory, 'postgres.password');
     await writeFile(passwordFile, this.record.adminPassword, { mode: 0o600 });
-    const workload = {
+    const database = {
       name: WORKLOAD,
       port: this.record.port,
       user: 'postgres',
       passwordFile,
       dataDirectory: this.server.directory,
     };
+    const files = { name: SHARE_WORKLOAD, kind: 'files', paths: [this.share.directory] };
     await writeFile(
       path.join(this.stateDirectory, 'agent.json'),
-      `${JSON.stringify({ workloads: [workload] }, null, 2)}\n`,
+      `${JSON.stringify({ workloads: [database, files] }, null, 2)}\n`,
     );
     const tokenFile = path.join(this.stateDirectory, 'token');
     await writeFile(tokenFile, token, { mode: 0o600 });
