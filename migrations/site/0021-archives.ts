@@ -20,10 +20,14 @@ export class Archives1790000000021 implements MigrationInterface {
         paused boolean NOT NULL DEFAULT false,
         second jsonb,
         failure jsonb,
+        -- What people must know of, as it was told last.
+        alarms jsonb NOT NULL DEFAULT '[]',
         next_run_at timestamptz,
         -- Whose the repository is just now: one run, restore of the agent's, or maintenance at a time.
         work_id uuid,
         work_kind text,
+        -- Of work that this site's process does itself, and renews while it lives: then anybody may take it.
+        work_until timestamptz,
         pruned_at timestamptz,
         retention_at timestamptz,
         keys_rotated_at timestamptz,
@@ -67,11 +71,15 @@ export class Archives1790000000021 implements MigrationInterface {
         seen_at timestamptz,
         cancel_wanted boolean NOT NULL DEFAULT false,
         credential_id uuid,
+        -- How often the agent was told to begin; and with which bandwidth it did, in bytes a second.
+        begun integer NOT NULL DEFAULT 0,
+        begun_limit bigint,
         progress jsonb,
         result jsonb,
         failure jsonb,
         version integer NOT NULL DEFAULT 1
       );
+      CREATE INDEX archive_run_unfinished ON archive_run (archive_id) WHERE ended_at IS NULL OR credential_id IS NOT NULL;
       CREATE INDEX archive_run_archive ON archive_run (archive_id, due_at DESC);
       CREATE UNIQUE INDEX archive_run_open ON archive_run (archive_id) WHERE state = 'running';
 
@@ -110,12 +118,16 @@ export class Archives1790000000021 implements MigrationInterface {
         seen_at timestamptz,
         cancel_wanted boolean NOT NULL DEFAULT false,
         credential_id uuid,
+        begun integer NOT NULL DEFAULT 0,
+        begun_limit bigint,
         progress jsonb,
         result jsonb,
         failure jsonb,
         created_at timestamptz NOT NULL DEFAULT now(),
         version integer NOT NULL DEFAULT 1
       );
+      CREATE INDEX archive_restore_unfinished ON archive_restore (archive_id)
+        WHERE ended_at IS NULL OR credential_id IS NOT NULL;
       CREATE INDEX archive_restore_open ON archive_restore (archive_id) WHERE ended_at IS NULL;
 
       CREATE TABLE archive_change (
@@ -185,6 +197,17 @@ export class Archives1790000000021 implements MigrationInterface {
         since timestamptz NOT NULL
       );
 
+      -- The newest point of a folder, laid out at this site, so that a failover finds the files there.
+      CREATE TABLE archive_standing (
+        archive_id uuid PRIMARY KEY REFERENCES archive ON DELETE CASCADE,
+        path text NOT NULL,
+        snapshot_id text,
+        received_at timestamptz,
+        restored_at timestamptz,
+        failure jsonb,
+        retry_at timestamptz
+      );
+
       CREATE TABLE archive_exit (
         exit_id uuid PRIMARY KEY,
         archive_id uuid NOT NULL REFERENCES archive ON DELETE CASCADE,
@@ -197,7 +220,7 @@ export class Archives1790000000021 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(`
-      DROP TABLE archive_exit, archive_stored, archive_kept_copy, archive_copy, archive_damage, archive_check, archive_drop,
+      DROP TABLE archive_exit, archive_standing, archive_stored, archive_kept_copy, archive_copy, archive_damage, archive_check, archive_drop,
         archive_change, archive_restore, archive_point, archive_run, archive_key_use, archive_key, archive;
     `);
   }

@@ -56,6 +56,8 @@ export const archivePolicy = z.strictObject({
     .nullable(),
   checks: z.array(agencyCheck).max(50),
   quotaBytes: bytes.min(1_048_576).nullable(),
+  /** Of folders with an escrowed key: whether the newest point lies ready at the site as files. Yes when left out. */
+  standingCopy: z.boolean().optional(),
 });
 export type ArchivePolicy = z.infer<typeof archivePolicy>;
 

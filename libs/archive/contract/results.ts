@@ -20,6 +20,29 @@ export const copyHealth = z.strictObject({
   failure: failure.nullable(),
 });
 
+/**
+ * `late`: no run has completed for longer than the schedule says. `source-silent`: a run is due or under way, and the
+ * agent does not answer. `password-missing`: the agent has lost a customer-held password.
+ */
+export const archiveAlarm = z.strictObject({
+  code: z.enum(['late', 'source-silent', 'password-missing']),
+  since: moment,
+  what: text(500),
+});
+export type ArchiveAlarm = z.infer<typeof archiveAlarm>;
+
+/** A recovery point laid out as files at the site. */
+export const standingCopy = z.strictObject({
+  /** On the site's host. */
+  path: text(1_000),
+  snapshotId: snapshotId.nullable(),
+  /** Of the recovery point: its age is the age of the files. */
+  receivedAt: moment.nullable(),
+  restoredAt: moment.nullable(),
+  failure: failure.nullable(),
+});
+export type StandingCopy = z.infer<typeof standingCopy>;
+
 export const archiveResult = defineResult(
   'archive.state',
   z.strictObject({
@@ -36,6 +59,10 @@ export const archiveResult = defineResult(
     checkedShare: z.number().min(0).max(1).nullable(),
     damaged: atMost(z.strictObject({ object: text(100), repaired: z.boolean(), at: moment }), 100),
     keysRotatedAt: moment.nullable(),
+    /** What people must know of: a source that is late or silent, a password that is gone. */
+    alarms: atMost(archiveAlarm, 20).optional(),
+    /** Of folders with an escrowed key: the copy at the site that a failover finds. */
+    standing: standingCopy.nullable().optional(),
   }),
 );
 export type ArchiveReport = z.infer<typeof archiveResult.payload>;

@@ -1,3 +1,12 @@
+export * from './archive.row.js';
+export { ARCHIVE_SETTINGS, type ArchiveSettings } from './archive-settings.js';
+export * from './archives.errors.js';
+export * from './archives.module.js';
+export * from './archives.service.js';
+export { KEY_ENCRYPTION, type KeyEncryption, KeyUnavailableError, LocalKeyEncryption } from './keys/key-encryption.js';
+export * from './points/points.service.js';
+export * from './restic/restic.errors.js';
+export { RESTIC_UID, type ResticWork, SiteRestic } from './restic/site-restic.js';
 export * from './vault/vault.module.js';
 export * from './vault/vault-repositories.service.js';
 export type { VaultServerOptions } from './vault/vault-server.js';

@@ -14,6 +14,8 @@ export const QUEUES = {
   runs: { concurrency: 16 },
   retries: { concurrency: 16 },
   standbys: { concurrency: 16 },
+  archive: { concurrency: 8 },
+  'archive-care': { concurrency: 2 },
 } as const satisfies Record<string, { concurrency: number }>;
 export type QueueName = keyof typeof QUEUES;
 

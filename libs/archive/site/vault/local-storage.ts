@@ -179,6 +179,15 @@ class IncomingFile implements IncomingObject {
     return outcome;
   }
 
+  async replace(): Promise<void> {
+    const present = await statObject(this.final);
+    if (present) await this.handle.utimes(present.receivedAt, present.receivedAt);
+    await fullIsNamed(() => this.handle.sync());
+    await this.close();
+    await rename(this.temporary, this.final);
+    await syncFolder(path.dirname(this.final));
+  }
+
   async discard(): Promise<void> {
     await this.close();
     await rm(this.temporary, { force: true });

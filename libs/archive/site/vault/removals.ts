@@ -42,6 +42,10 @@ export class Removals {
       await this.refuse(caller, name, 'Only the holder of the maintenance lease removes objects.');
     }
     if (terms.heldBecause !== null) await this.refuse(caller, name, `Nothing is removed: ${terms.heldBecause}.`);
+    // An index says again what each pack says of itself at its end (restic: doc/design.rst, "Pack Format"); `restic repair
+    // index` makes it anew. prune writes other ones each time and must take the old ones away before it takes packs: it
+    // would otherwise fail each day, and the index would name packs that are gone.
+    if (name.type === 'index') return;
     // A file that seems to come from the future was received before this machine's clock was set back: it is new.
     if (ageSeconds < terms.minimumAgeSeconds) {
       const until = new Date(receivedAt.getTime() + terms.minimumAgeSeconds * 1_000).toISOString();

@@ -153,6 +153,9 @@ export class S3Storage implements VaultStorage {
   }
 }
 
+type OnlyIf = { readonly IfNoneMatch?: '*' };
+const ONLY_NEW: OnlyIf = { IfNoneMatch: '*' };
+
 class IncomingUpload implements IncomingObject {
   private pending: Buffer[] = [];
   private pendingBytes = 0;
@@ -186,6 +189,11 @@ class IncomingUpload implements IncomingObject {
     }
   }
 
+  async replace(): Promise<void> {
+    if (this.uploadId === undefined) await this.putWhole({});
+    else await this.complete(this.uploadId, {});
+  }
+
   async discard(): Promise<void> {
     const { uploadId } = this;
     this.pending = [];
@@ -215,9 +223,9 @@ class IncomingUpload implements IncomingObject {
     return body;
   }
 
-  private async putWhole(): Promise<void> {
+  private async putWhole(only: OnlyIf = ONLY_NEW): Promise<void> {
     const Body = this.take();
-    await this.place.client.send(new PutObjectCommand({ ...this.where, Body, IfNoneMatch: '*', ...this.lock }));
+    await this.place.client.send(new PutObjectCommand({ ...this.where, Body, ...only, ...this.lock }));
   }
 
   private async sendPart(): Promise<void> {
@@ -228,13 +236,13 @@ class IncomingUpload implements IncomingObject {
     this.parts.push({ ETag: (await client.send(part)).ETag, PartNumber });
   }
 
-  private async complete(uploadId: string): Promise<void> {
+  private async complete(uploadId: string, only: OnlyIf = ONLY_NEW): Promise<void> {
     if (this.pendingBytes > 0) await this.sendPart();
     await this.place.client.send(
       new CompleteMultipartUploadCommand({
         ...this.where,
         UploadId: uploadId,
-        IfNoneMatch: '*',
+        ...only,
         MultipartUpload: { Parts: this.parts },
       }),
     );

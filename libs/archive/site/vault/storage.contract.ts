@@ -107,6 +107,24 @@ export function storageContract(
       await storage.remove(repository, name);
     });
 
+    test('what has changed on the disk is put right in its place, and is no older for it', async () => {
+      const bytes = randomBytes(300_000);
+      const name = named(bytes);
+      await store(randomBytes(299_000), name);
+      const before = await storage.stat(repository, name);
+      for (const present of [true, false]) {
+        if (!present) await storage.remove(repository, name);
+        const right = await storage.incoming(repository, name);
+        await right.write([bytes]);
+        await right.replace();
+        await right.discard();
+        expect(await buffer(await storage.read(repository, name))).toEqual(bytes);
+        const after = (await storage.stat(repository, name))?.receivedAt.getTime();
+        expect(after).toBeGreaterThanOrEqual(before?.receivedAt.getTime() ?? Infinity);
+      }
+      await storage.remove(repository, name);
+    });
+
     test('a config is never replaced', async () => {
       expect(await store(Buffer.from('the first'), { type: 'config' })).toBe('stored');
       expect(await store(Buffer.from('another'), { type: 'config' })).toBe('exists');

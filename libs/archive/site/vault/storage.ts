@@ -36,6 +36,13 @@ export interface IncomingObject {
    * @throws StorageFullError
    */
   commit(): Promise<'stored' | 'exists'>;
+  /**
+   * The same, in the place of what is there: for mending an object whose bytes have changed, never for a client. The time
+   * of receipt stays, or, where the storage sets it itself, is now: such an object is retained for longer, never shorter.
+   *
+   * @throws StorageFullError
+   */
+  replace(): Promise<void>;
   /** Safe to repeat, and after a commit. */
   discard(): Promise<void>;
 }

@@ -61,6 +61,17 @@ export class VaultRepositories {
     return { credentialId, secret };
   }
 
+  /** It opens until then, unless it has been ended. For credentials that end by themselves when nobody renews them. */
+  async prolong(credentialId: string, seconds: number): Promise<void> {
+    await this.work.run((tx) =>
+      tx.execute(
+        `UPDATE vault_credential SET ends_at = clock_timestamp() + make_interval(secs => $2)
+          WHERE credential_id = $1 AND ends_at > clock_timestamp()`,
+        [credentialId, seconds],
+      ),
+    );
+  }
+
   /** From its commit on the credential opens nothing; the vault hears of it at once. Safe to repeat. */
   async end(credentialId: string): Promise<void> {
     await this.work.run((tx) =>

@@ -13,7 +13,9 @@ import { Listener } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
 import { LocalStorage } from './local-storage.js';
 import { objectLabel, type ObjectName } from './object-names.js';
+import type { VaultStorage } from './storage.js';
 import { Vault } from './vault.js';
+import { VaultObjects } from './vault-objects.js';
 import { VaultLedgerRows } from './vault-ledger.service.js';
 import { VaultRepositories } from './vault-repositories.service.js';
 import { VaultServer, type VaultServerOptions } from './vault-server.js';
@@ -23,6 +25,10 @@ export interface VaultSettings extends VaultServerOptions {
   readonly directory: string;
   /** The site's database, for the news that a credential has ended. */
   readonly databaseUrl: string;
+  /** Where the bytes lie; in {@link directory} when left out. */
+  readonly storage?: VaultStorage;
+  /** With which certificate the site's own restic is served, at a port of this machine alone; not at all when left out. */
+  readonly loopback?: { readonly certificate: string; readonly key: string };
 }
 
 const SETTINGS = Symbol('vault settings');
@@ -31,10 +37,14 @@ const SETTINGS = Symbol('vault settings');
 @Injectable()
 export class VaultService implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly vault: Vault;
-  private readonly storage: LocalStorage;
+  readonly objects: VaultObjects;
+  private readonly storage: VaultStorage;
   private readonly server: VaultServer;
+  private readonly local: VaultServer | undefined;
   private readonly news: Listener;
+  private readonly damageListeners: ((repositoryId: string, name: ObjectName) => void)[] = [];
   private bound: AddressInfo | undefined;
+  private readonly opened = Promise.withResolvers<number>();
 
   constructor(
     @Inject(SETTINGS) private readonly settings: VaultSettings,
@@ -42,14 +52,17 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly logger: AppLogger,
     clock: Clock,
   ) {
-    this.storage = new LocalStorage(settings.directory);
+    this.storage = settings.storage ?? new LocalStorage(settings.directory);
     this.vault = new Vault({
       storage: this.storage,
       ledger,
       now: () => clock.now(),
       damaged: (repository, name) => this.tellDamaged(repository, name),
     });
+    this.objects = new VaultObjects(this.storage, this.vault.usage);
     this.server = new VaultServer(this.vault, settings, logger.log);
+    const { loopback } = settings;
+    this.local = loopback && new VaultServer(this.vault, { host: '127.0.0.1', port: 0, tls: loopback }, logger.log);
     this.news = new Listener(settings.databaseUrl, ['vault_changed'], () => ledger.forgetCallers(), logger.log);
   }
 
@@ -58,11 +71,12 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
     const leftovers = await this.storage.discardLeftovers();
     await this.news.start();
     this.bound = await this.server.listen();
+    this.opened.resolve((await this.local?.listen())?.port ?? this.bound.port);
     this.logger.log.info({ port: this.bound.port, leftovers }, 'the vault is open');
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await this.server.close();
+    await Promise.all([this.server.close(), this.local?.close()]);
     await this.news.close();
   }
 
@@ -71,17 +85,34 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
     return this.bound?.port ?? 0;
   }
 
+  /** The port for the site's own restic, once the vault is open. */
+  get localPort(): Promise<number> {
+    return this.opened.promise;
+  }
+
+  /** What a repository takes; 0 for one that is not there. */
+  storedBytes(repositoryId: string): Promise<number> {
+    return this.vault.usage.bytes(repositoryId);
+  }
+
+  /** To hear of each attempt to read an object that does not hash to its name. */
+  onDamaged(listener: (repositoryId: string, name: ObjectName) => void): void {
+    this.damageListeners.push(listener);
+  }
+
   private tellDamaged(repositoryId: string, name: ObjectName): void {
+    for (const listener of this.damageListeners) listener(repositoryId, name);
     this.logger.log.error({ repositoryId, object: objectLabel(name) }, 'an object in the vault is damaged');
   }
 }
 
 @Module({})
 export class VaultModule {
-  static forProcess(settings: VaultSettings): DynamicModule {
+  static forProcess(settings: VaultSettings | (() => Promise<VaultSettings>)): DynamicModule {
+    const useFactory = () => (typeof settings === 'function' ? settings() : settings);
     return {
       module: VaultModule,
-      providers: [{ provide: SETTINGS, useValue: settings }, VaultLedgerRows, VaultRepositories, VaultService],
+      providers: [{ provide: SETTINGS, useFactory }, VaultLedgerRows, VaultRepositories, VaultService],
       exports: [VaultRepositories, VaultService],
     };
   }

@@ -1,0 +1,26 @@
+import { DomainError } from '#libs/platform/errors';
+
+/** The agency alone can read this archive. */
+export class CustomerHeldError extends DomainError {
+  constructor(what: string) {
+    super(
+      'unprocessable',
+      'archive.customer-held',
+      `The agency alone holds the password of this archive, so the site cannot ${what}. Do it at the agent.`,
+    );
+  }
+}
+
+/** The archive is not where this can be done. */
+export class ArchiveStateError extends DomainError {
+  constructor(state: string) {
+    super('conflict', 'archive.state', `The archive is ${state}: this cannot be done now.`);
+  }
+}
+
+/** Another workload, source or key mode than the archive was made with. */
+export class ArchiveChangedError extends DomainError {
+  constructor(what: string) {
+    super('conflict', 'archive.fixed', `The ${what} of an archive stays as it was made. Make another archive.`);
+  }
+}

@@ -1,0 +1,137 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { keyUseResult } from '#contracts/archive';
+import { Clock } from '#libs/platform/clock';
+import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
+import { SiteOutbox } from '#libs/sites/site';
+import { CustomerHeldError } from '../archives.errors.js';
+import { KEY_ENCRYPTION, type KeyEncryption, KeyUnavailableError } from './key-encryption.js';
+
+/** Whose a password is: the site's never leaves it, the agent's goes along with each work. */
+export type KeyHolder = 'site' | 'agent';
+
+export interface ArchiveKeyRow {
+  readonly archiveId: string;
+  readonly keyId: string;
+  readonly holder: KeyHolder;
+  readonly sealed: Buffer;
+  readonly sealedBy: string;
+  /** restic's own name for it; null until the repository has it. */
+  readonly resticKey: string | null;
+  readonly retiredAt: Date | null;
+}
+
+const COLUMNS = `archive_id AS "archiveId", key_id AS "keyId", holder, sealed, sealed_by AS "sealedBy",
+  restic_key AS "resticKey", retired_at AS "retiredAt"`;
+/** 256 bits. */
+const PASSWORD_BYTES = 32;
+
+const contextOf = (key: Pick<ArchiveKeyRow, 'archiveId' | 'keyId' | 'holder'>): string =>
+  `archive/${key.archiveId}/${key.holder}/${key.keyId}`;
+
+/** The passwords of archives with an escrowed key: sealed rows, opened for one use each, and each use told. */
+@Injectable()
+export class ArchiveKeys {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly outbox: SiteOutbox,
+    private readonly clock: Clock,
+    @Inject(KEY_ENCRYPTION) private readonly encryption: KeyEncryption,
+  ) {}
+
+  /** Those that are not retired, those that the repository does not have yet included, newest first. */
+  of(tx: SiteTransaction, archiveId: string): Promise<ArchiveKeyRow[]> {
+    return tx.query<ArchiveKeyRow>(
+      `SELECT ${COLUMNS} FROM archive_key WHERE archive_id = $1 AND retired_at IS NULL ORDER BY created_at DESC, key_id`,
+      [archiveId],
+    );
+  }
+
+  /** A sealed row with a new password, unless one of this id is there. The repository does not have it yet. */
+  async make(archiveId: string, keyId: string, holder: KeyHolder): Promise<void> {
+    const plain = Buffer.from(randomBytes(PASSWORD_BYTES).toString('base64url'));
+    const sealed = await this.encryption.seal(plain, contextOf({ archiveId, keyId, holder }));
+    await this.work.run((tx) =>
+      tx.execute(
+        `INSERT INTO archive_key (archive_id, key_id, holder, sealed, sealed_by) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT DO NOTHING`,
+        [archiveId, keyId, holder, sealed, this.encryption.id],
+      ),
+    );
+  }
+
+  /** The repository has it from now on: it is the one that is used. */
+  async added(tx: SiteTransaction, key: Pick<ArchiveKeyRow, 'archiveId' | 'keyId'>, resticKey: string): Promise<void> {
+    await tx.execute(`UPDATE archive_key SET restic_key = $3 WHERE archive_id = $1 AND key_id = $2`, [
+      key.archiveId,
+      key.keyId,
+      resticKey,
+    ]);
+  }
+
+  /** The repository has it no more. What was sealed goes too: nobody needs to open it again. */
+  async retire(tx: SiteTransaction, key: Pick<ArchiveKeyRow, 'archiveId' | 'keyId'>): Promise<void> {
+    await tx.execute(
+      `UPDATE archive_key SET retired_at = clock_timestamp(), sealed = '' WHERE archive_id = $1 AND key_id = $2`,
+      [key.archiveId, key.keyId],
+    );
+  }
+
+  /**
+   * Opens the newest password of the holder that the repository has, and tells of it.
+   *
+   * @param purpose for the agency's record: what it is opened for
+   * @throws CustomerHeldError, KeyUnavailableError
+   */
+  async open(archiveId: string, holder: KeyHolder, purpose: string): Promise<string> {
+    const keys = await this.work.run((tx) => this.of(tx, archiveId));
+    const mine = keys.filter((key) => key.holder === holder);
+    const key = mine.find(({ resticKey }) => resticKey !== null);
+    if (!key) {
+      if (keys.length === 0) throw new CustomerHeldError(purpose);
+      throw new KeyUnavailableError(`no ${holder} password of archive ${archiveId} is in its repository yet`);
+    }
+    return this.openKey(key, purpose);
+  }
+
+  /** Opens this one. The use is written before, so that none goes unseen. @throws KeyUnavailableError */
+  async openKey(key: ArchiveKeyRow, purpose: string): Promise<string> {
+    const useId = randomUUID();
+    const at = this.clock.now();
+    await this.work.run(async (tx) => {
+      const [owner] = await tx.query<{ tenantId: string; workloadId: string }>(
+        `INSERT INTO archive_key_use (use_id, archive_id, purpose, at)
+         SELECT $2, archive_id, $3, $4 FROM archive WHERE archive_id = $1
+         RETURNING (SELECT tenant_id FROM archive WHERE archive_id = $1) AS "tenantId",
+                   (SELECT workload_id FROM archive WHERE archive_id = $1) AS "workloadId"`,
+        [key.archiveId, useId, purpose, at],
+      );
+      if (!owner) throw new KeyUnavailableError(`archive ${key.archiveId} is gone`);
+      const { tenantId, workloadId } = owner;
+      const use = { archiveId: key.archiveId, workloadId, useId, purpose, at: at.toISOString() };
+      await this.outbox.emit(tx, keyUseResult, { tenantId }, use);
+    });
+    return (await this.encryption.open(key.sealed, contextOf(key), key.sealedBy)).toString();
+  }
+
+  /** Seals under the present key-encryption key what another one sealed. @returns how many */
+  async sealAnew(): Promise<number> {
+    const old = await this.work.run((tx) =>
+      tx.query<ArchiveKeyRow>(`SELECT ${COLUMNS} FROM archive_key WHERE sealed_by <> $1 AND retired_at IS NULL`, [
+        this.encryption.id,
+      ]),
+    );
+    for (const key of old) {
+      const plain = Buffer.from(await this.openKey(key, 'sealing it under a new key-encryption key'));
+      const sealed = await this.encryption.seal(plain, contextOf(key));
+      await this.work.run((tx) =>
+        tx.execute(
+          `UPDATE archive_key SET sealed = $3, sealed_by = $4
+            WHERE archive_id = $1 AND key_id = $2 AND sealed_by = $5 AND retired_at IS NULL`,
+          [key.archiveId, key.keyId, sealed, this.encryption.id, key.sealedBy],
+        ),
+      );
+    }
+    return old.length;
+  }
+}

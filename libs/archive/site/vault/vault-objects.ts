@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { objectLabel, type ObjectName, type ObjectType } from './object-names.js';
+import type { RepositoryUsage } from './repository-usage.js';
+import type { ListedObject, StoredObject, VaultStorage } from './storage.js';
+
+/** What was to replace a damaged object is not that object. */
+export class WrongObjectError extends Error {
+  constructor(name: ObjectName, why: string) {
+    super(`what came for ${objectLabel(name)} is not it: ${why}`);
+    this.name = 'WrongObjectError';
+  }
+}
+
+/** The site's own care for what its vault keeps, past the protocol: nothing here is reachable by a client. */
+export class VaultObjects {
+  constructor(
+    private readonly storage: VaultStorage,
+    private readonly usage: RepositoryUsage,
+  ) {}
+
+  list(repository: string, type: ObjectType): AsyncIterable<ListedObject> {
+    return this.storage.list(repository, type);
+  }
+
+  stat(repository: string, name: ObjectName): Promise<StoredObject | undefined> {
+    return this.storage.stat(repository, name);
+  }
+
+  /** Bytes that the repository takes. */
+  bytes(repository: string): Promise<number> {
+    return this.usage.bytes(repository);
+  }
+
+  /** Reads it whole. `missing` is a fault as `damaged` is: it was listed, or named, a moment ago. */
+  async look(repository: string, name: ObjectName): Promise<'sound' | 'damaged' | 'missing'> {
+    if (!(await this.storage.stat(repository, name))) return 'missing';
+    if (name.type === 'config') return 'sound';
+    const hash = createHash('sha256');
+    for await (const chunk of (await this.storage.read(repository, name)) as AsyncIterable<Buffer>) hash.update(chunk);
+    return hash.digest('hex') === name.id ? 'sound' : 'damaged';
+  }
+
+  /**
+   * Puts an object's right bytes in the place of wrong ones, whole or not at all. The bytes prove themselves: they hash to
+   * its name, or nothing changes.
+   *
+   * @throws WrongObjectError, StorageFullError, and what reading `body` throws
+   */
+  async mend(repository: string, name: Exclude<ObjectName, { type: 'config' }>, body: Readable): Promise<void> {
+    const before = await this.storage.stat(repository, name);
+    const incoming = await this.storage.incoming(repository, name);
+    try {
+      const hash = createHash('sha256');
+      let bytes = 0;
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        hash.update(chunk);
+        bytes += chunk.length;
+        await incoming.write([chunk]);
+      }
+      const found = hash.digest('hex');
+      if (found !== name.id) throw new WrongObjectError(name, `its bytes hash to ${found}`);
+      await incoming.replace();
+      await this.usage.removed(repository, (before?.bytes ?? 0) - bytes);
+    } finally {
+      body.destroy();
+      await incoming.discard();
+    }
+  }
+
+  /** For a lock whose holder is dead. Safe to repeat. */
+  async removeLock(repository: string, id: string): Promise<void> {
+    const name = { type: 'locks', id } as const;
+    const object = await this.storage.stat(repository, name);
+    if (object && (await this.storage.remove(repository, name))) await this.usage.removed(repository, object.bytes);
+  }
+}
