@@ -1,6 +1,6 @@
 import type { Finding, PreflightReport } from '#contracts/replication';
 import { openConnection, runPreflight } from '#libs/replication/agent';
-import { readConfiguration, type PostgresWorkload, type StateDirectory } from '#libs/sites/agent';
+import { postgresWorkloads, readConfiguration, type PostgresWorkload, type StateDirectory } from '#libs/sites/agent';
 import { workloadFiles } from './workload-files.js';
 
 export interface CheckedWorkload {
@@ -10,7 +10,7 @@ export interface CheckedWorkload {
 
 /** Runs the preflight of the named workload, or of all that agent.json lists; needs neither enrolment nor a site. */
 export async function checkWorkloads(directory: StateDirectory, only: string | undefined): Promise<CheckedWorkload[]> {
-  const { workloads } = await readConfiguration(directory);
+  const workloads = postgresWorkloads(await readConfiguration(directory));
   const wanted = only === undefined ? workloads : workloads.filter(({ name }) => name === only);
   const checked: CheckedWorkload[] = [];
   for (const workload of wanted) checked.push({ name: workload.name, report: await check(directory, workload) });

@@ -4,7 +4,14 @@ import { gateAnswer, passGate } from '#libs/failover/agent';
 import { SystemClock } from '#libs/platform/clock';
 import { DomainError, errorText } from '#libs/platform/errors';
 import { createLogger } from '#libs/platform/telemetry';
-import { DEFAULT_DIRECTORY, enrol, EXAMPLE_CONFIGURATION, readConfiguration, StateDirectory } from '#libs/sites/agent';
+import {
+  DEFAULT_DIRECTORY,
+  enrol,
+  EXAMPLE_CONFIGURATION,
+  postgresWorkloads,
+  readConfiguration,
+  StateDirectory,
+} from '#libs/sites/agent';
 import { renderStatus } from './agent-status.js';
 import { checkWorkloads, renderCheck } from './check.js';
 import { readToken, type TokenSources } from './enrolment-token.js';
@@ -93,7 +100,7 @@ command(
   .option('--timeout <seconds>', 'start without a confirmation after so long', seconds, 60)
   .action(async (name: string, { config, timeout }: Common & { timeout: number }) => {
     const directory = new StateDirectory(config);
-    const workload = (await readConfiguration(directory)).workloads.find((each) => each.name === name);
+    const workload = postgresWorkloads(await readConfiguration(directory)).find((each) => each.name === name);
     if (!workload) throw new NothingListed(name);
     const files = workloadFiles(directory, name);
     const verdict = await passGate({

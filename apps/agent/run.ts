@@ -2,14 +2,17 @@ import { rm, writeFile } from 'node:fs/promises';
 import { SystemClock, pause } from '#libs/platform/clock';
 import type { Logger } from '#libs/platform/telemetry';
 import type { Alarm } from '#contracts/replication';
+import { ArchiveCommands } from '#libs/archive/agent';
 import { CommandDesk, WorkloadDesk } from '#libs/replication/agent';
-import { readConfiguration, readEnrolment, type StateDirectory } from '#libs/sites/agent';
+import { postgresWorkloads, readConfiguration, readEnrolment, type StateDirectory } from '#libs/sites/agent';
 import { ASK_ASSIGNMENT, AssignmentKeeper } from './keep-assignment.js';
 import { knock, openDoor } from './local-door.js';
 import { TunnelKeeper } from './tunnel-keeper.js';
 import { tunnelFingerprint } from './tunnel.js';
 import { workloadFiles } from './workload-files.js';
 
+/** The path on the command door by which `archive status` asks what runs. */
+export const ARCHIVE_STATUS = '/archive/status';
 const SURVEILLANCE_MS = 30_000;
 /** The tunnel was not up to take what was found. */
 const SURVEILLANCE_AGAIN_MS = 2_000;
@@ -31,12 +34,13 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
   const configuration = await readConfiguration(directory);
   const { assignment } = await readEnrolment(directory);
   const desks = new Map(
-    configuration.workloads.map((workload) => {
+    postgresWorkloads(configuration).map((workload) => {
       const { settings, baseline, made, protection } = workloadFiles(directory, workload.name);
       return [workload.name, new WorkloadDesk({ workload, settings, baseline, made, protection })];
     }),
   );
   const desk = new CommandDesk(desks);
+  const archive = new ArchiveCommands({ configuration, state: directory, log });
   const assignments = new AssignmentKeeper({ directory, clock: new SystemClock(), log });
   const door = await openDoor(directory.commandSocket, async ({ url, json, signal }) => {
     try {
@@ -44,7 +48,10 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
         await assignments.ask();
         return { json: {} };
       }
-      return await desk.carryOut(url.pathname, await json(), signal);
+      const body = await json();
+      if (url.pathname === ARCHIVE_STATUS) return { json: archive.running() };
+      if (url.pathname.startsWith('/v1/archive/')) return await archive.carryOut(url.pathname, body, signal);
+      return await desk.carryOut(url.pathname, body, signal);
     } catch (error) {
       log.warn({ path: url.pathname, err: error }, 'a command was not carried out');
       throw error;
@@ -54,6 +61,7 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
   try {
     await writeFile(directory.runPid, `${process.pid}\n`, { mode: 0o600 });
     await Promise.all([
+      archive.start(),
       keeper.keep(until),
       again(until, () => surveilAll(desks, directory, log)),
       assignments.keep(until),
@@ -61,6 +69,7 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
   } finally {
     await keeper.stop();
     await door.close();
+    await archive.close();
     for (const each of desks.values()) await each.close();
     await rm(directory.runPid, { force: true });
   }

@@ -2,6 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pause } from '#libs/platform/clock';
 import { z } from 'zod';
 import {
+  archiveCheckCommand,
+  beginWorkCommand,
+  cancelWorkCommand,
+  forgetWorkCommand,
+  handExitCommand,
+  listTreeCommand,
+  lookWorkCommand,
+} from '#contracts/archive';
+import {
   agentBackup,
   armCommand,
   checkpointCommand,
@@ -34,8 +43,11 @@ export interface Claim {
   readonly names?: ReplicationNames | undefined;
 }
 
-/** A site that serves the workload, that serves it as its metro, or that may look whether it can be replicated. */
-type Right = 'leg' | 'metro' | 'preflight';
+/**
+ * A site that serves the workload, that serves it as its metro, that may look whether it can be replicated, or that archives
+ * it.
+ */
+type Right = 'leg' | 'metro' | 'preflight' | 'archive';
 
 /** Who may give each command. */
 const COMMANDS: ReadonlyMap<string, Right> = new Map([
@@ -45,6 +57,15 @@ const COMMANDS: ReadonlyMap<string, Right> = new Map([
   ...[prepareCommand, checkpointCommand, releaseCommand, fenceCommand, ...Object.values(agentBackup)].map(
     ({ path }) => [path, 'leg'] as const,
   ),
+  ...[
+    archiveCheckCommand,
+    beginWorkCommand,
+    lookWorkCommand,
+    cancelWorkCommand,
+    forgetWorkCommand,
+    listTreeCommand,
+    handExitCommand,
+  ].map(({ path }) => [path, 'archive'] as const),
 ]);
 
 const claimed = z.looseObject({
@@ -63,7 +84,7 @@ const ASK_FORGOTTEN_MS = 300_000;
 /** No site is kept waiting longer for the control plane. */
 const ASK_WAIT_MS = 5_000;
 
-type Known = Pick<AgentAssignment, 'workloads' | 'preflights'>;
+type Known = Pick<AgentAssignment, 'workloads' | 'preflights' | 'archives'>;
 
 /**
  * A workload that an answer lacks altogether is served as before until another answer agrees so much later: a control
@@ -113,10 +134,10 @@ export class SiteRights {
   }
 
   /** A new assignment, from the control plane. */
-  set({ workloads, preflights }: Known): void {
+  set({ workloads, preflights, archives }: Known): void {
     // One of before says nothing of it, also after a newer one has.
     if (workloads === undefined) return;
-    this.known = { workloads: [...workloads, ...this.inDoubt(workloads)], preflights };
+    this.known = { workloads: [...workloads, ...this.inDoubt(workloads)], preflights, archives };
   }
 
   /** Of what was assigned, what is missing now and is not known to have ended. */
@@ -193,6 +214,7 @@ export class SiteRights {
 
   /** @returns why not, or undefined. */
   private judge(siteId: string, claim: Claim, right: Right): string | undefined {
+    if (right === 'archive') return this.judgeArchive(siteId, claim);
     if (this.known.workloads === undefined) return undefined;
     const why = this.judgeLeg(siteId, claim, right);
     const looking =
@@ -200,6 +222,18 @@ export class SiteRights {
       claim.names === undefined &&
       this.known.preflights?.some((each) => each.siteId === siteId && each.workloadName === claim.workloadName);
     return looking ? undefined : why;
+  }
+
+  /**
+   * Only what was said outright: what a site that archives may have done reads and writes files, so a control plane of
+   * before, which says nothing of archives, allows none.
+   */
+  private judgeArchive(siteId: string, { workloadName: name, workloadId }: Claim): string | undefined {
+    const found = (this.known.archives ?? []).filter((each) => each.siteId === siteId && each.name === name);
+    if (found.length === 0) return 'Mainstay has not assigned its archive there';
+    return found.some((each) => each.workloadId === workloadId)
+      ? undefined
+      : 'Mainstay knows that workload under another id';
   }
 
   private judgeLeg(siteId: string, claim: Claim, right: Right): string | undefined {
@@ -220,7 +254,7 @@ export class SiteRights {
   /** Has the control plane asked, unless it was not long ago; then it answers what became of that. */
   private askAnew(siteId: string, claim: Claim, right: Right): Asked {
     // A look before the protection does not count against the protection.
-    const name = `${siteId} ${claim.workloadName} ${right === 'preflight'}`;
+    const name = `${siteId} ${claim.workloadName} ${right === 'preflight' || right === 'archive' ? right : 'leg'}`;
     const now = this.options.clock.monotonic();
     const before = this.asked.get(name);
     if (before && now < before.again) return before;

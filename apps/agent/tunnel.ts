@@ -18,6 +18,7 @@ import type { Clock } from '#libs/platform/clock';
 import type { Logger } from '#libs/platform/telemetry';
 import { CommandInvalidError, WorkloadNotListedError, type PulseEntry } from '#libs/replication/agent';
 import {
+  postgresWorkloads,
   readConfiguration,
   readEnrolment,
   servedGrants,
@@ -52,7 +53,7 @@ export interface TunnelOptions {
   readonly log: Logger;
 }
 
-const assigned = agentAssignment.pick({ sites: true, workloads: true, preflights: true });
+const assigned = agentAssignment.pick({ sites: true, workloads: true, preflights: true, archives: true });
 const observedAlarms = z.record(z.string(), z.array(alarm));
 
 /**
@@ -74,11 +75,12 @@ export class Tunnel {
     private readonly enrolment: Enrolment,
     private readonly fingerprint: string,
     private readonly workloads: ReadonlyMap<string, TunnelWorkload>,
+    listed: ReadonlySet<string>,
   ) {
     const { clock, directory, log } = options;
     this.rights = new SiteRights({
       known: enrolment.assignment,
-      listed: (name) => workloads.has(name),
+      listed: (name) => listed.has(name),
       ask: () => askForAssignment(directory),
       clock,
       refused: (facts) => log.warn(facts, 'a site asks for what it is not assigned'),
@@ -92,13 +94,14 @@ export class Tunnel {
     const configuration = await readConfiguration(directory);
     const { identity, ...enrolment } = await readEnrolment(directory);
     const workloads = new Map(
-      configuration.workloads.map((each) => [each.name, new TunnelWorkload(each, directory, clock)]),
+      postgresWorkloads(configuration).map((each) => [each.name, new TunnelWorkload(each, directory, clock)]),
     );
     const tunnel = new Tunnel(
       options,
       enrolment,
       tunnelFingerprint(version, configuration, enrolment.assignment.agentId),
       workloads,
+      new Set(configuration.workloads.map(({ name }) => name)),
     );
     const door = await openDoor(directory.tunnelSocket, (request) => tunnel.answerDoor(request));
     until.addEventListener('abort', () => tunnel.stopping.abort(), { once: true });
@@ -212,9 +215,9 @@ export class Tunnel {
         }
         return { json: {} };
       case 'POST /assignment': {
-        const { sites, workloads, preflights } = assigned.parse(await json());
-        Object.assign(this.enrolment.assignment, { sites, workloads, preflights });
-        this.rights.set({ workloads, preflights });
+        const { sites, ...known } = assigned.parse(await json());
+        Object.assign(this.enrolment.assignment, { sites, ...known });
+        this.rights.set(known);
         this.streams.endUnless((siteId, name) => this.rights.allowsStream(siteId, name));
         this.dialer?.setSites(sites);
         return { json: {} };

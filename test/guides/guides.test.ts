@@ -2,7 +2,7 @@ import { glob, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import { agentConfiguration, EXAMPLE_CONFIGURATION } from '#libs/sites/agent';
+import { agentConfiguration, EXAMPLE_CONFIGURATION, postgresWorkloads } from '#libs/sites/agent';
 import { apiKeyRequest, signUpRequest } from '#libs/tenancy/control';
 import { enrolmentTokenRequest } from '../../apps/api/agents/agent.schemas.js';
 import { declarationRequest, previewRequest } from '../../apps/api/failovers/failover.schemas.js';
@@ -80,11 +80,11 @@ describe('the guides', () => {
   });
 
   it('show a configuration of the agent that it reads, signing in as its own example does', () => {
-    const [example] = agentConfiguration.parse(JSON.parse(EXAMPLE_CONFIGURATION)).workloads;
+    const [example] = postgresWorkloads(agentConfiguration.parse(JSON.parse(EXAMPLE_CONFIGURATION)));
     const shown = [...guides.values()].flatMap((guide) => [...guide.matchAll(/```json\n([^]*?)```/g)]);
     expect(shown.length).toBeGreaterThan(1);
     for (const [, json = ''] of shown) {
-      const { workloads } = agentConfiguration.parse(JSON.parse(json));
+      const workloads = postgresWorkloads(agentConfiguration.parse(JSON.parse(json)));
       for (const workload of workloads) expect({ ...workload, service: example!.service }).toEqual(example);
     }
   });

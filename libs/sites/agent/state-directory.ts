@@ -63,6 +63,16 @@ export class StateDirectory {
     return this.in('workloads', name, file);
   }
 
+  /** What is kept of archives: running work and its results, and restic's cache. */
+  archive(...parts: string[]): string {
+    return this.in('archive', ...parts);
+  }
+
+  /** Where a restore may always put files. */
+  get restored(): string {
+    return this.in('restored');
+  }
+
   private in(...parts: string[]): string {
     return path.join(this.path, ...parts);
   }

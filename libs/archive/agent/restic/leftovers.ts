@@ -1,0 +1,64 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
+import { platform } from 'node:os';
+import path from 'node:path';
+import { waitFor } from '#libs/platform/clock';
+import { isAlive, processTitle, signalProcess } from '#libs/platform/postgres';
+import { z } from 'zod';
+
+const PID_FILE = 'restic.pid';
+const END_MS = 10_000;
+const noted = z.object({ pid: z.number().int(), started: z.string().nullable() });
+
+/** Which process works in a directory: its number, and on Linux when it was started, since numbers are used again. */
+export function notePid(directory: string, pid: number): void {
+  let started: string | null = null;
+  try {
+    started = startOf(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    // It ended at once, or the system has no /proc: then the process's title tells.
+  }
+  writeFileSync(path.join(directory, PID_FILE), JSON.stringify({ pid, started }), { mode: 0o600 });
+}
+
+/**
+ * Ends what a dead agent left running in a work's directory: restic with SIGINT, so that its lock goes, then all of its
+ * group; and on Linux whatever else works there.
+ */
+export async function endLeftovers(directory: string): Promise<number> {
+  const text = await readFile(path.join(directory, PID_FILE), 'utf8').catch(() => '');
+  const found = noted.safeParse(text === '' ? undefined : JSON.parse(text));
+  const pids = new Set(await processesIn(directory));
+  if (found.success && (await isSame(found.data, directory))) pids.add(found.data.pid);
+  for (const pid of pids) signalProcess(pid, 'SIGINT');
+  const gone = async () => !(await Promise.all([...pids].map((pid) => isAlive(pid)))).includes(true);
+  await waitFor('restic to end', gone, { timeoutMs: END_MS }).catch(() => undefined);
+  for (const pid of pids) if (await isAlive(pid)) signalProcess(pid, 'SIGKILL');
+  return pids.size;
+}
+
+async function isSame({ pid, started }: z.infer<typeof noted>, directory: string): Promise<boolean> {
+  if (!(await isAlive(pid))) return false;
+  if (started === null) return (await processTitle(pid)).includes(directory);
+  const now = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return startOf(now) === started;
+}
+
+/** Column 22 of /proc/PID/stat, in clock ticks since the boot (proc(5)); the second column may hold spaces. */
+function startOf(stat: string): string {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}
+
+/** restic and what it started have the work's directory as theirs. */
+async function processesIn(directory: string): Promise<number[]> {
+  if (platform() !== 'linux') return [];
+  const real = await realpath(directory).catch(() => directory);
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
+      return cwd === real ? pid : undefined;
+    }),
+  );
+  return found.filter((pid) => pid !== undefined);
+}

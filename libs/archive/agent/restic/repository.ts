@@ -1,0 +1,140 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { RepositoryAccess } from '#contracts/archive';
+import { ArchiveWorkError } from '../errors.js';
+import type { CustomerKey } from '../customer-key.js';
+import { ResticFailedError, resticFailure } from './failures.js';
+import { can, type ResticProgram } from './program.js';
+import { runRestic, type ResticCall, type ResticEnd } from './run-restic.js';
+
+/** A repository that is in use stays so for minutes, not hours: the vault's own maintenance lets others in afterwards. */
+const RETRY_LOCK = '10m';
+
+export interface RepositoryParts {
+  readonly restic: ResticProgram;
+  readonly access: RepositoryAccess;
+  /** Of this work alone, and removed when it ends: the secrets' files lie in it. */
+  readonly directory: string;
+  readonly cacheDirectory: string;
+  readonly key: CustomerKey;
+  readonly signal: AbortSignal;
+}
+
+export type RepositoryCall = Pick<ResticCall, 'env' | 'stdin' | 'onStarted' | 'onMessage' | 'onWords'> & {
+  /** Ends this call alone, not the work. */
+  readonly alsoUntil?: AbortSignal;
+  /** Reads only: no lock, since a credential to read may be all that there is. */
+  readonly unlocked?: boolean;
+};
+
+/** A repository of the vault as one work sees it. Its secrets stand in files of mode 0600, never in arguments. */
+export class Repository {
+  private constructor(private readonly parts: RepositoryParts) {}
+
+  get restic(): ResticProgram {
+    return this.parts.restic;
+  }
+
+  get signal(): AbortSignal {
+    return this.parts.signal;
+  }
+
+  /** The work's own folder, for lists that are too long to be arguments. */
+  get directory(): string {
+    return this.parts.directory;
+  }
+
+  /**
+   * @param create makes a customer-held repository that is not there, and its password before that
+   * @throws ArchiveWorkError when the address is not encrypted, or the password is not known here
+   */
+  static async open(parts: RepositoryParts, { create }: { create: boolean }): Promise<Repository> {
+    const { access, cacheDirectory, key } = parts;
+    if (new URL(access.url).protocol !== 'https:') {
+      throw new ArchiveWorkError('vault-unencrypted', 'The agent speaks to a vault over HTTPS only.');
+    }
+    await mkdir(cacheDirectory, { recursive: true, mode: 0o700 });
+    const repository = new Repository(parts);
+    await repository.write('repository', resticAddress(access));
+    await repository.write('authority.pem', access.authority ?? '');
+    const password = access.password ?? (await key.read())?.password;
+    // Any will do to find out whether there is a repository at all.
+    await repository.write('password', password ?? randomBytes(16).toString('hex'));
+    const certain = access.password !== null || (password !== undefined && !create);
+    if (!certain) await repository.enterOwn(password !== undefined, create);
+    return repository;
+  }
+
+  /** Runs restic on this repository. The end may be no success: see {@link resticFailure}. */
+  async call(args: readonly string[], call: RepositoryCall = {}): Promise<ResticEnd> {
+    const { restic, directory, cacheDirectory, access, signal } = this.parts;
+    const { unlocked, alsoUntil, ...rest } = call;
+    const locking = unlocked ? ['--no-lock'] : can(restic, 'retry-lock') ? [`--retry-lock=${RETRY_LOCK}`] : [];
+    const end = await runRestic(restic, {
+      ...rest,
+      directory,
+      signal: alsoUntil ? AbortSignal.any([signal, alsoUntil]) : signal,
+      args: [
+        '--json',
+        `--repository-file=${path.join(directory, 'repository')}`,
+        `--password-file=${path.join(directory, 'password')}`,
+        `--cache-dir=${cacheDirectory}`,
+        ...(access.authority === null ? [] : [`--cacert=${path.join(directory, 'authority.pem')}`]),
+        ...locking,
+        ...args,
+      ],
+    });
+    return { code: end.code, words: end.words.map((line) => this.withoutSecrets(line)) };
+  }
+
+  /** @throws ResticFailedError */
+  async require(args: readonly string[], call?: RepositoryCall): Promise<void> {
+    const end = await this.call(args, call);
+    this.signal.throwIfAborted();
+    if (end.code !== 0) throw resticFailure(end);
+  }
+
+  /** For texts that leave this machine. */
+  withoutSecrets(text: string): string {
+    const { secret, password } = this.parts.access;
+    const secrets = [secret, encodeURIComponent(secret), password ?? ''].filter((each) => each !== '');
+    return secrets.reduce((clean, each) => clean.replaceAll(each, '***'), text);
+  }
+
+  async write(name: string, text: string): Promise<string> {
+    const file = path.join(this.directory, name);
+    await writeFile(file, text, { mode: 0o600 });
+    return file;
+  }
+
+  private async enterOwn(known: boolean, create: boolean): Promise<void> {
+    const found = await this.require(['cat', 'config'], { unlocked: true }).then(
+      () => 'open' as const,
+      (error: unknown) => {
+        if (error instanceof ResticFailedError && error.failure === 'repository-absent') return 'absent' as const;
+        if (error instanceof ResticFailedError && error.failure === 'wrong-password') return 'closed' as const;
+        throw error;
+      },
+    );
+    if (found === 'open') return;
+    if (found === 'closed') {
+      const what = known ? 'The password that the agent holds does not open it' : 'The agent holds no password of it';
+      throw new ArchiveWorkError(
+        'password-missing',
+        `There is an archive in the vault already. ${what}. Put back the one from your safe: mainstay-agent archive password NAME --put FILE`,
+      );
+    }
+    if (!create) throw new ArchiveWorkError('repository-absent', 'There is no repository in the vault yet.');
+    if (!known) await this.write('password', await this.parts.key.make());
+    await this.require(['init']);
+  }
+}
+
+/** restic's own form of an address, with the credential in it. */
+export function resticAddress({ url, user, secret }: RepositoryAccess): string {
+  const full = new URL(url);
+  full.username = encodeURIComponent(user);
+  full.password = encodeURIComponent(secret);
+  return `rest:${full.toString()}`;
+}

@@ -1,0 +1,27 @@
+import type { ArchiveWork } from '#contracts/archive';
+import type { StateDirectory } from '#libs/sites/agent';
+import { backup } from './backup.js';
+import { checkPart, forgetSnapshots } from './maintain.js';
+import type { Outcome, WorkAtHand } from './outcome.js';
+import { restore } from './restore.js';
+
+export interface WorkSurroundings {
+  readonly workId: string;
+  readonly state: StateDirectory;
+  /** Folders that agent.json allows for restores. */
+  readonly restoreTo: readonly string[];
+}
+
+/** @throws ArchiveWorkError, or the signal's reason when the work was cancelled */
+export function carryOut(at: WorkAtHand, work: ArchiveWork, surroundings: WorkSurroundings): Promise<Outcome> {
+  switch (work.kind) {
+    case 'backup':
+      return backup(at, work, surroundings.state);
+    case 'restore':
+      return restore(at, work, surroundings);
+    case 'forget':
+      return forgetSnapshots(at, work.snapshotIds);
+    case 'check':
+      return checkPart(at, work.part, work.of);
+  }
+}

@@ -1,0 +1,26 @@
+import { ArchiveWorkError } from '../errors.js';
+import { NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
+
+/** restic takes them as arguments, and a command line has its bounds. */
+const AT_ONCE = 500;
+
+/** Forgets these and frees what nothing else needs. One that is gone already is no fault: the work may be a repetition. */
+export async function forgetSnapshots({ repository }: WorkAtHand, ids: readonly string[]): Promise<Outcome> {
+  for (let from = 0; from < ids.length; from += AT_ONCE) {
+    await repository.require(['forget', ...ids.slice(from, from + AT_ONCE)]);
+  }
+  await repository.require(['prune']);
+  return { ...NOTHING, state: 'completed' };
+}
+
+/**
+ * Reads one share of the packs, and the structure of all of it.
+ *
+ * @throws ArchiveWorkError naming what is damaged
+ */
+export async function checkPart({ repository }: WorkAtHand, part: number, of: number): Promise<Outcome> {
+  const end = await repository.call(['check', `--read-data-subset=${Math.min(part, of)}/${of}`]);
+  repository.signal.throwIfAborted();
+  if (end.code === 0) return { ...NOTHING, state: 'completed' };
+  throw new ArchiveWorkError('check-failed', `The check found faults: ${end.words.slice(-6).join(' ')}`);
+}
