@@ -2,7 +2,7 @@ import type { ArchiveAlarm, ArchivePolicy, ArchiveState, Failure, KeyMode, Sourc
 import type { PeerSite } from '#contracts/sites';
 
 /** What may have an archive's repository for itself. */
-export type WorkKind = 'run' | 'restore' | 'keys' | 'retention' | 'check' | 'proof' | 'copy' | 'repair';
+export type WorkKind = 'run' | 'restore' | 'keys' | 'retention' | 'prune' | 'check' | 'proof' | 'copy' | 'repair';
 
 /** One workload archived at this site, as its row has it. */
 export interface ArchiveRow {

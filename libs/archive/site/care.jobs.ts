@@ -1,0 +1,16 @@
+import { z } from 'zod';
+import { defineJob, defineSweep } from '#libs/platform/queue';
+
+const ofArchive = z.strictObject({ archiveId: z.uuid() });
+const once = { attempts: 1, backoffMs: 1_000 };
+
+/** Lets recovery points go, and prunes. Whoever does so has the repository for itself, by its row. */
+export const tendRetentionJob = defineJob({
+  name: 'archive.tend-retention',
+  queue: 'archive-care',
+  payload: ofArchive,
+  retry: once,
+  slotMs: 5_000,
+});
+/** Finds what is to be looked after. */
+export const sweepTendingJob = defineSweep('archive.sweep-tending', 15_000);

@@ -1,0 +1,71 @@
+import type { z } from 'zod';
+import { dropPointOrder, holdPointOrder } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { DomainError, NotFoundError } from '#libs/platform/errors';
+import { JobQueue } from '#libs/platform/queue';
+import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
+import type { SiteTransaction } from '#libs/platform/database';
+import { Archives } from '../archives.service.js';
+import { tendRetentionJob } from '../care.jobs.js';
+import { Points } from '../points/points.service.js';
+import { Drops } from '../retention/drops.service.js';
+
+type HoldWish = z.infer<typeof holdPointOrder.payload>;
+type DropWish = z.infer<typeof dropPointOrder.payload>;
+
+/** Recovery points are being forgotten just now: it is tried again when they are. */
+export class RetentionAtWorkError extends DomainError {
+  constructor() {
+    super('unavailable', 'archive.retention-at-work', 'Recovery points are being forgotten at this moment. Wait.');
+  }
+}
+
+/** Keeps a point whatever its age, or lets it come of age again. Done means: it is there, and stays. */
+@CarriesOut(holdPointOrder)
+export class HoldPointHandler implements OrderHandler<HoldWish> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly archives: Archives,
+    private readonly points: Points,
+  ) {}
+
+  async carryOut({ payload }: ReceivedOrder<HoldWish>): Promise<void> {
+    const { archiveId, snapshotId, because } = payload;
+    await this.work.run(async (tx) => {
+      await this.archives.lock(tx, archiveId);
+      const [forgetting] = await tx.query(
+        `SELECT FROM archive WHERE archive_id = $1 AND work_kind = 'retention' AND work_until > clock_timestamp()`,
+        [archiveId],
+      );
+      // What it has read before must not undo the hold.
+      if (forgetting) throw new RetentionAtWorkError();
+      const held = await tx.execute(
+        `UPDATE archive_point SET held_because = $3
+          WHERE archive_id = $1 AND snapshot_id = $2 AND forgotten_at IS NULL`,
+        [archiveId, snapshotId, because],
+      );
+      if (held === 0) throw new NotFoundError('recovery point');
+      await this.points.tell(tx, archiveId, snapshotId);
+    });
+  }
+}
+
+@CarriesOut(dropPointOrder)
+export class DropPointHandler implements OrderHandler<DropWish> {
+  constructor(
+    private readonly archives: Archives,
+    private readonly work: SiteUnitOfWork,
+    private readonly drops: Drops,
+    private readonly jobs: JobQueue,
+  ) {}
+
+  async carryOut({ payload }: ReceivedOrder<DropWish>): Promise<void> {
+    await this.work.run((tx) => this.write(tx, payload));
+    this.jobs.wake(tendRetentionJob, { archiveId: payload.archiveId }, { key: payload.archiveId });
+  }
+
+  private async write(tx: SiteTransaction, wish: DropWish): Promise<void> {
+    await this.archives.get(tx, wish.archiveId);
+    await this.drops.add(tx, wish);
+  }
+}

@@ -1,0 +1,205 @@
+import {
+  allowExitOrder,
+  cancelArchiveWorkOrder,
+  type RestoreWish,
+  restoreOrder,
+  rotateKeysOrder,
+  runArchiveOrder,
+} from '#contracts/archive';
+import type { z } from 'zod';
+import { Clock } from '#libs/platform/clock';
+import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
+import { DomainError, NotFoundError } from '#libs/platform/errors';
+import { JobQueue } from '#libs/platform/queue';
+import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
+import type { ArchiveRow } from '../archive.row.js';
+import { ArchiveStateError, CustomerHeldError } from '../archives.errors.js';
+import { advanceRestoreJob, advanceRunJob } from '../archives.jobs.js';
+import { Archives } from '../archives.service.js';
+import { Exits } from '../exit/exits.service.js';
+import { RepositoryKeys } from '../keys/repository-keys.js';
+import { Points } from '../points/points.service.js';
+import { Restores } from '../restores/restores.service.js';
+import { Runs } from '../runs/runs.service.js';
+import { findWork, RESTORES, RUNS } from '../runs/work.row.js';
+
+type Run = z.infer<typeof runArchiveOrder.payload>;
+type Cancel = z.infer<typeof cancelArchiveWorkOrder.payload>;
+type Rotate = z.infer<typeof rotateKeysOrder.payload>;
+type Exit = z.infer<typeof allowExitOrder.payload>;
+
+/** Another agency's archive is none. */
+async function owned(
+  archives: Archives,
+  tx: SiteTransaction,
+  { payload, tenantId }: ReceivedOrder<{ archiveId: string }>,
+): Promise<ArchiveRow | undefined> {
+  const archive = await archives.find(tx, payload.archiveId);
+  return archive && archive.tenantId === tenantId ? archive : undefined;
+}
+
+const takesWork = ({ state }: ArchiveRow): boolean => state === 'active' || state === 'paused';
+
+/** A run now. Its row is there as soon as the order has been acknowledged. */
+@CarriesOut(runArchiveOrder)
+export class RunArchiveHandler implements OrderHandler<Run> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly archives: Archives,
+    private readonly runs: Runs,
+    private readonly clock: Clock,
+    private readonly queue: JobQueue,
+  ) {}
+
+  async received(tx: SiteTransaction, order: ReceivedOrder<Run>): Promise<void> {
+    const archive = await owned(this.archives, tx, order);
+    if (!archive || !takesWork(archive)) return;
+    const { runId } = order.payload;
+    const made = await tx.execute(
+      `INSERT INTO archive_run (run_id, archive_id, cause, state, due_at) VALUES ($1, $2, 'request', 'waiting', $3)
+       ON CONFLICT DO NOTHING`,
+      [runId, archive.archiveId, this.clock.now()],
+    );
+    const row = made === 1 ? await findWork(tx, RUNS, runId) : undefined;
+    if (!row) return;
+    await this.runs.tell(tx, archive, row);
+    tx.afterCommit(() => this.queue.wake(advanceRunJob, { runId }));
+  }
+
+  /** @throws NotFoundError, ArchiveStateError */
+  async carryOut(order: ReceivedOrder<Run>): Promise<void> {
+    await this.work.run(async (tx) => {
+      if (await findWork(tx, RUNS, order.payload.runId)) return;
+      const archive = await owned(this.archives, tx, order);
+      if (!archive) throw new NotFoundError('archive');
+      // It came before its archive was ready: it is, by now.
+      if (takesWork(archive)) return this.received(tx, order);
+      throw new ArchiveStateError(archive.state);
+    });
+  }
+}
+
+/** Stops a run or a restore. */
+@CarriesOut(cancelArchiveWorkOrder)
+export class CancelArchiveWorkHandler implements OrderHandler<Cancel> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly archives: Archives,
+    private readonly queue: JobQueue,
+  ) {}
+
+  /** @throws NotFoundError */
+  async carryOut(order: ReceivedOrder<Cancel>): Promise<void> {
+    const { archiveId, workId } = order.payload;
+    await this.work.run(async (tx) => {
+      if (!(await owned(this.archives, tx, order))) throw new NotFoundError('archive');
+      for (const { name, id } of [RUNS, RESTORES]) {
+        await tx.execute(
+          `UPDATE ${name} SET cancel_wanted = true WHERE ${id} = $1 AND archive_id = $2 AND ended_at IS NULL`,
+          [workId, archiveId],
+        );
+      }
+    });
+    this.queue.wake(advanceRunJob, { runId: workId });
+    this.queue.wake(advanceRestoreJob, { restoreId: workId });
+  }
+}
+
+/** Brings something back to the agent's machine. */
+@CarriesOut(restoreOrder)
+export class RestoreHandler implements OrderHandler<RestoreWish> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly archives: Archives,
+    private readonly points: Points,
+    private readonly restores: Restores,
+    private readonly queue: JobQueue,
+  ) {}
+
+  async received(tx: SiteTransaction, order: ReceivedOrder<RestoreWish>): Promise<void> {
+    const archive = await owned(this.archives, tx, order);
+    const { payload } = order;
+    if (!archive || archive.state === 'ended') return;
+    const point = await this.points.find(tx, archive.archiveId, payload.snapshotId);
+    if (!point || point.forgottenAt !== null) return;
+    const made = await tx.execute(
+      `INSERT INTO archive_restore (restore_id, archive_id, wish, state) VALUES ($1, $2, $3, 'waiting')
+       ON CONFLICT DO NOTHING`,
+      [payload.restoreId, archive.archiveId, JSON.stringify(payload)],
+    );
+    const row = made === 1 ? await findWork(tx, RESTORES, payload.restoreId) : undefined;
+    if (!row) return;
+    await this.restores.tell(tx, archive, row);
+    tx.afterCommit(() => this.queue.wake(advanceRestoreJob, { restoreId: payload.restoreId }));
+  }
+
+  /** @throws NotFoundError */
+  async carryOut(order: ReceivedOrder<RestoreWish>): Promise<void> {
+    await this.work.run(async (tx) => {
+      if (await findWork(tx, RESTORES, order.payload.restoreId)) return;
+      await this.received(tx, order);
+      if (await findWork(tx, RESTORES, order.payload.restoreId)) return;
+      const error = new NotFoundError('recovery point');
+      const archive = await owned(this.archives, tx, order);
+      if (archive) await this.restores.refuse(tx, archive, order.payload, error);
+      else throw error;
+    });
+  }
+}
+
+/** Its repository is in use: tried again. */
+class ArchiveBusyError extends DomainError {
+  constructor() {
+    super('unavailable', 'archive.busy', 'The archive is in use; its keys are changed as soon as it is free.');
+  }
+}
+
+/** New passwords for site and agent. */
+@CarriesOut(rotateKeysOrder)
+export class RotateKeysHandler implements OrderHandler<Rotate> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly archives: Archives,
+    private readonly keys: RepositoryKeys,
+    private readonly clock: Clock,
+  ) {}
+
+  /** @throws NotFoundError, CustomerHeldError, ArchiveStateError, ArchiveBusyError, ResticFailedError */
+  async carryOut(order: ReceivedOrder<Rotate>, signal: AbortSignal): Promise<void> {
+    const archive = await this.work.run((tx) => owned(this.archives, tx, order));
+    if (!archive) throw new NotFoundError('archive');
+    const { archiveId, keyMode, state } = archive;
+    if (keyMode === 'customer-held') throw new CustomerHeldError('change it');
+    if (state === 'ended' || state === 'preparing') throw new ArchiveStateError(state);
+    const rotate = async (held: AbortSignal) => {
+      await this.keys.rotate(archiveId, order.payload.rotationId, held);
+      return true;
+    };
+    if (!(await this.archives.hold(archiveId, 'keys', rotate, signal))) throw new ArchiveBusyError();
+    await this.work.run(async (tx) => {
+      await tx.execute(`UPDATE archive SET keys_rotated_at = $2, version = version + 1 WHERE archive_id = $1`, [
+        archiveId,
+        this.clock.now(),
+      ]);
+      await this.archives.tell(tx, archiveId);
+    });
+  }
+}
+
+/** Hands the way out to the agency's machine. */
+@CarriesOut(allowExitOrder)
+export class AllowExitHandler implements OrderHandler<Exit> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly archives: Archives,
+    private readonly exits: Exits,
+  ) {}
+
+  /** @throws NotFoundError, ArchiveStateError, AgentUnreachableError */
+  async carryOut(order: ReceivedOrder<Exit>): Promise<void> {
+    const archive = await this.work.run((tx) => owned(this.archives, tx, order));
+    if (!archive) throw new NotFoundError('archive');
+    if (archive.state === 'ended') throw new ArchiveStateError(archive.state);
+    await this.exits.allow(archive, order.payload.exitId, new Date(order.payload.until));
+  }
+}

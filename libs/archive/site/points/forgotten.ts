@@ -1,0 +1,18 @@
+import type { SiteTransaction } from '#libs/platform/database';
+import type { Points } from './points.service.js';
+
+/** Says of a snapshot that has gone from the vault why, and tells it. Safe to repeat: the first reason stays. */
+export async function markForgotten(
+  tx: SiteTransaction,
+  points: Points,
+  archiveId: string,
+  snapshotId: string,
+  because: 'retention' | 'two-people',
+): Promise<void> {
+  const marked = await tx.execute(
+    `UPDATE archive_point SET forgotten_at = clock_timestamp(), forgotten_because = $3
+      WHERE archive_id = $1 AND snapshot_id = $2 AND forgotten_at IS NULL`,
+    [archiveId, snapshotId, because],
+  );
+  if (marked > 0) await points.tell(tx, archiveId, snapshotId);
+}

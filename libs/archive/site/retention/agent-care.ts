@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import {
+  type ArchiveWork,
+  beginWorkCommand,
+  cancelWorkCommand,
+  type Failure,
+  forgetWorkCommand,
+  lookWorkCommand,
+  type RepositoryAccess,
+  type WorkResult,
+} from '#contracts/archive';
+import { pause } from '#libs/platform/clock';
+import { DomainError, errorText } from '#libs/platform/errors';
+import { AppLogger } from '#libs/platform/nest';
+import { AgentCommands } from '#libs/sites/site';
+import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
+import type { ArchiveRow } from '../archive.row.js';
+import { VaultService } from '../vault/vault.module.js';
+import { RepositoryBusyError, VaultRepositories } from '../vault/vault-repositories.service.js';
+
+/** What the agency's agent was to do for its archive failed there. */
+export class AgentCareError extends DomainError {
+  constructor({ code, message }: Failure) {
+    super('unavailable', code, message);
+  }
+}
+
+/** The credential and the lease end by themselves so long after this process has died. */
+const LEASE_SECONDS = 120;
+const LOOK_MS = 2_000;
+const CALL_MS = 20_000;
+
+/** Care that only the agency's agent can take: it alone has the password of a customer-held archive. */
+@Injectable()
+export class AgentCare {
+  constructor(
+    private readonly agents: AgentCommands,
+    private readonly repositories: VaultRepositories,
+    private readonly vault: VaultService,
+    @Inject(ARCHIVE_SETTINGS) private readonly settings: ArchiveSettings,
+    @Inject(VAULT_AUTHORITY) private readonly authority: string,
+    private readonly logger: AppLogger,
+  ) {}
+
+  /**
+   * Has the agent do it, with a credential that lives as long as the lease does, and waits for its end.
+   *
+   * @throws AgentCareError with the agent's words; AgentUnreachableError, AgentRefusedError before it has begun
+   */
+  async run(
+    archive: ArchiveRow,
+    work: Extract<ArchiveWork, { kind: 'forget' | 'check' }>,
+    signal: AbortSignal,
+  ): Promise<WorkResult | 'busy'> {
+    const role = work.kind === 'forget' ? 'maintain' : 'read';
+    const ends = new Date(Date.now() + LEASE_SECONDS * 1_000);
+    const { credentialId, secret } = await this.repositories.issue(archive.archiveId, role, ends);
+    const renew = async () => {
+      await this.repositories.prolong(credentialId, LEASE_SECONDS);
+      if (role === 'maintain') await this.repositories.maintain(archive.archiveId, credentialId, LEASE_SECONDS);
+    };
+    try {
+      await renew();
+      const access = this.access(archive.archiveId, credentialId, secret);
+      return await this.carryOut(archive, access, work, renew, signal);
+    } catch (error) {
+      if (error instanceof RepositoryBusyError) return 'busy';
+      throw error;
+    } finally {
+      await this.repositories.endMaintenance(archive.archiveId, credentialId);
+      await this.repositories.end(credentialId);
+    }
+  }
+
+  private async carryOut(
+    { agentId, workloadId, workloadName }: ArchiveRow,
+    access: RepositoryAccess,
+    work: ArchiveWork,
+    renew: () => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<WorkResult> {
+    const ofWork = { workloadId, workloadName, workId: randomUUID() };
+    const options = { timeoutMs: CALL_MS, signal };
+    await this.agents.call(agentId, beginWorkCommand, { ...ofWork, access, work }, options);
+    try {
+      for (;;) {
+        await pause(LOOK_MS, signal);
+        signal.throwIfAborted();
+        await renew();
+        const look = await this.agents.call(agentId, lookWorkCommand, ofWork, options).catch((error: unknown) => {
+          // A line that is cut for a while is no failure of the work: its lease goes on, and so does the agent.
+          this.logger.log.info({ why: errorText(error) }, 'an agent at work does not answer');
+          return undefined;
+        });
+        if (look?.state === 'absent') throw new AgentCareError(VANISHED);
+        if (look?.result) return succeeded(look.result);
+      }
+    } finally {
+      const last = { timeoutMs: CALL_MS };
+      const tell = signal.aborted ? cancelWorkCommand : forgetWorkCommand;
+      await this.agents.call(agentId, tell, ofWork, last).catch((error: unknown) => {
+        this.logger.log.info({ why: errorText(error) }, 'an agent was not told that its work is over');
+      });
+    }
+  }
+
+  private access(repositoryId: string, user: string, secret: string): RepositoryAccess {
+    const { url, host } = this.settings.vault;
+    const base = url ?? `https://${host}:${this.vault.port}`;
+    const address = `${base.replace(/\/$/, '')}/${repositoryId}/`;
+    // A certificate of the provider's own is known to the agent's machine anyway.
+    const authority = this.settings.vault.tls ? null : this.authority;
+    return { repositoryId, url: address, user, secret, authority, password: null };
+  }
+}
+
+const VANISHED: Failure = { code: 'archive.agent-restarted', message: 'The agent was restarted. It is tried again.' };
+
+function succeeded(result: WorkResult): WorkResult {
+  if (result.failure) throw new AgentCareError(result.failure);
+  return result;
+}
