@@ -1,0 +1,60 @@
+import { Injectable } from '@nestjs/common';
+import { endArchiveOrder, ensureArchiveOrder, keepCopyOrder } from '#contracts/archive';
+import type { OrderContract } from '#contracts/sites';
+import type { Transaction } from '#libs/platform/database';
+import { Orders, Sites } from '#libs/sites/control';
+import type { ArchiveRow } from './archive-store.js';
+
+/** Tells sites what to archive, and where the second copy is. */
+@Injectable()
+export class ArchiveOrders {
+  constructor(
+    private readonly orders: Orders,
+    private readonly sites: Sites,
+  ) {}
+
+  /** The archive as it is to be, to its site and, if there is one, to the site that keeps the second copy. */
+  async ensure(tx: Transaction, archive: ArchiveRow): Promise<void> {
+    const { siteId, secondSiteId, policy } = archive;
+    const facts = await this.sites.facts(tx, [siteId, ...(secondSiteId === null ? [] : [secondSiteId])]);
+    const [first, second] = [facts.get(siteId), secondSiteId === null ? undefined : facts.get(secondSiteId)];
+    await this.give(tx, archive, ensureArchiveOrder, {
+      agentId: archive.agentId,
+      workloadName: archive.workloadName,
+      source: archive.source,
+      keyMode: archive.keyMode,
+      policy,
+      paused: archive.paused,
+      second: second?.peer ?? null,
+    });
+    if (!first || !second) return;
+    await this.orders.issue(tx, {
+      siteId: second.id,
+      tenantId: archive.tenantId,
+      contract: keepCopyOrder,
+      payload: { ...refOf(archive), first: first.peer, minimumAgeDays: policy.minimumAgeDays },
+    });
+  }
+
+  /** No more runs; both copies stay until their time. */
+  async end(tx: Transaction, archive: ArchiveRow): Promise<void> {
+    const sites = [archive.siteId, ...(archive.secondSiteId === null ? [] : [archive.secondSiteId])];
+    for (const siteId of sites) {
+      const payload = refOf(archive);
+      await this.orders.issue(tx, { siteId, tenantId: archive.tenantId, contract: endArchiveOrder, payload });
+    }
+  }
+
+  /** An order about the archive to its own site. */
+  async give<P extends { archiveId: string; workloadId: string }>(
+    tx: Transaction,
+    archive: Pick<ArchiveRow, 'id' | 'workloadId' | 'siteId' | 'tenantId'>,
+    contract: OrderContract<P>,
+    rest: Omit<P, 'archiveId' | 'workloadId'>,
+  ): Promise<void> {
+    const payload = { ...rest, ...refOf(archive) } as P;
+    await this.orders.issue(tx, { siteId: archive.siteId, tenantId: archive.tenantId, contract, payload });
+  }
+}
+
+const refOf = ({ id, workloadId }: Pick<ArchiveRow, 'id' | 'workloadId'>) => ({ archiveId: id, workloadId });

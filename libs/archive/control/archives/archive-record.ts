@@ -1,0 +1,83 @@
+import { Injectable } from '@nestjs/common';
+import { storableText } from '#contracts/sites';
+import { type Actor, Audit } from '#libs/audit/control';
+import { noticeRaised, type Notice } from '#libs/notifications/control';
+import type { TenantTransaction, Transaction } from '#libs/platform/database';
+import { Outbox } from '#libs/platform/outbox';
+import { retentionInWords } from '../policy/retention-words.js';
+import type { ArchiveRow } from './archive-store.js';
+
+/** As notices have them. */
+const TITLE_MAX = 150;
+const TEXT_MAX = 4_000;
+
+export type ArchiveNotice = Pick<Notice, 'kind' | 'severity' | 'title' | 'text'> & {
+  /** Beside archive and workload; a notice about another one of these is another notice. */
+  readonly about?: Readonly<Record<string, string>>;
+};
+
+/** What the record needs of an archive. */
+export type Recorded = Pick<ArchiveRow, 'id' | 'tenantId' | 'workloadId' | 'workloadName'>;
+
+/** Writes what was done with an archive into the audit log, and tells people what matters. */
+@Injectable()
+export class ArchiveRecord {
+  constructor(
+    private readonly audit: Audit,
+    private readonly outbox: Outbox,
+  ) {}
+
+  async did(
+    tx: Transaction,
+    archive: Recorded,
+    actor: Actor,
+    action: string,
+    detail: Record<string, unknown>,
+  ): Promise<void> {
+    const { tenantId, id } = archive;
+    await this.audit.record(tx, { tenantId, actor, action, subjectKind: 'archive', subjectId: id, detail });
+  }
+
+  async tell(tx: Transaction, archive: Recorded, { about = {}, ...notice }: ArchiveNotice): Promise<void> {
+    await this.outbox.publish(tx, noticeRaised, archive.tenantId, {
+      ...notice,
+      // What sites and agents say is in them.
+      title: storableText(notice.title, TITLE_MAX),
+      text: storableText(notice.text, TEXT_MAX),
+      subjectIds: { archiveId: archive.id, workloadId: archive.workloadId, ...about },
+      dedupeKey: [notice.kind, archive.id, ...Object.values(about)].join(' ').slice(0, 200),
+    });
+  }
+
+  /** Somebody made the archive keep less: people should hear of it while the minimum age still holds all of it. */
+  keepsLess(tx: TenantTransaction, archive: ArchiveRow, before: ArchiveRow, actor: Actor): Promise<void> {
+    const { workloadName: name, policy } = archive;
+    return this.tell(tx, archive, {
+      kind: 'archives.retention-shortened',
+      severity: 'warning',
+      title: `${name}: the archive keeps less than before`,
+      text: `${actor.name} changed what the archive of ${name} keeps from "${retentionInWords(before.policy.retention)}" to "${retentionInWords(policy.retention)}". What no rule keeps any more is removed once it is ${policy.minimumAgeDays} days old. If this was not meant, change it back (PATCH /v1/archives/${archive.id}).`,
+    });
+  }
+
+  paused(tx: TenantTransaction, archive: ArchiveRow, actor: Actor): Promise<void> {
+    const { workloadName: name } = archive;
+    return this.tell(tx, archive, {
+      kind: 'archives.paused',
+      severity: 'warning',
+      title: `${name}: archiving is paused`,
+      text: `${actor.name} paused the archive of ${name}. No recovery point is added until it is resumed (PATCH /v1/archives/${archive.id} with paused false).`,
+    });
+  }
+
+  async ended(tx: TenantTransaction, archive: ArchiveRow, actor: Actor): Promise<void> {
+    const { workloadName: name } = archive;
+    await this.tell(tx, archive, {
+      kind: 'archives.ended',
+      severity: 'warning',
+      title: `${name}: archiving has been ended`,
+      text: `${actor.name} ended the archive of ${name}. No recovery point is added any more; those that are there stay until their time.`,
+    });
+    await this.did(tx, archive, actor, 'archive.ended', { workload: name });
+  }
+}

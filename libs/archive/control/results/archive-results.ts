@@ -1,0 +1,84 @@
+import { archiveResult, type ArchiveReport } from '#contracts/archive';
+import type { ProviderTransaction } from '#libs/platform/database';
+import { type AppliedResult, AppliesResult, type ResultHandler } from '#libs/sites/control';
+import { archiveStateAfter } from '../archive.states.js';
+import { ArchiveRecord } from '../archives/archive-record.js';
+import type { ArchiveRow } from '../archives/archive-store.js';
+import { ReportingArchives } from './reporting-archives.js';
+
+/** How an archive stands at its site: each word is the whole of it. */
+@AppliesResult(archiveResult)
+export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
+  constructor(
+    private readonly reporting: ReportingArchives,
+    private readonly record: ArchiveRecord,
+  ) {}
+
+  async apply(tx: ProviderTransaction, result: AppliedResult<ArchiveReport>): Promise<void> {
+    const archive = await this.reporting.of(tx, result);
+    const { payload } = result;
+    const state = archiveStateAfter(archive.state, payload.state);
+    await tx.execute(
+      `UPDATE archive SET state = $3, failure = $4, stored_bytes = $5, next_run_at = $6, retention_paused = $7, copy = $8,
+              checked_share = $9, damaged = $10, keys_rotated_at = $11, reported_at = now(), version = version + 1,
+              ended_at = CASE WHEN $3 = 'ended' THEN coalesce(ended_at, now()) ELSE ended_at END
+        WHERE tenant_id = $1 AND id = $2`,
+      [
+        archive.tenantId,
+        archive.id,
+        state,
+        json(payload.failure),
+        payload.storedBytes,
+        payload.nextRunAt,
+        payload.retentionPaused,
+        json(payload.copy),
+        payload.checkedShare,
+        JSON.stringify(payload.damaged),
+        payload.keysRotatedAt,
+      ],
+    );
+    if (state === 'failed' && archive.state !== 'failed') await this.failed(tx, archive, payload);
+    await this.damage(tx, archive, payload);
+  }
+
+  private failed(tx: ProviderTransaction, archive: ArchiveRow, { failure }: ArchiveReport): Promise<void> {
+    const { workloadName: name } = archive;
+    return this.record.tell(tx, archive, {
+      kind: 'archives.failed',
+      severity: 'alarm',
+      title: `${name}: the archive cannot be kept`,
+      text: `${archive.siteName} cannot archive ${name}: ${failure?.message ?? 'no reason given'} (${failure?.code ?? 'unknown'}). No recovery point is added until that is mended.`,
+    });
+  }
+
+  /** Bytes that were damaged since the last word, and those that have been repaired since. */
+  private async damage(tx: ProviderTransaction, archive: ArchiveRow, { damaged }: ArchiveReport): Promise<void> {
+    const known = new Map(archive.damaged.map((one) => [one.object, one.repaired]));
+    const fresh = damaged.filter(({ object, repaired }) => !repaired && known.get(object) !== false);
+    const repaired = damaged.filter(({ object, repaired: now }) => now && known.get(object) !== true);
+    const { workloadName: name } = archive;
+    if (fresh.length > 0) {
+      const copy = archive.secondSiteName;
+      await this.record.tell(tx, archive, {
+        kind: 'archives.damaged',
+        severity: 'alarm',
+        title: `${name}: ${fresh.length} damaged ${fresh.length === 1 ? 'object' : 'objects'} in the archive`,
+        text: `Reading the archive of ${name} again found bytes that are not what was stored: ${fresh.map(({ object }) => object).join(', ')}. ${
+          copy === null
+            ? 'There is no second copy to repair them from: have a run now, which stores again what is still at the agency, and add a second site.'
+            : `They are repaired from the copy at ${copy}; this archive shows which.`
+        }`,
+      });
+    }
+    if (repaired.length > 0) {
+      await this.record.tell(tx, archive, {
+        kind: 'archives.repaired',
+        severity: 'information',
+        title: `${name}: damaged bytes of the archive are repaired`,
+        text: `Repaired from the second copy: ${repaired.map(({ object }) => object).join(', ')}. The disk that damaged them is the provider's to look at.`,
+      });
+    }
+  }
+}
+
+const json = (value: unknown): string | null => (value === null ? null : JSON.stringify(value));
