@@ -74,6 +74,8 @@ export class Archives1790000000021 implements MigrationInterface {
         -- How often the agent was told to begin; and with which bandwidth it did, in bytes a second.
         begun integer NOT NULL DEFAULT 0,
         begun_limit bigint,
+        -- What the repository took before, in bytes.
+        stored_before bigint,
         progress jsonb,
         result jsonb,
         failure jsonb,
@@ -99,6 +101,8 @@ export class Archives1790000000021 implements MigrationInterface {
         proof_state text NOT NULL DEFAULT 'never',
         proven_at timestamptz,
         proof_tries integer NOT NULL DEFAULT 0,
+        -- Of a proven dump: how many rows each table had.
+        row_counts jsonb,
         held_because text,
         pinned boolean NOT NULL DEFAULT false,
         forgotten_at timestamptz,
