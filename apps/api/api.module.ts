@@ -1,4 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { ArchiveModule } from '#libs/archive/control';
 import { NotificationsModule } from '#libs/notifications/control';
 import { FailoverModule } from '#libs/failover/control';
 import { IdentityModule } from '#libs/identity/control';
@@ -12,6 +13,11 @@ import { AgentsController } from './agents/agents.controller.js';
 import { EnrolmentTokensController } from './agents/enrolment-tokens.controller.js';
 import type { ApiEnvironment } from './api.environment.js';
 import { ApiKeysController } from './api-keys/api-keys.controller.js';
+import { ArchiveKeysController } from './archives/archive-keys.controller.js';
+import { ArchiveRunsController } from './archives/archive-runs.controller.js';
+import { ArchivesController } from './archives/archives.controller.js';
+import { MassChangesController } from './archives/mass-changes.controller.js';
+import { WorkStreams } from './archives/work-streams.js';
 import { AuditController } from './audit/audit.controller.js';
 import { CoreModule } from './core.module.js';
 import { DeclarationsController } from './failovers/declarations.controller.js';
@@ -22,6 +28,9 @@ import { InvitationsController } from './members/invitations.controller.js';
 import { MembersController } from './members/members.controller.js';
 import { NoticesController } from './notices/notices.controller.js';
 import { ProtectionsController } from './protections/protections.controller.js';
+import { ArchivePointsController } from './recovery-points/archive-points.controller.js';
+import { RecoveryPointsController } from './recovery-points/recovery-points.controller.js';
+import { RestoresController } from './restores/restores.controller.js';
 import { PasswordChangeNotice } from './session/password-change-notice.js';
 import { PasswordResetsController } from './session/password-resets.controller.js';
 import { SessionController } from './session/session.controller.js';
@@ -58,6 +67,7 @@ export class ApiModule {
         }),
         ProtectionModule,
         FailoverModule.streaming({ databaseUrl: environment.TENANT_DATABASE_URL }),
+        ArchiveModule.streaming({ databaseUrl: environment.TENANT_DATABASE_URL }),
       ],
       controllers: [
         SignUpController,
@@ -85,10 +95,17 @@ export class ApiModule {
         WorkloadsController,
         PreflightsController,
         ProtectionsController,
+        ArchivesController,
+        ArchiveRunsController,
+        ArchivePointsController,
+        ArchiveKeysController,
+        MassChangesController,
+        RecoveryPointsController,
+        RestoresController,
         DeclarationsController,
         FailoversController,
       ],
-      providers: [EventStreams, PasswordChangeNotice],
+      providers: [EventStreams, WorkStreams, PasswordChangeNotice],
     };
   }
 }

@@ -1,4 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { ARCHIVE_JOBS, ArchiveModule } from '#libs/archive/control';
 import { AuditModule } from '#libs/audit/control';
 import { FailoverModule } from '#libs/failover/control';
 import { NotificationsModule } from '#libs/notifications/control';
@@ -13,7 +14,13 @@ import { TENANCY_JOBS, TenancyModule } from '#libs/tenancy/control';
 import type { WorkerEnvironment } from './worker.environment.js';
 
 /** Every job of the control plane: the start fails unless each has exactly one handler here. */
-const JOBS = [...MAIL_JOBS, ...OUTBOX_JOBS, ...TENANCY_JOBS, ...SITES_JOBS] as unknown as readonly JobContract<never>[];
+const JOBS = [
+  ...MAIL_JOBS,
+  ...OUTBOX_JOBS,
+  ...TENANCY_JOBS,
+  ...SITES_JOBS,
+  ...ARCHIVE_JOBS,
+] as unknown as readonly JobContract<never>[];
 
 /** What the control plane does by itself: mail, events, orders to the sites, what the sites answer. */
 @Module({})
@@ -44,6 +51,7 @@ export class WorkerModule {
           },
         }),
         FailoverModule,
+        ArchiveModule.watching(),
       ],
     };
   }

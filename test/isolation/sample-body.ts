@@ -24,6 +24,7 @@ export interface JsonSchema {
 const TEXTS = [
   'Elm',
   'permits-desk',
+  '/srv/permits',
   'vt',
   'VT',
   'a',

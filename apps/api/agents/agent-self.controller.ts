@@ -2,6 +2,7 @@ import { Body, Controller, Get, Post, Req } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
 import { agentAssignment, agentChallenge, enrolRequest, type EnrolRequest } from '#contracts/sites';
+import { AssignedArchives } from '#libs/archive/control';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, Limit, NotSignedInError, Public } from '#libs/platform/http';
 import { AssignedWorkloads, DegradeGrants } from '#libs/replication/control';
@@ -16,6 +17,7 @@ export class AgentSelfController {
     private readonly enrolment: Enrolment,
     private readonly agents: Agents,
     private readonly assigned: AssignedWorkloads,
+    private readonly archives: AssignedArchives,
     private readonly grants: DegradeGrants,
     private readonly challenges: AgentChallenges,
   ) {}
@@ -54,6 +56,7 @@ export class AgentSelfController {
     return this.work.tenant(tenantId, async (tx) => ({
       ...(await this.agents.assignment(tx, tenantId, id)),
       ...(await this.assigned.of(tx, tenantId, id)),
+      ...(await this.archives.of(tx, tenantId, id)),
       ...(await this.grants.open(tx, tenantId, id)),
     }));
   }

@@ -1,5 +1,7 @@
-import { Injectable } from '@nestjs/common';
+import { type ExecutionContext, Injectable } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '#libs/platform/errors';
+import { callerKey } from '#libs/platform/http';
 
 /** Streams of one caller at once: some tabs of a portal and a script. */
 const OF_CALLER = 10;
@@ -10,7 +12,7 @@ const OF_ALL = 1_000;
 
 export class TooManyStreamsError extends DomainError {
   constructor(whose: string) {
-    super('too-many', 'streams.too-many', `${whose} Close some, or ask for the run instead: GET /v1/failovers/{id}.`, {
+    super('too-many', 'streams.too-many', `${whose} Close some, or ask for it without its events instead.`, {
       facts: { retryAfterSeconds: 10 },
     });
   }
@@ -50,4 +52,13 @@ export class EventStreams {
     if (left > 0) this.open.set(key, left);
     else this.open.delete(key);
   }
+}
+
+/** Takes the place of a request's stream, and gives it back when the request is over. @throws TooManyStreamsError */
+export function holdPlace(context: ExecutionContext, streams: EventStreams, tenantId: string): void {
+  const leave = streams.enter(tenantId, callerKey(context.switchToHttp().getRequest<FastifyRequest>()));
+  const { raw } = context.switchToHttp().getResponse<FastifyReply>();
+  raw.once('close', leave);
+  // Gone while what it follows was looked up: the event has been.
+  if (raw.destroyed) leave();
 }

@@ -1,10 +1,9 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import { Runs } from '#libs/failover/control';
 import { isUuid, UnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
-import { callerKey } from '#libs/platform/http';
-import { EventStreams } from './event-streams.js';
+import { EventStreams, holdPlace } from './event-streams.js';
 
 /**
  * Lets only those into a run's event stream who may see the run, and only so many at once. It must be a guard: Nest commits the headers of an
@@ -25,11 +24,7 @@ export class RunVisibleGuard implements CanActivate {
     const tenantId = request.tenantCaller?.tenantId;
     if (tenantId === undefined || !isUuid(id)) throw new NotFoundError('failover');
     await this.work.tenant(tenantId, (tx) => this.runs.state(tx, id));
-    const leave = this.streams.enter(tenantId, callerKey(request));
-    const { raw } = context.switchToHttp().getResponse<FastifyReply>();
-    raw.once('close', leave);
-    // Gone while its run was looked up: the event has been.
-    if (raw.destroyed) leave();
+    holdPlace(context, this.streams, tenantId);
     return true;
   }
 }

@@ -1,6 +1,7 @@
 import { Body, Controller, Get, Param, Patch, Post } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
+import { Archives } from '#libs/archive/control';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, idParam } from '#libs/platform/http';
 import { Protections } from '#libs/replication/control';
@@ -17,6 +18,7 @@ export class StaffSitesController {
     private readonly work: UnitOfWork,
     private readonly sites: Sites,
     private readonly protections: Protections,
+    private readonly archives: Archives,
   ) {}
 
   @Post()
@@ -51,7 +53,10 @@ export class StaffSitesController {
   ) {
     return this.work.provider(async (tx) => {
       const site = await this.sites.change(tx, id, body, staff.actor);
-      if (body.gateway !== undefined || body.publicKey !== undefined) await this.protections.siteMoved(tx, id);
+      if (body.gateway !== undefined || body.publicKey !== undefined) {
+        await this.protections.siteMoved(tx, id);
+        await this.archives.siteMoved(tx, id);
+      }
       return site;
     });
   }
@@ -60,12 +65,13 @@ export class StaffSitesController {
   @StaffOnly('operator')
   @Answers({
     status: 200,
-    summary: 'Takes a site out of the choice, once nothing is protected there',
+    summary: 'Takes a site out of the choice, once nothing is protected or archived there',
     schema: staffSite,
   })
   retire(@CurrentStaff() staff: StaffCaller, @Param('id', { schema: idParam }) id: string) {
-    return this.work.provider(async (tx) =>
-      this.sites.retire(tx, id, await this.protections.countAt(tx, id), staff.actor),
-    );
+    return this.work.provider(async (tx) => {
+      const inUse = (await this.protections.countAt(tx, id)) + (await this.archives.countAt(tx, id));
+      return this.sites.retire(tx, id, inUse, staff.actor);
+    });
   }
 }

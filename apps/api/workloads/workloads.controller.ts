@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
+import { Archives } from '#libs/archive/control';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, decodeCursor, idParam, pageOf, pageQuery, type PageQuery, toPage } from '#libs/platform/http';
 import { Workloads } from '#libs/protection/control';
@@ -25,6 +26,7 @@ export class WorkloadsController {
     private readonly workloads: Workloads,
     private readonly protections: Protections,
     private readonly health: ProtectionHealth,
+    private readonly archives: Archives,
   ) {}
 
   @Post()
@@ -79,11 +81,12 @@ export class WorkloadsController {
 
   @Delete(':id')
   @RequireScope('workloads:write')
-  @Answers({ status: 204, summary: 'Removes a workload that is not protected' })
+  @Answers({ status: 204, summary: 'Removes a workload that is neither protected nor archived' })
   async remove(@CurrentCaller() caller: TenantCaller, @Param('id', { schema: idParam }) id: string): Promise<void> {
     await this.work.tenant(caller.tenantId, async (tx) => {
       await this.workloads.lock(tx, id);
       await this.protections.requireNone(tx, id);
+      await this.archives.requireNone(tx, id);
       await this.workloads.remove(tx, id, caller.actor);
     });
   }

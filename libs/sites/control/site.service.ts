@@ -133,7 +133,7 @@ export class Sites {
     return this.get(tx, id);
   }
 
-  /** Takes a site out of the choice; `inUse` counts what is still protected there. @throws SiteInUseError */
+  /** Takes a site out of the choice; `inUse` counts what is still protected or archived there. @throws SiteInUseError */
   async retire(tx: ProviderTransaction, id: string, inUse: number, actor: Actor): Promise<SiteView> {
     if (inUse > 0) throw new SiteInUseError(inUse);
     const changed = await tx.execute(`UPDATE site SET retired_at = coalesce(retired_at, now()) WHERE id = $1`, [id]);

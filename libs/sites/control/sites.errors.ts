@@ -51,12 +51,12 @@ export class SiteKnownError extends DomainError {
 }
 
 export class SiteInUseError extends DomainError {
-  constructor(protections: number) {
+  constructor(uses: number) {
     super(
       'conflict',
       'site.in-use',
-      'Workloads are still protected at this site. Move or remove their protections, then retire it.',
-      { facts: { protections } },
+      'Workloads are still protected or archived at this site. Remove their protections and end their archives, then retire it.',
+      { facts: { uses } },
     );
   }
 }

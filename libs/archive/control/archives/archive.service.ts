@@ -92,8 +92,19 @@ export class Archives {
     return archive;
   }
 
+  /** @throws NotFoundError */
   get(tx: TenantTransaction, id: string): Promise<ArchiveRow> {
     return this.store.get(tx, id);
+  }
+
+  /** The newest first, of one workload or of all; `limit + 1` at most. */
+  list(
+    tx: TenantTransaction,
+    filter: { readonly workloadId: string | null },
+    after: readonly [string, string] | undefined,
+    limit: number,
+  ): Promise<ArchiveRow[]> {
+    return this.store.list(tx, filter, after, limit);
   }
 
   /** Reads an archive and holds its workload's row, as everybody does who gives orders about it. @throws NotFoundError */
