@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OrderHandlerMismatchError } from '#libs/sites/site';
-import { SITE_DOMAINS } from './domains.js';
+import { SITE_DOMAINS, siteDomains } from './domains.js';
 import { SiteUnderTest } from './testing/site-under-test.js';
 
 describe('a site process with all its domains', () => {
@@ -12,7 +12,7 @@ describe('a site process with all its domains', () => {
   afterAll(() => site?.close());
 
   it('has a handler for every order and every job', async () => {
-    await site.start(SITE_DOMAINS);
+    await site.start(siteDomains({ archive: site.archive }));
     expect(await site.ask('GET', '/health')).toMatchObject({ status: 200 });
     expect((await site.outbox(0)).snapshot.workloads).toEqual([]);
     const nobody = '00000000-0000-4000-8000-000000000000';

@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { ConfigurationError } from '#libs/platform/config';
 import { AppLogger, NestLogger } from '#libs/platform/nest';
 import { ProcessDriver } from '#libs/sites/site';
-import { SITE_DOMAINS } from './domains.js';
+import { siteDomains } from './domains.js';
 import { loadSiteEnvironment } from './site-environment.js';
 import { SiteProcessModule } from './site-process.module.js';
 
@@ -17,7 +17,7 @@ async function start(): Promise<void> {
     root: path.join(environment.settings.directory, 'standbys'),
     ...environment.standbys,
   });
-  const module = SiteProcessModule.forProcess(environment, driver, SITE_DOMAINS);
+  const module = SiteProcessModule.forProcess(environment, driver, siteDomains(environment));
   const app = await NestFactory.createApplicationContext(module, { bufferLogs: true });
   app.useLogger(new NestLogger(app.get(AppLogger).log));
   if (!driver.separatesWorkloads) app.get(AppLogger).log.warn(ONE_USER);

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { pipeline } from 'node:stream/promises';
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown, Optional } from '@nestjs/common';
 import { z } from 'zod';
 import type { OutboxPage } from '#contracts/sites';
-import { DomainError, NotFoundError } from '#libs/platform/errors';
+import { DomainError, errorText, NotFoundError } from '#libs/platform/errors';
 import { isUuid } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
 import { continueTrace } from '#libs/platform/telemetry';
@@ -15,6 +16,7 @@ import {
   OUTLOOK_SOURCE,
   type OutlookSource,
   readJson,
+  SiteAnswers,
   SiteSnapshots,
 } from '#libs/sites/site';
 import type { SiteEnvironment } from './site-environment.js';
@@ -38,7 +40,7 @@ class RequestMalformedError extends DomainError {
   }
 }
 
-/** The site's door for its control plane: mutual TLS, three requests and health. */
+/** The site's door for its control plane: mutual TLS, four requests and health. */
 @Injectable()
 export class OrderEndpoint implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly server: https.Server;
@@ -49,6 +51,7 @@ export class OrderEndpoint implements OnApplicationBootstrap, OnApplicationShutd
     private readonly orders: OrderIntake,
     private readonly outbox: OutboxReader,
     private readonly snapshots: SiteSnapshots,
+    private readonly answers: SiteAnswers,
     @Optional() @Inject(OUTLOOK_SOURCE) private readonly outlooks: OutlookSource | undefined,
     private readonly logger: AppLogger,
   ) {
@@ -110,6 +113,7 @@ export class OrderEndpoint implements OnApplicationBootstrap, OnApplicationShutd
     if (request.method === 'GET' && url.pathname === '/health') return send(response, 200, { ok: true });
     if (version !== 'v1') throw new NotFoundError('path');
     if (request.method === 'POST' && what === 'orders') return this.takeOrder(request, response);
+    if (request.method === 'POST' && what === 'questions') return this.answerQuestion(request, response);
     if (request.method === 'GET' && what === 'outbox') return this.lookIntoOutbox(url, response);
     if (request.method === 'GET' && what === 'workloads' && detail === 'outlook') {
       if (id === undefined || !isUuid(id) || !this.outlooks) throw new NotFoundError('workload');
@@ -120,17 +124,29 @@ export class OrderEndpoint implements OnApplicationBootstrap, OnApplicationShutd
   }
 
   private async takeOrder(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (Number(request.headers['content-length'] ?? 0) > ORDER_BYTES_MAX) {
-      throw new RequestMalformedError('the order is too long');
-    }
-    const body = await readJson(request, ORDER_BYTES_MAX).catch((error: unknown) => {
-      throw new RequestMalformedError(error instanceof Error ? error.message : 'unreadable');
-    });
+    const body = await read(request);
     const { traceparent } = request.headers;
     await continueTrace(typeof traceparent === 'string' ? traceparent : null, 'receive order', { kind: 'server' }, () =>
       this.orders.receive(body),
     );
     send(response, 202, { accepted: true });
+  }
+
+  private async answerQuestion(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort(new Error('nobody waits any more')));
+    const signal = AbortSignal.any([gone.signal, this.stopping.signal]);
+    const answer = await this.answers.answer(await read(request), signal);
+    if ('json' in answer) return send(response, 200, answer.json);
+    const { stream, length } = answer.bytes;
+    response.writeHead(200, {
+      'content-type': 'application/octet-stream',
+      ...(length === null ? {} : { 'content-length': length }),
+    });
+    // A stream that fails destroys the connection: half an answer never passes for a whole one.
+    await pipeline(stream, response).catch((error: unknown) => {
+      if (!response.writableEnded) this.logger.log.warn({ reason: errorText(error) }, 'bytes broke off');
+    });
   }
 
   private async lookIntoOutbox(url: URL, response: ServerResponse): Promise<void> {
@@ -147,6 +163,15 @@ export class OrderEndpoint implements OnApplicationBootstrap, OnApplicationShutd
     const page: OutboxPage = { results, snapshot: await this.snapshots.take() };
     send(response, 200, page);
   }
+}
+
+async function read(request: IncomingMessage): Promise<unknown> {
+  if (Number(request.headers['content-length'] ?? 0) > ORDER_BYTES_MAX) {
+    throw new RequestMalformedError('the request is too long');
+  }
+  return readJson(request, ORDER_BYTES_MAX).catch((error: unknown) => {
+    throw new RequestMalformedError(error instanceof Error ? error.message : 'unreadable');
+  });
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { archiveEnvironment, archiveFaults, type ArchiveSettings, archiveSettings } from '#libs/archive/site';
 import {
   databaseUrl,
   loadConfig,
@@ -16,7 +17,7 @@ import {
   type SiteSettingsValues,
 } from '#libs/sites/site';
 
-const environment = siteEnvironment.extend({
+const settings = siteEnvironment.extend({
   SITE_DATABASE_URL: databaseUrl(),
   SITE_QUEUE_URL: z.string().regex(/^(postgres(ql)?|rediss?):\/\//, 'must be a postgres:// or redis:// address'),
   SITE_ORDER_HOST: z.string().min(1),
@@ -28,7 +29,11 @@ const environment = siteEnvironment.extend({
   ORDER_PUBLIC_KEY_FILE: secretFile(),
   LOG_LEVEL: z.string().default('info'),
   ...standbyEnvironment.shape,
+  ...archiveEnvironment.shape,
   ...observabilitySettings,
+});
+const environment = settings.superRefine((read, context) => {
+  archiveFaults(read, (name, message) => context.addIssue({ code: 'custom', path: [name], message }));
 });
 
 /** The site process's settings, typed. */
@@ -38,6 +43,8 @@ export interface SiteEnvironment {
   readonly queueUrl: string;
   readonly logLevel: string;
   readonly standbys?: Pick<ProcessDriverOptions, 'uids' | 'tablespaceRoots'>;
+  /** Null, or left out: the site has no vault. */
+  readonly archive?: ArchiveSettings | null;
   readonly observability?: Observability;
   /** PEM (SPKI) of the control plane's Ed25519 key. */
   readonly orderPublicKey: string;
@@ -65,6 +72,7 @@ export function loadSiteEnvironment(variables?: NodeJS.ProcessEnv): SiteEnvironm
       ...(read.SITE_UID_RANGE ? { uids: read.SITE_UID_RANGE } : {}),
       ...(read.SITE_TABLESPACE_ROOTS ? { tablespaceRoots: read.SITE_TABLESPACE_ROOTS } : {}),
     },
+    archive: archiveSettings(read, read.SITE_DIRECTORY, read.SITE_DATABASE_URL),
     observability: observabilityOf(read),
     orderPublicKey: read.ORDER_PUBLIC_KEY_FILE,
     endpoint: {

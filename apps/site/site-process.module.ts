@@ -1,5 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
-import type { OrderContract } from '#contracts/sites';
+import type { OrderContract, QuestionContract } from '#contracts/sites';
 import { DatabaseModule } from '#libs/platform/database';
 import { ClockModule, TelemetryModule } from '#libs/platform/nest';
 import { type JobContract, QueueModule } from '#libs/platform/queue';
@@ -12,9 +12,11 @@ export interface SiteDomains {
   readonly modules: NonNullable<DynamicModule['imports']>;
   readonly orders: readonly OrderContract<never>[];
   readonly jobs: readonly JobContract<never>[];
+  /** What they answer at once; nothing when left out. */
+  readonly questions?: readonly QuestionContract<never, never>[];
 }
 
-/** One warm site's jobs: orders, standbys, failover runs. */
+/** One warm site's jobs: orders, standbys, failover runs, archives. */
 @Module({})
 export class SiteProcessModule {
   static forProcess(environment: SiteEnvironment, driver: SiteDriver, domains: SiteDomains): DynamicModule {
@@ -36,6 +38,7 @@ export class SiteProcessModule {
           orderPublicKey: environment.orderPublicKey,
           driver,
           orders: domains.orders,
+          questions: domains.questions ?? [],
         }),
         ...domains.modules,
       ],

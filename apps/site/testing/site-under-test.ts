@@ -7,6 +7,7 @@ import { type INestApplicationContext, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { z } from 'zod';
 import { defineOrder, defineResult, type Order, type OutboxPage, uuid } from '#contracts/sites';
+import type { ArchiveSettings } from '#libs/archive/site';
 import { type CertificateText, createAuthority, createKeyPair, issueCertificate, signDocument } from '#libs/link';
 import { SiteUnitOfWork, type SiteTransaction } from '#libs/platform/database';
 import { DomainError } from '#libs/platform/errors';
@@ -247,6 +248,18 @@ export class SiteUnderTest {
   /** The last result's number so far. */
   async outboxEnd(): Promise<number> {
     return (await this.outbox(0)).results.at(-1)?.seq ?? 0;
+  }
+
+  /** A vault in the test's folder, for domains that have one. */
+  get archive(): ArchiveSettings {
+    return {
+      directory: path.join(this.folder, 'archive'),
+      databaseUrl: this.database.url,
+      vault: { host: '127.0.0.1', port: 0, url: null, tls: null, storage: null },
+      kekFile: null,
+      oldKekFiles: [],
+      restic: null,
+    };
   }
 
   private get environment(): SiteEnvironment {

@@ -38,4 +38,15 @@ export const sweepWorkJob = defineSweep('archive.sweep-work', 2_000);
 /** Archives to bring to where they should be, and runs that are due. */
 export const sweepArchivesJob = defineSweep('archive.sweep', 5_000);
 /** Alarms, stored bytes, snapshots that no run told of, standing copies, keys to seal anew. */
-export const sweepCareJob = defineSweep('archive.sweep-facts', 30_000);
+export const sweepFactsJob = defineSweep('archive.sweep-facts', 30_000);
+
+/** The jobs that a site process runs for archives themselves. */
+export const OWN_JOBS = [
+  reconcileArchiveJob,
+  advanceRunJob,
+  advanceRestoreJob,
+  standingCopyJob,
+  sweepWorkJob,
+  sweepArchivesJob,
+  sweepFactsJob,
+] as const;

@@ -1,4 +1,5 @@
 export * from './archive.row.js';
+export { archiveEnvironment, archiveFaults, archiveSettings } from './archive-environment.js';
 export { ARCHIVE_SETTINGS, type ArchiveSettings } from './archive-settings.js';
 export * from './archives.errors.js';
 export * from './archives.module.js';

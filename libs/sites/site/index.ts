@@ -14,6 +14,8 @@ export * from './outbox/snapshot-sources.js';
 export { LinkedPeerSites, PEER_HEADER } from './peers/linked-peer-sites.js';
 export { PEER_CALLER_HEADER, PeerCommandServer } from './peers/peer-commands.js';
 export * from './peers/peer-sites.js';
+export * from './questions/answers-question.js';
+export { QuestionHandlerMismatchError, SiteAnswers } from './questions/site-answers.js';
 export * from './sites.errors.js';
 export * from './sites.module.js';
 export * from './socket/socket-request.js';

@@ -1,6 +1,6 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
-import type { OrderContract } from '#contracts/sites';
+import type { OrderContract, QuestionContract } from '#contracts/sites';
 import { admitAgentOrder, revokeAgentOrder } from '#contracts/sites';
 import type { JobContract } from '#libs/platform/queue';
 import { AdmitAgentHandler, RevokeAgentHandler } from './agents/agent-admission.js';
@@ -23,6 +23,7 @@ import { SITE_DRIVER, SnapshotSources } from './outbox/snapshot-sources.js';
 import { LinkedPeerSites } from './peers/linked-peer-sites.js';
 import { PeerCommandServer } from './peers/peer-commands.js';
 import { PeerSites } from './peers/peer-sites.js';
+import { QUESTION_CONTRACTS, SiteAnswers } from './questions/site-answers.js';
 import { SiteSettings, type SiteSettingsValues } from './site-settings.js';
 
 export interface SitesModuleOptions {
@@ -33,6 +34,8 @@ export interface SitesModuleOptions {
   readonly driver: SiteDriver;
   /** The orders of the domains above this library, all of which must have a handler. */
   readonly orders: readonly OrderContract<never>[];
+  /** The same of the questions; none when left out. */
+  readonly questions?: readonly QuestionContract<never, never>[];
 }
 
 /** The jobs that a site process runs for this library. */
@@ -57,10 +60,12 @@ export class SitesModule {
         { provide: SITE_DATABASE_URL, useValue: options.databaseUrl },
         { provide: ORDER_PUBLIC_KEY, useValue: options.orderPublicKey },
         { provide: ORDER_CONTRACTS, useValue: [admitAgentOrder, revokeAgentOrder, ...options.orders] },
+        { provide: QUESTION_CONTRACTS, useValue: options.questions ?? [] },
         { provide: AgentCommands, useClass: LinkedAgentCommands },
         { provide: PeerSites, useClass: LinkedPeerSites },
         LinkedAgents,
         OrderHandlers,
+        SiteAnswers,
         OrderIntake,
         OrderClaims,
         OrderWaking,
@@ -85,6 +90,7 @@ export class SitesModule {
         PeerSites,
         LinkedAgents,
         OrderIntake,
+        SiteAnswers,
         SiteOutbox,
         OutboxReader,
         SnapshotSources,

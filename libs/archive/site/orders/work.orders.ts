@@ -38,7 +38,8 @@ async function owned(
   return archive && archive.tenantId === tenantId ? archive : undefined;
 }
 
-const takesWork = ({ state }: ArchiveRow): boolean => state === 'active' || state === 'paused';
+/** In one that is being prepared it waits. */
+const takesWork = ({ state }: ArchiveRow): boolean => state !== 'ending' && state !== 'ended';
 
 /** A run now. Its row is there as soon as the order has been acknowledged. */
 @CarriesOut(runArchiveOrder)
@@ -72,7 +73,7 @@ export class RunArchiveHandler implements OrderHandler<Run> {
       if (await findWork(tx, RUNS, order.payload.runId)) return;
       const archive = await owned(this.archives, tx, order);
       if (!archive) throw new NotFoundError('archive');
-      // It came before its archive was ready: it is, by now.
+      // It came before its archive was known: it is, by now.
       if (takesWork(archive)) return this.received(tx, order);
       throw new ArchiveStateError(archive.state);
     });

@@ -74,4 +74,33 @@ export class VaultObjects {
     const object = await this.storage.stat(repository, name);
     if (object && (await this.storage.remove(repository, name))) await this.usage.removed(repository, object.bytes);
   }
+
+  /**
+   * Takes away a key that a rotation has replaced, whatever its age: it holds no data, and a password that is known to
+   * others must not open the repository for as long as its points are kept. One key at least stays. Safe to repeat.
+   */
+  async removeKey(repository: string, id: string): Promise<void> {
+    const name = { type: 'keys', id } as const;
+    const object = await this.storage.stat(repository, name);
+    if (!object) return;
+    let others = 0;
+    for await (const key of this.storage.list(repository, 'keys')) if (key.id !== id) others += 1;
+    if (others === 0) throw new Error(`${objectLabel(name)} is the last key of ${repository}`);
+    if (await this.storage.remove(repository, name)) await this.usage.removed(repository, object.bytes);
+  }
+
+  /** What a client left that was killed while it made the repository: without a config nothing in it means anything. */
+  async discardUnmade(repository: string): Promise<void> {
+    if (await this.storage.stat(repository, { type: 'config' })) return;
+    for await (const point of this.storage.list(repository, 'snapshots')) {
+      throw new Error(`${repository} has lost its config, but has recovery points, ${point.id} for one`);
+    }
+    await this.removeAll(repository);
+  }
+
+  /** The whole repository, for good. Safe to repeat. */
+  async removeAll(repository: string): Promise<void> {
+    await this.storage.removeRepository(repository);
+    this.usage.forget(repository);
+  }
 }

@@ -1,0 +1,128 @@
+import { type OnApplicationBootstrap } from '@nestjs/common';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
+import {
+  advanceRestoreJob,
+  advanceRunJob,
+  reconcileArchiveJob,
+  standingCopyJob,
+  sweepArchivesJob,
+  sweepFactsJob,
+  sweepWorkJob,
+} from './archives.jobs.js';
+import { ArchiveFacts } from './facts/archive-facts.js';
+import { ArchiveReconciler } from './reconciler.js';
+import { Restores } from './restores/restores.service.js';
+import { DueRuns } from './runs/due-runs.js';
+import { Runs } from './runs/runs.service.js';
+import { WorkEngine } from './runs/work-engine.js';
+import { StandingCopies } from './standing/standing-copies.js';
+
+/** So many in one sweep; the next takes the others. */
+const SWEPT = 500;
+
+@Handles(reconcileArchiveJob)
+export class ReconcileArchiveHandler implements JobHandler<{ archiveId: string }> {
+  constructor(private readonly reconciler: ArchiveReconciler) {}
+
+  handle({ archiveId }: { archiveId: string }, signal: AbortSignal): Promise<void> {
+    return this.reconciler.reconcile(archiveId, signal);
+  }
+}
+
+@Handles(advanceRunJob)
+export class AdvanceRunHandler implements JobHandler<{ runId: string }> {
+  constructor(
+    private readonly engine: WorkEngine,
+    private readonly runs: Runs,
+  ) {}
+
+  handle({ runId }: { runId: string }, signal: AbortSignal): Promise<void> {
+    return this.engine.advance(this.runs, runId, signal);
+  }
+}
+
+@Handles(advanceRestoreJob)
+export class AdvanceRestoreHandler implements JobHandler<{ restoreId: string }> {
+  constructor(
+    private readonly engine: WorkEngine,
+    private readonly restores: Restores,
+  ) {}
+
+  handle({ restoreId }: { restoreId: string }, signal: AbortSignal): Promise<void> {
+    return this.engine.advance(this.restores, restoreId, signal);
+  }
+}
+
+@Handles(standingCopyJob)
+export class StandingCopyHandler implements JobHandler<{ archiveId: string }> {
+  constructor(private readonly copies: StandingCopies) {}
+
+  handle({ archiveId }: { archiveId: string }, signal: AbortSignal): Promise<void> {
+    return this.copies.refresh(archiveId, signal);
+  }
+}
+
+/** Whatever is under way at an agent is looked at, the longest waiting first. */
+@Handles(sweepWorkJob)
+export class SweepWorkHandler implements JobHandler<Record<string, never>> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly queue: JobQueue,
+  ) {}
+
+  async handle(): Promise<void> {
+    const open = await this.work.run((tx) =>
+      tx.query<{ runId: string | null; restoreId: string | null }>(
+        `SELECT run_id AS "runId", NULL AS "restoreId", due_at AS since FROM archive_run
+          WHERE ended_at IS NULL OR credential_id IS NOT NULL
+         UNION ALL
+         SELECT NULL, restore_id, created_at FROM archive_restore WHERE ended_at IS NULL OR credential_id IS NOT NULL
+         ORDER BY since LIMIT $1`,
+        [SWEPT],
+      ),
+    );
+    // By their keys those that wait for their turn are not added again.
+    for (const { runId, restoreId } of open) {
+      if (runId) await this.queue.add(advanceRunJob, { runId }, { key: runId });
+      if (restoreId) await this.queue.add(advanceRestoreJob, { restoreId }, { key: restoreId });
+    }
+  }
+}
+
+@Handles(sweepArchivesJob)
+export class SweepArchivesHandler implements JobHandler<Record<string, never>> {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly queue: JobQueue,
+    private readonly due: DueRuns,
+  ) {}
+
+  async handle(): Promise<void> {
+    await this.due.begin();
+    const unsettled = await this.work.run((tx) =>
+      tx.query<{ archiveId: string }>(
+        `SELECT archive_id AS "archiveId" FROM archive
+          WHERE (retry_at IS NULL OR retry_at <= clock_timestamp())
+            AND (state IN ('preparing', 'failed')
+              OR (state = 'active' AND (paused OR next_run_at IS NULL)) OR (state = 'paused' AND NOT paused))
+          ORDER BY retry_at NULLS FIRST LIMIT $1`,
+        [SWEPT],
+      ),
+    );
+    for (const { archiveId } of unsettled) await this.queue.add(reconcileArchiveJob, { archiveId }, { key: archiveId });
+  }
+}
+
+@Handles(sweepFactsJob)
+export class SweepFactsHandler implements JobHandler<Record<string, never>>, OnApplicationBootstrap {
+  constructor(private readonly facts: ArchiveFacts) {}
+
+  async onApplicationBootstrap(): Promise<void> {
+    await this.facts.sealAnew();
+  }
+
+  handle(_payload: Record<string, never>, signal: AbortSignal): Promise<void> {
+    return this.facts.sweep(signal);
+  }
+}

@@ -1,0 +1,96 @@
+import { Injectable } from '@nestjs/common';
+import type { Retention } from '#contracts/archive';
+import { Clock } from '#libs/platform/clock';
+import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
+import { AppLogger } from '#libs/platform/nest';
+import type { ArchiveRow } from './archive.row.js';
+import { Archives } from './archives.service.js';
+import { UsageFacts } from './facts/usage-facts.js';
+import { ArchiveKeys } from './keys/archive-keys.js';
+import { Points } from './points/points.service.js';
+import { VaultService } from './vault/vault.module.js';
+
+const DAY_MS = 86_400_000;
+
+/**
+ * For how long the longest of the rules keeps a point, in days. Without new points no rule ever drops the last ones, so
+ * an archive that has ended goes by their age.
+ */
+export const longestDays = ({ hours, days, weeks, months, years }: Retention): number =>
+  Math.max(hours / 24, days, weeks * 7, months * 31, years * 366);
+
+/** The end of an archive: its points stay until their time, then the repository goes. */
+@Injectable()
+export class Ending {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly archives: Archives,
+    private readonly points: Points,
+    private readonly keys: ArchiveKeys,
+    private readonly usage: UsageFacts,
+    private readonly vault: VaultService,
+    private readonly clock: Clock,
+    private readonly logger: AppLogger,
+  ) {}
+
+  /** Safe to repeat. */
+  async advance(archive: ArchiveRow): Promise<void> {
+    const { archiveId } = archive;
+    if (!(await this.isOver(archive))) return;
+    const gone = await this.archives.hold(
+      archiveId,
+      'retention',
+      async () => {
+        await this.vault.objects.removeAll(archiveId);
+        await this.work.run((tx) => this.close(tx, archive));
+        return true;
+      },
+      AbortSignal.timeout(600_000),
+    );
+    if (gone) this.logger.log.info({ archiveId }, 'an archive has ended, and its repository is gone');
+  }
+
+  private async isOver({ archiveId, policy }: ArchiveRow): Promise<boolean> {
+    const [left] = await this.work.run((tx) =>
+      tx.query<{ newest: Date | null; held: boolean; ageSeconds: number }>(
+        `SELECT max(s.received_at) AS newest,
+                v.held_because IS NOT NULL
+                  OR coalesce(bool_or(p.held_because IS NOT NULL AND p.forgotten_at IS NULL), false) AS held,
+                v.minimum_age_seconds AS "ageSeconds"
+           FROM vault_repository v
+           LEFT JOIN vault_snapshot s ON s.repository_id = v.repository_id
+           LEFT JOIN archive_point p ON p.archive_id = v.repository_id AND p.snapshot_id = s.snapshot_id
+          WHERE v.repository_id = $1 GROUP BY v.repository_id`,
+        [archiveId],
+      ),
+    );
+    if (!left || left.held) return false;
+    if (left.newest === null) return true;
+    const keptMs = Math.max(longestDays(policy.retention) * DAY_MS, left.ageSeconds * 1_000);
+    return this.clock.now().getTime() > left.newest.getTime() + keptMs;
+  }
+
+  private async close(tx: SiteTransaction, archive: ArchiveRow): Promise<void> {
+    const { archiveId } = archive;
+    for (const { snapshotId } of await this.points.list(tx, archiveId)) {
+      await tx.execute(
+        `UPDATE archive_point SET forgotten_at = clock_timestamp(), forgotten_because = 'retention'
+          WHERE archive_id = $1 AND snapshot_id = $2`,
+        [archiveId, snapshotId],
+      );
+      await this.points.tell(tx, archiveId, snapshotId);
+    }
+    for (const key of await this.keys.of(tx, archiveId)) await this.keys.retire(tx, key);
+    await tx.execute(
+      `UPDATE vault_credential SET ends_at = clock_timestamp()
+        WHERE repository_id = $1 AND (ends_at IS NULL OR ends_at > clock_timestamp())`,
+      [archiveId],
+    );
+    await this.usage.stored(tx, archive, 0);
+    await tx.execute(
+      `UPDATE archive SET state = 'ended', next_run_at = NULL, failure = NULL, version = version + 1 WHERE archive_id = $1`,
+      [archiveId],
+    );
+    await this.archives.tell(tx, archiveId);
+  }
+}

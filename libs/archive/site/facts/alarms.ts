@@ -1,0 +1,51 @@
+import type { ArchiveAlarm } from '#contracts/archive';
+import type { SiteTransaction } from '#libs/platform/database';
+import type { ArchiveRow } from '../archive.row.js';
+import { periodOf } from '../runs/schedule.js';
+
+/** A source that does not answer for so long, though a run waits for it, is silent. */
+const SILENT_MS = 900_000;
+const HOUR_MS = 3_600_000;
+/** What an agent says of a customer-held archive whose password it does not have. */
+const PASSWORD_CODES = ['archive.password-missing', 'archive.password-unknown'];
+
+interface Seen {
+  readonly completedAt: Date | null;
+  /** Of the oldest run that waits, or whose agent is silent. */
+  readonly silentSince: Date | null;
+  readonly lastFailure: string | null;
+  readonly lastAt: Date | null;
+}
+
+/** What people must know of an archive's source now. */
+export async function alarmsOf(tx: SiteTransaction, archive: ArchiveRow, now: Date): Promise<ArchiveAlarm[]> {
+  if (archive.state !== 'active') return [];
+  const [seen] = await tx.query<Seen>(
+    `SELECT max(ended_at) FILTER (WHERE state IN ('completed', 'partial')) AS "completedAt",
+            min(CASE state WHEN 'unknown' THEN coalesce(seen_at, started_at) ELSE due_at END)
+              FILTER (WHERE state = 'unknown'
+                OR (state IN ('waiting', 'running') AND failure ->> 'code' = 'agent.unreachable')) AS "silentSince",
+            (array_agg(failure ->> 'code' ORDER BY ended_at DESC) FILTER (WHERE ended_at IS NOT NULL))[1] AS "lastFailure",
+            max(ended_at) AS "lastAt"
+       FROM archive_run WHERE archive_id = $1`,
+    [archive.archiveId],
+  );
+  const alarms: ArchiveAlarm[] = [];
+  const since = seen?.completedAt ?? archive.createdAt;
+  const quiet = archive.policy.quietHours ? 12 * HOUR_MS : 0;
+  const late = since.getTime() + 2 * periodOf(archive.policy.schedule) + HOUR_MS + quiet;
+  if (now.getTime() > late) {
+    const what = 'No run has completed for more than twice the time that the schedule says.';
+    alarms.push({ code: 'late', since: new Date(late).toISOString(), what });
+  }
+  if (seen?.silentSince && now.getTime() - seen.silentSince.getTime() > SILENT_MS) {
+    const what = 'A run is due, and the agent does not answer: nobody knows how the source is.';
+    alarms.push({ code: 'source-silent', since: seen.silentSince.toISOString(), what });
+  }
+  if (seen?.lastFailure && PASSWORD_CODES.includes(seen.lastFailure)) {
+    const what =
+      'The agent does not have the password of this archive, which the agency alone holds. Bring it back there.';
+    alarms.push({ code: 'password-missing', since: (seen.lastAt ?? now).toISOString(), what });
+  }
+  return alarms;
+}

@@ -1,0 +1,164 @@
+import { Inject, Injectable } from '@nestjs/common';
+import {
+  type ArchiveCommand,
+  type ArchiveWork,
+  beginWorkCommand,
+  cancelWorkCommand,
+  forgetWorkCommand,
+  lookWorkCommand,
+  type RepositoryAccess,
+  type WorkLook,
+  type WorkResult,
+} from '#contracts/archive';
+import { pause } from '#libs/platform/clock';
+import { AgentCommands, AgentUnreachableError } from '#libs/sites/site';
+import type { ArchiveRow } from '../archive.row.js';
+import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
+import { ArchiveKeys } from '../keys/archive-keys.js';
+import { VaultService } from '../vault/vault.module.js';
+import { type IssuedCredential, VaultRepositories } from '../vault/vault-repositories.service.js';
+import type { VaultRole } from '../vault/vault-rules.js';
+
+/** A credential ends by itself when the agent was not heard of for so long; each look prolongs it. */
+export const CREDENTIAL_SECONDS = 86_400;
+const CALL_MS = 20_000;
+const LOOK_MS = 2_000;
+
+type Owned = Pick<ArchiveRow, 'archiveId' | 'agentId' | 'workloadId' | 'workloadName' | 'keyMode'>;
+
+/** What the agent's restic is given to do, and how it comes in. The rows are the callers'. */
+@Injectable()
+export class AgentWorks {
+  constructor(
+    private readonly commands: AgentCommands,
+    private readonly keys: ArchiveKeys,
+    private readonly repositories: VaultRepositories,
+    private readonly vault: VaultService,
+    @Inject(ARCHIVE_SETTINGS) private readonly settings: ArchiveSettings,
+    @Inject(VAULT_AUTHORITY) private readonly authority: string,
+  ) {}
+
+  /** A fresh credential for one work. Whoever has it written down ends it. */
+  credential(archiveId: string, role: VaultRole, seconds = CREDENTIAL_SECONDS): Promise<IssuedCredential> {
+    return this.repositories.issue(archiveId, role, new Date(Date.now() + seconds * 1_000));
+  }
+
+  /** With the agent's password where the key is escrowed. @throws KeyUnavailableError */
+  async access(archive: Owned, credential: IssuedCredential, purpose: string): Promise<RepositoryAccess> {
+    const { archiveId, keyMode } = archive;
+    return {
+      repositoryId: archiveId,
+      url: await this.url(archiveId),
+      user: credential.credentialId,
+      secret: credential.secret,
+      authority: this.settings.vault.tls ? null : this.authority,
+      password: keyMode === 'escrowed' ? await this.keys.open(archiveId, 'agent', purpose) : null,
+    };
+  }
+
+  /** Safe to repeat with the same id. @throws AgentUnreachableError, AgentRefusedError, KeyUnavailableError */
+  async begin(
+    archive: Owned,
+    workId: string,
+    work: ArchiveWork,
+    credential: IssuedCredential,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const access = await this.access(archive, credential, `${work.kind} by the agent`);
+    await this.call(archive, beginWorkCommand, { ...of(archive), workId, access, work }, signal);
+  }
+
+  look(archive: Owned, workId: string, signal?: AbortSignal): Promise<WorkLook> {
+    return this.call(archive, lookWorkCommand, { ...of(archive), workId }, signal);
+  }
+
+  async cancel(archive: Owned, workId: string): Promise<void> {
+    await this.call(archive, cancelWorkCommand, { ...of(archive), workId });
+  }
+
+  async forget(archive: Owned, workId: string): Promise<void> {
+    await this.call(archive, forgetWorkCommand, { ...of(archive), workId });
+  }
+
+  async prolong(credentialId: string): Promise<void> {
+    await this.repositories.prolong(credentialId, CREDENTIAL_SECONDS);
+  }
+
+  /** It opens nothing from now on. Safe to repeat. */
+  async end(credentialId: string): Promise<void> {
+    await this.repositories.end(credentialId);
+  }
+
+  /**
+   * Has a work done and waits for its end, for work that no row knows of: the repository is the caller's meanwhile. When
+   * the signal is aborted the agent is told to stop. A work that the agent has lost is begun anew, twice at most.
+   *
+   * @param prepare with the credential, before the agent has it: for a maintenance lease
+   * @throws AgentUnreachableError when the agent is silent for five minutes, AgentRefusedError
+   */
+  async runToEnd(
+    archive: Owned,
+    workId: string,
+    work: ArchiveWork,
+    ways: {
+      readonly role: VaultRole;
+      readonly signal: AbortSignal;
+      readonly prepare?: (credential: IssuedCredential) => Promise<void>;
+      /** With each look: to renew a lease. */
+      readonly meanwhile?: (credential: IssuedCredential) => Promise<void>;
+    },
+  ): Promise<WorkResult> {
+    const credential = await this.credential(archive.archiveId, ways.role);
+    try {
+      await ways.prepare?.(credential);
+      for (let begun = 0; begun < 3; begun += 1) {
+        await this.begin(archive, workId, work, credential, ways.signal);
+        const result = await this.untilEnd(archive, workId, ways.signal, () => ways.meanwhile?.(credential));
+        if (!result) continue;
+        await this.forget(archive, workId);
+        return result;
+      }
+      throw new AgentUnreachableError({ detail: `the agent lost work ${workId} three times` });
+    } finally {
+      await this.end(credential.credentialId);
+    }
+  }
+
+  private async untilEnd(
+    archive: Owned,
+    workId: string,
+    signal: AbortSignal,
+    meanwhile: () => Promise<void> | undefined,
+  ): Promise<WorkResult | undefined> {
+    for (let silent = 0; ;) {
+      if (signal.aborted) {
+        await this.cancel(archive, workId);
+        signal.throwIfAborted();
+      }
+      try {
+        const seen = await this.look(archive, workId);
+        if (seen.state === 'absent') return undefined;
+        if (seen.state === 'ended' && seen.result) return seen.result;
+        silent = 0;
+      } catch (error) {
+        silent += 1;
+        if (!(error instanceof AgentUnreachableError) || silent * LOOK_MS > 300_000) throw error;
+      }
+      await meanwhile();
+      await pause(LOOK_MS, signal);
+    }
+  }
+
+  private async url(archiveId: string): Promise<string> {
+    const { url, host } = this.settings.vault;
+    await this.vault.localPort;
+    const base = url ?? `https://${host.includes(':') ? `[${host}]` : host}:${this.vault.port}`;
+    return `${base.replace(/\/+$/, '')}/${archiveId}/`;
+  }
+
+  private call<I, O>(archive: Owned, command: ArchiveCommand<I, O>, input: I, signal?: AbortSignal): Promise<O> {
+    return this.commands.call(archive.agentId, command, input, { timeoutMs: CALL_MS, ...(signal ? { signal } : {}) });
+  }
+}
+
+const of = ({ workloadId, workloadName }: Owned) => ({ workloadId, workloadName });
