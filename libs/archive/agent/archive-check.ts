@@ -1,7 +1,13 @@
 import { access, constants, lstat } from 'node:fs/promises';
 import type { archiveCheckCommand, KeyMode } from '#contracts/archive';
 import { errorText } from '#libs/platform/errors';
-import type { AgentWorkload, CommandWorkload, FilesWorkload, PostgresWorkload, StateDirectory } from '#libs/sites/agent';
+import type {
+  AgentWorkload,
+  CommandWorkload,
+  FilesWorkload,
+  PostgresWorkload,
+  StateDirectory,
+} from '#libs/sites/agent';
 import type { z } from 'zod';
 import { CustomerKey } from './customer-key.js';
 import { findRestic, INSTALL_RESTIC, type ResticProgram, WHOLE_MINOR } from './restic/program.js';
@@ -21,12 +27,12 @@ export interface ArchiveCheckQuestion {
   readonly state: StateDirectory;
 }
 
-const finding = (
-  severity: ArchiveFinding['severity'],
-  code: string,
-  what: string,
-  remedy: string,
-): ArchiveFinding => ({ code: `archive.${code}`, severity, what, remedy });
+const finding = (severity: ArchiveFinding['severity'], code: string, what: string, remedy: string): ArchiveFinding => ({
+  code: `archive.${code}`,
+  severity,
+  what,
+  remedy,
+});
 
 /** Whether a workload can be archived, and what stands in the way; changes nothing. */
 export async function checkArchive({
@@ -46,7 +52,9 @@ export async function checkArchive({
   }
   if (workload.kind !== source) {
     const what = `agent.json lists "${workload.name}" as ${workload.kind}, and Mainstay archives it as ${source}.`;
-    findings.push(finding('blocker', 'other-source', what, 'Correct "kind" in agent.json, or the workload in Mainstay.'));
+    findings.push(
+      finding('blocker', 'other-source', what, 'Correct "kind" in agent.json, or the workload in Mainstay.'),
+    );
   } else findings.push(...(await checkSource(workload)));
   const hasPassword = (await new CustomerKey(state, workload.name).read()) !== undefined;
   if (keyMode === 'customer-held' && hasPassword) {
@@ -102,7 +110,9 @@ async function checkCommand(workload: CommandWorkload): Promise<ArchiveFinding[]
     findings.push(finding('blocker', 'no-program', what, 'Correct "command" in agent.json.'));
   });
   await commandPart(workload).catch((error: unknown) => {
-    findings.push(finding('blocker', 'no-user', errorText(error), 'Correct "user" in agent.json, or run the agent as root.'));
+    findings.push(
+      finding('blocker', 'no-user', errorText(error), 'Correct "user" in agent.json, or run the agent as root.'),
+    );
   });
   return findings;
 }
@@ -123,7 +133,9 @@ async function checkServer(workload: PostgresWorkload): Promise<ArchiveFinding[]
       });
     });
   } catch (error) {
-    findings.push(finding('blocker', 'server-unreachable', errorText(error), 'Start the server, or correct agent.json.'));
+    findings.push(
+      finding('blocker', 'server-unreachable', errorText(error), 'Start the server, or correct agent.json.'),
+    );
   }
   return findings;
 }

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { AgentUnderTest, backupOf, secureVault, TestArchive, type TestAuthority } from './testing/agent-under-test.js';
+import { AgentUnderTest, backupOf, secureVault, TestArchive, type TestAuthority } from '#test/archiving-agent';
 
 let place: TestAuthority;
 let home: string;
@@ -17,7 +17,8 @@ beforeAll(async () => {
   home = await mkdtemp(path.join(tmpdir(), 'mainstay-share-'));
   share = path.join(home, 'share');
   await mkdir(path.join(share, 'plans'), { recursive: true });
-  for (let number = 0; number < 20; number += 1) await writeFile(path.join(share, 'plans', `${number}.doc`), `${number}`);
+  for (let number = 0; number < 20; number += 1)
+    await writeFile(path.join(share, 'plans', `${number}.doc`), `${number}`);
   await writeFile(path.join(share, 'scratch.tmp'), 'left out');
   agent = await AgentUnderTest.start([
     { name: FILE, kind: 'files', paths: [share], excludes: ['*.tmp'] },
@@ -52,7 +53,9 @@ test('files are archived with the tags of the run, and what was removed and rena
 test('what cannot be read is listed, and the run is partial', async () => {
   const result = await agent.work(archive, 'odd', backupOf('files'));
   expect(result).toMatchObject({ state: 'partial', faultCount: 2, failure: null });
-  expect(result.faults.map((each) => each.path).sort()).toEqual([path.join(home, 'gone'), '/proc/self/clear_refs'].sort());
+  expect(result.faults.map((each) => each.path).sort()).toEqual(
+    [path.join(home, 'gone'), '/proc/self/clear_refs'].sort(),
+  );
   expect(result.snapshots).toHaveLength(1);
 });
 

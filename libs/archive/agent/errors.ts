@@ -28,7 +28,11 @@ export class ArchiveNotListedError extends DomainError {
 /** Another work runs on the same repository. Safe to repeat. */
 export class RepositoryBusyError extends DomainError {
   constructor() {
-    super('conflict', 'archive.busy', 'The agent works on this repository already. Begin this work once that has ended.');
+    super(
+      'conflict',
+      'archive.busy',
+      'The agent works on this repository already. Begin this work once that has ended.',
+    );
   }
 }
 

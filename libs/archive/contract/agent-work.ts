@@ -66,6 +66,8 @@ export const workResult = z.strictObject({
   removed: atMost(text(1_000), 100),
   renamedCount: z.number().int().nonnegative().nullable(),
   failure: failure.nullable(),
+  /** For the person at the agency's machine: where a dump lies, and how it is loaded. */
+  note: text(2_000).optional(),
 });
 export type WorkResult = z.infer<typeof workResult>;
 

@@ -176,6 +176,8 @@ export const restoreResult = defineResult(
     faultCount: z.number().int().nonnegative(),
     faults: atMost(fault, FAULTS_TOLD),
     failure: failure.nullable(),
+    /** The agent's: where a dump lies, and how it is loaded. */
+    note: text(2_000).optional(),
   }),
 );
 export type RestoreReport = z.infer<typeof restoreResult.payload>;

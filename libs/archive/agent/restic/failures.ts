@@ -6,14 +6,15 @@ export type ResticFailureCode =
   | 'repository-locked'
   | 'wrong-password'
   | 'vault-full'
+  | 'vault-busy'
   | 'vault-refused'
   | 'vault-certificate'
   | 'vault-unreachable'
   | 'restic-failed';
 
 /**
- * By the exit codes that restic has since 0.17, and by its words before; the first that fits counts. Code 10, "no
- * repository", comes last and needs its words: restic also ends so when the vault lets nobody in, or does not answer.
+ * By the exit codes that restic has since 0.17, and by its words before; the first that fits counts. That there is no
+ * repository is believed of a plain 404 only: whoever believes it may make one.
  */
 const FAILURES: readonly { code: ResticFailureCode; exit?: number; words: RegExp; text: string }[] = [
   {
@@ -34,6 +35,11 @@ const FAILURES: readonly { code: ResticFailureCode; exit?: number; words: RegExp
     text: "The archive's quota in the vault, or the vault's disk, is full.",
   },
   {
+    code: 'vault-busy',
+    words: /\b503\b|service unavailable/i,
+    text: 'The vault is busy with its own upkeep. What was to be done is done later.',
+  },
+  {
     code: 'vault-refused',
     words: /\b40[13] (unauthorized|forbidden)/i,
     text: 'The vault does not let the agent in.',
@@ -45,12 +51,14 @@ const FAILURES: readonly { code: ResticFailureCode; exit?: number; words: RegExp
   },
   {
     code: 'vault-unreachable',
-    words: /connection refused|no such host|no route to host|i\/o timeout|network is unreachable|\bEOF\b|connection reset/i,
+    words:
+      /connection refused|no such host|no route to host|i\/o timeout|network is unreachable|\bEOF\b|connection reset/i,
     text: "The vault does not answer. See that this machine's way out lets it through.",
   },
   {
     code: 'repository-absent',
-    words: /config\S* does not exist|unable to open config file|404 Not Found/i,
+    exit: 10,
+    words: /config\S* does not exist/i,
     text: 'There is no repository in the vault yet.',
   },
 ];
@@ -66,7 +74,10 @@ export class ResticFailedError extends ArchiveWorkError {
 
 /** What an end that was no success means to the person who must act, with restic's own words. */
 export function resticFailure({ code, words }: ResticEnd): ResticFailedError {
-  const said = words.filter((line) => line.trim() !== '').slice(-6).join(' ');
+  const said = words
+    .filter((line) => line.trim() !== '')
+    .slice(-6)
+    .join(' ');
   // Its last words count most: those before may be about a try that went well in the end.
   const known =
     FAILURES.find(({ exit }) => exit !== undefined && exit === code) ?? FAILURES.find((each) => each.words.test(said));

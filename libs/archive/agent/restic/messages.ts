@@ -84,5 +84,7 @@ export const listedSnapshot = z.object({ id: z.string().regex(/^[0-9a-f]{64}$/),
 
 /** What an error message says, in words. */
 export function errorWords({ error, during }: z.infer<typeof errorMessage>): string {
-  return error?.message ?? (error?.Op === undefined ? `it failed (${during ?? 'no reason given'})` : `${error.Op} failed`);
+  return (
+    error?.message ?? (error?.Op === undefined ? `it failed (${during ?? 'no reason given'})` : `${error.Op} failed`)
+  );
 }

@@ -13,7 +13,14 @@ export interface ResticProgram {
   readonly minor: number;
 }
 
-const USUAL_PLACES = ['/usr/local/bin', '/usr/bin', '/bin', '/opt/homebrew/bin', '/home/linuxbrew/.linuxbrew/bin', '/snap/bin'];
+const USUAL_PLACES = [
+  '/usr/local/bin',
+  '/usr/bin',
+  '/bin',
+  '/opt/homebrew/bin',
+  '/home/linuxbrew/.linuxbrew/bin',
+  '/snap/bin',
+];
 
 /** Since which version (0.x) restic can do what the agent makes use of (its CHANGELOG). */
 const SINCE = {

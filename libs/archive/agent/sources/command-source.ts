@@ -39,7 +39,9 @@ async function userOf(name: string): Promise<Identity> {
   try {
     return { name, uid: await ask('-u'), gid: await ask('-g'), home: (await home().catch(() => undefined)) ?? '/' };
   } catch (cause) {
-    throw new ArchiveWorkError('no-such-user', `This machine has no user "${name}", which agent.json names.`, { cause });
+    throw new ArchiveWorkError('no-such-user', `This machine has no user "${name}", which agent.json names.`, {
+      cause,
+    });
   }
 }
 

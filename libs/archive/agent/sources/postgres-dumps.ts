@@ -89,7 +89,11 @@ export async function dumpParts(workload: PostgresWorkload, directory: string, f
       application_name: APPLICATION,
     })}`;
   const tool = (name: string) => path.join(tools.binDirectory, name);
-  const globals = { ...GLOBALS, env, command: [tool('pg_dumpall'), '--globals-only', '--no-password', reach('postgres')] };
+  const globals = {
+    ...GLOBALS,
+    env,
+    command: [tool('pg_dumpall'), '--globals-only', '--no-password', reach('postgres')],
+  };
   const dumps = wanted
     .filter((name) => present.includes(name))
     .map((name) => ({
@@ -123,8 +127,7 @@ async function passFile(workload: PostgresWorkload, directory: string): Promise<
   const password = await passwordOf(workload);
   const { user } = workload;
   // libpq looks a socket directory up as "localhost" or as itself, depending on how it was compiled.
-  const text =
-    password === undefined ? '' : renderPgpass([{ host: '*', port: '*', database: '*', user, password }]);
+  const text = password === undefined ? '' : renderPgpass([{ host: '*', port: '*', database: '*', user, password }]);
   await writeFile(file, text, { mode: 0o600 });
   return file;
 }

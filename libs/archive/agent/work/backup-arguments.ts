@@ -1,4 +1,4 @@
-import type { BackupWork } from './backup.js';
+import type { BackupWork } from './outcome.js';
 
 /** Unfinished restores of ours lie beside what they will become. */
 export const STAGING_PREFIX = '.mainstay-restore-';

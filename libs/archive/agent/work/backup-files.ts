@@ -2,9 +2,8 @@ import type { FilesWorkload } from '#libs/sites/agent';
 import { resticFailure } from '../restic/failures.js';
 import { backupSummary, errorMessage, errorWords, statusMessage, type BackupSummary } from '../restic/messages.js';
 import { asPattern, backupArguments, STAGING_PREFIX } from './backup-arguments.js';
-import type { BackupWork } from './backup.js';
 import { compare } from './compare.js';
-import { Faults, NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
+import { type BackupWork, Faults, NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
 import { progressOf, snapshotOf } from './summaries.js';
 
 /** restic's exit code for a snapshot that lacks what could not be read. */

@@ -5,9 +5,8 @@ import type { Repository, RepositoryCall } from '../restic/repository.js';
 import type { ResticEnd } from '../restic/run-restic.js';
 import type { SourcePart } from '../sources/source-part.js';
 import { backupArguments } from './backup-arguments.js';
-import type { BackupWork } from './backup.js';
 import { GuardedSource } from './guarded-source.js';
-import { type Faults, NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
+import { type BackupWork, type Faults, NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
 import { type MadeSnapshot, progressOf, snapshotOf } from './summaries.js';
 
 /** The program that makes the stream failed; the repository is well. */

@@ -1,13 +1,10 @@
-import type { ArchiveWork } from '#contracts/archive';
 import type { StateDirectory } from '#libs/sites/agent';
 import { ArchiveWorkError } from '../errors.js';
 import { commandPart } from '../sources/command-source.js';
 import { dumpParts } from '../sources/postgres-dumps.js';
 import { backupFiles } from './backup-files.js';
 import { backupStreams } from './backup-streams.js';
-import { Faults, type Outcome, type WorkAtHand } from './outcome.js';
-
-export type BackupWork = Extract<ArchiveWork, { kind: 'backup' }>;
+import { type BackupWork, Faults, type Outcome, type WorkAtHand } from './outcome.js';
 
 /** @throws ArchiveWorkError when agent.json lists the workload as something else, or nothing could be archived */
 export async function backup(at: WorkAtHand, work: BackupWork, state: StateDirectory): Promise<Outcome> {

@@ -1,16 +1,8 @@
 import type { ArchiveWork } from '#contracts/archive';
-import type { StateDirectory } from '#libs/sites/agent';
 import { backup } from './backup.js';
 import { checkPart, forgetSnapshots } from './maintain.js';
-import type { Outcome, WorkAtHand } from './outcome.js';
+import type { Outcome, WorkAtHand, WorkSurroundings } from './outcome.js';
 import { restore } from './restore.js';
-
-export interface WorkSurroundings {
-  readonly workId: string;
-  readonly state: StateDirectory;
-  /** Folders that agent.json allows for restores. */
-  readonly restoreTo: readonly string[];
-}
 
 /** @throws ArchiveWorkError, or the signal's reason when the work was cancelled */
 export function carryOut(at: WorkAtHand, work: ArchiveWork, surroundings: WorkSurroundings): Promise<Outcome> {

@@ -1,6 +1,6 @@
-import { FAULTS_TOLD, type Failure, type Progress, type WorkResult } from '#contracts/archive';
+import { type ArchiveWork, FAULTS_TOLD, type Failure, type Progress, type WorkResult } from '#contracts/archive';
 import { errorText } from '#libs/platform/errors';
-import type { AgentWorkload } from '#libs/sites/agent';
+import type { AgentWorkload, StateDirectory } from '#libs/sites/agent';
 import { ArchiveWorkError } from '../errors.js';
 import type { Repository } from '../restic/repository.js';
 
@@ -18,6 +18,16 @@ export const NOTHING: Omit<Outcome, 'state'> = {
   renamedCount: null,
   failure: null,
 };
+
+export type BackupWork = Extract<ArchiveWork, { kind: 'backup' }>;
+export type RestoreWork = Extract<ArchiveWork, { kind: 'restore' }>;
+
+export interface WorkSurroundings {
+  readonly workId: string;
+  readonly state: StateDirectory;
+  /** Folders that agent.json allows for restores. */
+  readonly restoreTo: readonly string[];
+}
 
 export interface WorkAtHand {
   readonly workload: AgentWorkload;

@@ -18,10 +18,11 @@ import {
 } from '#contracts/archive';
 import { createAuthority, issueCertificate } from '#libs/link';
 import { waitFor } from '#libs/platform/clock';
+import { childEnvironment } from '#libs/platform/config';
 import { createLogger } from '#libs/platform/telemetry';
 import { agentConfiguration, type AgentWorkload, StateDirectory } from '#libs/sites/agent';
-import { VaultUnderTest } from '../../site/vault/testing/vault-under-test.js';
-import { ArchiveCommands } from '../archive-commands.js';
+import { VaultUnderTest } from '../../libs/archive/site/vault/testing/vault-under-test.js';
+import { ArchiveCommands } from '#libs/archive/agent';
 
 const run = promisify(execFile);
 const ENDS = { timeoutMs: 55_000, everyMs: 50 };
@@ -85,12 +86,11 @@ export class TestArchive {
   /** Stock restic on the repository. */
   async restic(args: readonly string[], program = 'restic', password = this.password): Promise<string> {
     const { user, secret, url } = this.access;
-    const env = {
-      PATH: process.env['PATH'],
+    const env = childEnvironment({
       HOME: this.home,
       RESTIC_PASSWORD: password,
       RESTIC_REPOSITORY: `rest:${url.replace('https://', `https://${user}:${secret}@`)}`,
-    };
+    });
     const cacert = ['--no-cache', '--cacert', path.join(this.home, 'authority.pem')];
     return (await run(program, [...cacert, ...args], { env, maxBuffer: 64 * 2 ** 20 })).stdout;
   }
