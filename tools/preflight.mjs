@@ -1,7 +1,7 @@
 // Checks what Mainstay needs of this machine before it starts, and installs with apt what is missing where it may. Runs
 // under any Node since 18 and needs no packages, since it is the first thing that a newcomer's machine runs.
 //
-//   node tools/preflight.mjs [--with redis,restic,python] [--check]
+//   node tools/preflight.mjs [--with redis,python] [--check]
 //
 // --with: what only the tests use. --check: install nothing.
 import { spawnSync } from 'node:child_process';
@@ -40,7 +40,7 @@ const DISTRIBUTIONS = [
   ['/home/linuxbrew/.linuxbrew/opt', /^postgresql(@\d+)?$/],
   ['/Applications/Postgres.app/Contents/Versions', /^\d+$/],
 ];
-const APT_PACKAGES = { postgresql: 'postgresql', restic: 'restic', redis: 'redis-server', python: 'python3-venv' };
+const APT_PACKAGES = { postgresql: 'postgresql', redis: 'redis-server', python: 'python3-venv' };
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const mac = process.platform === 'darwin';
 const isRoot = process.getuid?.() === 0;
@@ -79,13 +79,12 @@ function checkNode() {
   throw new Fault(`Node ${NODE_MAJOR} is missing; it comes with the other packages. Run: npm ci --include=optional`);
 }
 
-/** @returns {('postgresql' | 'restic' | 'redis' | 'python')[]} */
+/** @returns {('postgresql' | 'redis' | 'python')[]} */
 function missingPackages(wanted) {
   const missing = [];
   if (!postgresDirectories().some((directory) => POSTGRES_TOOLS.every((tool) => executable(join(directory, tool))))) {
     missing.push('postgresql');
   }
-  if (wanted.has('restic') && !onPath('restic')) missing.push('restic');
   if (wanted.has('redis') && !onPath('redis-server') && !onPath('valkey-server')) missing.push('redis');
   if (wanted.has('python') && !hasPythonEnvironments()) missing.push('python');
   return missing;
@@ -131,7 +130,6 @@ function executable(file) {
 function installLine(missing) {
   const names = {
     postgresql: 'PostgreSQL with its tools',
-    restic: 'restic',
     redis: 'Redis',
     python: 'Python with venv',
   };
