@@ -50,6 +50,7 @@ async function demo(options: DemoOptions): Promise<void> {
     lost: 0,
     regionalLagBytes: null,
     fencedOldPrimary: false,
+    archive: null,
     seconds: (performance.now() - began) / 1000,
   };
   if (options.json) console.log(JSON.stringify(answer));
@@ -66,6 +67,9 @@ function print(story: Story, result: StoryResult | undefined): void {
   of them lost                          ${result.lost}
   regional site was behind by           ${result.regionalLagBytes ?? 'unknown'} bytes
   old primary fenced                    ${result.fencedOldPrimary ? 'yes' : 'no'}
+  files ruined by a bad script          ${result.archive.ruined}
+  of them brought back                  ${result.archive.broughtBack}, in ${result.archive.secondsToRestore.toFixed(1)} s
+  recovery points proven by a restore   ${result.archive.proven}
 `);
   }
   for (const fault of story.broken) console.log(`  DID NOT HOLD: ${fault}`);

@@ -7,6 +7,7 @@ import { CLERK, DATABASE, type AgencyMachine } from '../sample/agency-machine.js
 import type { RunView } from '../sample/continuity-client.js';
 import { buildMachine, type ProtectedAgency, protectAgency } from '../sample/protected-agency.js';
 import type { Stack } from '../stack.js';
+import { ArchiveChapters, type ArchiveResult } from './archive-chapters.js';
 import { Traffic } from './traffic.js';
 
 export interface StoryResult {
@@ -16,6 +17,7 @@ export interface StoryResult {
   readonly lost: number;
   readonly regionalLagBytes: number | null;
   readonly fencedOldPrimary: boolean;
+  readonly archive: ArchiveResult;
   readonly seconds: number;
 }
 
@@ -58,10 +60,15 @@ export class Story {
     this.chapter('the agency’s own PostgreSQL');
     const agency = await protectAgency(this.stack, this.machine, { town: TOWN, folder: FOLDER, tell: this.tell });
     this.chapter('sign-up to armed at both sites');
+    const archive = new ArchiveChapters(agency, this.tell, (holds, otherwise) => this.check(holds, otherwise));
+    await archive.begin();
+    this.chapter('file share and database archived');
     const traffic = new Traffic(this.machine, [{ host: '127.0.0.1', port: this.machine.port }, agency.frontDoor]);
     traffic.start();
     await traffic.more(100);
     this.chapter('writers at work');
+    const restored = await archive.loseAFolder();
+    this.chapter('a folder lost to a bad script, and back');
     const { run, secondsToFirstWrite } = await this.failOver(agency, traffic);
     await traffic.more(100);
     this.chapter('the same clients write on');
@@ -76,6 +83,7 @@ export class Story {
       lost,
       regionalLagBytes: run.report?.otherSiteLagBytes ?? null,
       fencedOldPrimary,
+      archive: restored,
       seconds: (performance.now() - this.began) / 1000,
     };
   }

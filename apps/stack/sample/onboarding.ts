@@ -47,7 +47,7 @@ function tokenIn(mail: CaughtMail): string {
   return token;
 }
 
-/** A key with all that an integrator needs to protect, preview and declare. */
+/** A key with all that an integrator needs to protect, archive, restore, preview and declare. */
 export async function createApiKey(owner: RestClient): Promise<RestClient> {
   const { key } = await owner.post<{ key: string }>('/v1/api-keys', {
     name: 'continuity scripts',
@@ -62,6 +62,9 @@ export async function createApiKey(owner: RestClient): Promise<RestClient> {
       'workloads:write',
       'protections:read',
       'protections:write',
+      'archives:read',
+      'archives:write',
+      'archives:restore',
       'failovers:read',
       'failovers:preview',
       'failovers:declare',

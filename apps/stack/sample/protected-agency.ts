@@ -20,6 +20,8 @@ export interface ProtectedAgency {
   readonly client: ContinuityClient;
   /** The API key's client, as scripts use it. */
   readonly workloadId: string;
+  readonly agentId: string;
+  readonly functionId: string;
   readonly frontDoor: { readonly host: string; readonly port: number };
 }
 
@@ -65,7 +67,7 @@ export async function protectAgency(
   // All of this town's clients run on this machine.
   await client.protect(workloadId, options.mode ?? 'strict', ['127.0.0.1/32']);
   const protection = await client.armed(workloadId, tell);
-  return { machine, account, client, workloadId, frontDoor: metroFrontDoor(protection) };
+  return { machine, account, client, workloadId, agentId, functionId, frontDoor: metroFrontDoor(protection) };
 }
 
 export function metroFrontDoor(protection: ProtectionView): { host: string; port: number } {
