@@ -1,5 +1,7 @@
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
-import { sweepTendingJob, tendRetentionJob } from './care.jobs.js';
+import { proveJob, sweepTendingJob, tendRetentionJob } from './care.jobs.js';
+import { ProofQueue } from './proof/proof-queue.js';
+import { ProofService } from './proof/proof.service.js';
 import { RetentionService } from './retention/retention.service.js';
 
 /** How many archives one look wakes for each kind of care. */
@@ -18,14 +20,28 @@ export class TendRetentionHandler implements JobHandler<OfArchive> {
   }
 }
 
+@Handles(proveJob)
+export class ProveHandler implements JobHandler<Record<string, never>> {
+  constructor(
+    private readonly proofs: ProofService,
+    private readonly jobs: JobQueue,
+  ) {}
+
+  async handle(_: Record<string, never>, signal: AbortSignal): Promise<void> {
+    if (await this.proofs.proveNext(signal)) await this.jobs.add(proveJob, {});
+  }
+}
+
 @Handles(sweepTendingJob)
 export class SweepTendingHandler implements JobHandler<Record<string, never>> {
   constructor(
     private readonly jobs: JobQueue,
     private readonly retention: RetentionService,
+    private readonly proofs: ProofQueue,
   ) {}
 
   async handle(): Promise<void> {
+    if (await this.proofs.waits()) await this.jobs.add(proveJob, {}, { key: 'next' });
     for (const archiveId of await this.retention.due(AT_ONCE)) {
       await this.jobs.add(tendRetentionJob, { archiveId }, { key: archiveId });
     }

@@ -12,5 +12,12 @@ export const tendRetentionJob = defineJob({
   retry: once,
   slotMs: 5_000,
 });
+/** Proves one recovery point, and wakes the next. */
+export const proveJob = defineJob({
+  name: 'archive.prove',
+  queue: 'archive-care',
+  payload: z.strictObject({}),
+  retry: once,
+});
 /** Finds what is to be looked after. */
 export const sweepTendingJob = defineSweep('archive.sweep-tending', 15_000);

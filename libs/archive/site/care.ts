@@ -2,9 +2,15 @@ import type { Provider } from '@nestjs/common';
 import { dropPointOrder, holdPointOrder } from '#contracts/archive';
 import type { OrderContract } from '#contracts/sites';
 import type { JobContract } from '#libs/platform/queue';
-import { SweepTendingHandler, TendRetentionHandler } from './care.handlers.js';
-import { sweepTendingJob, tendRetentionJob } from './care.jobs.js';
+import { ProveHandler, SweepTendingHandler, TendRetentionHandler } from './care.handlers.js';
+import { proveJob, sweepTendingJob, tendRetentionJob } from './care.jobs.js';
 import { DropPointHandler, HoldPointHandler } from './orders/point.orders.js';
+import { DumpProof } from './proof/dump-proof.js';
+import { FileProof } from './proof/file-proof.js';
+import { ProofQueue } from './proof/proof-queue.js';
+import { ProofScratch } from './proof/proof-scratch.js';
+import { ProofService } from './proof/proof.service.js';
+import { ProofWorks } from './proof/proof-works.js';
 import { AgentCare } from './retention/agent-care.js';
 import { Drops } from './retention/drops.service.js';
 import { Maintenance } from './retention/maintenance.js';
@@ -21,12 +27,19 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   Pruning,
   Readers,
   RetentionService,
+  DumpProof,
+  FileProof,
+  ProofQueue,
+  ProofScratch,
+  ProofService,
+  ProofWorks,
   HoldPointHandler,
   DropPointHandler,
   TendRetentionHandler,
+  ProveHandler,
   SweepTendingHandler,
 ];
 export const CARE_ORDERS = [holdPointOrder, dropPointOrder] as unknown as readonly OrderContract<never>[];
-export const CARE_JOBS = [tendRetentionJob, sweepTendingJob] as unknown as readonly JobContract<never>[];
+export const CARE_JOBS = [tendRetentionJob, proveJob, sweepTendingJob] as unknown as readonly JobContract<never>[];
 /** Woken once a run has ended, whatever its end; losing a wake-up loses nothing that a sweep does not find. */
 export const AFTER_RUN: readonly JobContract<{ archiveId: string; runId: string }>[] = [];

@@ -1,0 +1,119 @@
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import type { Proof } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { Points, POINT_COLUMNS, type PointRow } from '../points/points.service.js';
+
+/** A proof that failed is tried again: what failed may have been the site's. */
+const TRIES = 3;
+/** After a try without an answer: no room, a prune, a program that is not installed. */
+const AGAIN_HOURS = 3;
+/** Of so many proofs one is of the oldest point that has none, so that a busy site comes round to each. */
+const OLDEST_EVERY = 4;
+
+const WAITING = `p.forgotten_at IS NULL AND a.key_mode = 'escrowed' AND a.state IN ('active', 'paused', 'ending')
+  AND (p.proof_state = 'never' OR (p.proof_state IN ('failed', 'not-possible') AND p.proof_tries < ${TRIES}))
+  AND coalesce((p.proof->>'at')::timestamptz, '-infinity') < clock_timestamp() - interval '${AGAIN_HOURS} hours'`;
+
+/** Which recovery point is proven next: the newest that never was, and each at least once. */
+@Injectable()
+export class ProofQueue implements OnApplicationBootstrap {
+  private turns = 0;
+
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly points: Points,
+  ) {}
+
+  /** A killed process's proof is begun anew. */
+  async onApplicationBootstrap(): Promise<void> {
+    await this.work.run((tx) =>
+      tx.execute(
+        `UPDATE archive_point SET proof_state = 'never', proof = jsonb_set(proof, '{state}', '"never"')
+          WHERE proof_state = 'running'`,
+      ),
+    );
+  }
+
+  async waits(): Promise<boolean> {
+    const rows = await this.work.run((tx) =>
+      tx.query(`SELECT FROM archive_point p JOIN archive a USING (archive_id) WHERE ${WAITING} LIMIT 1`),
+    );
+    return rows.length > 0;
+  }
+
+  /** The next one, which is now `running`. */
+  async take(): Promise<PointRow | undefined> {
+    this.turns += 1;
+    const order = this.turns % OLDEST_EVERY === 0 ? 'ASC' : 'DESC';
+    return this.work.run(async (tx) => {
+      const [next] = await tx.query<{ archiveId: string; snapshotId: string }>(
+        `SELECT p.archive_id AS "archiveId", p.snapshot_id AS "snapshotId"
+           FROM archive_point p JOIN archive a USING (archive_id) WHERE ${WAITING}
+          ORDER BY p.proof_tries, p.received_at ${order} LIMIT 1 FOR UPDATE OF p SKIP LOCKED`,
+      );
+      if (!next) return undefined;
+      const [point] = await tx.query<PointRow>(
+        `SELECT ${POINT_COLUMNS} FROM archive_point WHERE archive_id = $1 AND snapshot_id = $2`,
+        [next.archiveId, next.snapshotId],
+      );
+      await tx.execute(
+        `UPDATE archive_point SET proof_state = 'running', proof = jsonb_set(proof, '{state}', '"running"')
+          WHERE archive_id = $1 AND snapshot_id = $2`,
+        [next.archiveId, next.snapshotId],
+      );
+      await this.points.tell(tx, next.archiveId, next.snapshotId);
+      return point;
+    });
+  }
+
+  /** @param counted whether the point itself was tried, rather than something of the site's in the way */
+  async settle(
+    { archiveId, snapshotId }: PointRow,
+    proof: Proof,
+    { counted, rowCounts }: { readonly counted: boolean; readonly rowCounts: Readonly<Record<string, number>> | null },
+  ): Promise<void> {
+    await this.work.run(async (tx) => {
+      await tx.execute(
+        `UPDATE archive_point
+            SET proof = $3, proof_state = $4, proven_at = CASE $4 WHEN 'proven' THEN $5::timestamptz ELSE proven_at END,
+                proof_tries = proof_tries + $6, row_counts = coalesce($7, row_counts)
+          WHERE archive_id = $1 AND snapshot_id = $2`,
+        [
+          archiveId,
+          snapshotId,
+          JSON.stringify(proof),
+          proof.state,
+          proof.at,
+          counted ? 1 : 0,
+          rowCounts && JSON.stringify(rowCounts),
+        ],
+      );
+      await this.points.tell(tx, archiveId, snapshotId);
+    });
+  }
+
+  /** The rows by table of the last proven dump of this database before this point. */
+  async countsBefore({ archiveId, part, receivedAt }: PointRow): Promise<Readonly<Record<string, number>> | null> {
+    const [row] = await this.work.run((tx) =>
+      tx.query<{ counts: Record<string, number> }>(
+        `SELECT row_counts AS counts FROM archive_point
+          WHERE archive_id = $1 AND part = $2 AND received_at < $3 AND row_counts IS NOT NULL
+          ORDER BY received_at DESC LIMIT 1`,
+        [archiveId, part, receivedAt],
+      ),
+    );
+    return row?.counts ?? null;
+  }
+
+  /** The part of the same run that has the server's roles. */
+  async globalsOf({ archiveId, runId }: PointRow): Promise<string | undefined> {
+    const [row] = await this.work.run((tx) =>
+      tx.query<{ id: string }>(
+        `SELECT snapshot_id AS id FROM archive_point
+          WHERE archive_id = $1 AND run_id = $2 AND part = 'globals' AND forgotten_at IS NULL`,
+        [archiveId, runId],
+      ),
+    );
+    return row?.id;
+  }
+}

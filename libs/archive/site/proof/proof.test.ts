@@ -1,0 +1,171 @@
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ArchivePolicy, PointReport } from '#contracts/archive';
+import { findPostgres, serverIdentity } from '#libs/platform/postgres';
+import { testFolder, TestServer } from '#libs/platform/postgres/testing';
+import { CareUnderTest } from '../testing/care-under-test.js';
+import { ProofScratch } from './proof-scratch.js';
+import { ProofService } from './proof.service.js';
+import { ScratchPostgres } from './scratch-postgres.js';
+
+const run = promisify(execFile);
+const signal = new AbortController().signal;
+let site: CareUnderTest;
+let agency: TestServer;
+
+beforeAll(async () => {
+  site = await CareUnderTest.start();
+  agency = await TestServer.primary(await testFolder('proof-agency'));
+  await agency.sql(`CREATE ROLE clerk`);
+  await agency.sql(`CREATE DATABASE permits`);
+  const { binDirectory } = await findPostgres();
+  const sql = `CREATE TABLE permit (id int PRIMARY KEY, note text);
+    INSERT INTO permit SELECT n, 'permit ' || n FROM generate_series(1, 1000) n;
+    CREATE TABLE inspector (name text);
+    ALTER TABLE permit OWNER TO clerk; ALTER TABLE permit ENABLE ROW LEVEL SECURITY; ALTER TABLE permit FORCE ROW LEVEL SECURITY`;
+  await run(path.join(binDirectory, 'psql'), [
+    '-h',
+    '127.0.0.1',
+    '-p',
+    String(agency.port),
+    '-U',
+    'postgres',
+    '-d',
+    'permits',
+    '-c',
+    sql,
+  ]);
+}, 60_000);
+afterAll(async () => {
+  await agency?.remove();
+  await site?.stop();
+});
+
+const prove = () => site.get(ProofService).proveNext(signal);
+const proofOf = async (snapshotId: string) =>
+  (await site.results<PointReport>('archive.point')).filter((point) => point.snapshotId === snapshotId).at(-1)?.proof;
+/** What is left to prove is none of the next test's. */
+const rest = () => site.rows(`UPDATE archive_point SET proof_state = 'proven' WHERE proof_state = 'never'`);
+const scratch = () => readdir(path.join(site.directory, 'proof'));
+
+/** As the agent does, with the agency's own programs. */
+async function dump(archiveId: string, runId = randomUUID()): Promise<string> {
+  const { binDirectory } = await findPostgres();
+  const reach = ['-h', '127.0.0.1', '-p', String(agency.port), '-U', 'postgres'];
+  await site.backup(archiveId, null, {
+    runId,
+    part: 'globals',
+    dump: { name: 'globals.sql', command: [path.join(binDirectory, 'pg_dumpall'), ...reach, '--globals-only'] },
+  });
+  const command = [path.join(binDirectory, 'pg_dump'), ...reach, '-Fc', '-Z0', 'permits'];
+  return site.backup(archiveId, null, { runId, part: 'permits', dump: { name: 'permits.dump', command } });
+}
+
+describe('files', () => {
+  test('are restored, compared by name, size and hash, and the time is kept; the scratch is empty again', async () => {
+    const archiveId = await site.archive();
+    const folder = await site.folder({ 'permits/a.txt': 'a permit', 'permits/ü \n.txt': 'odd', empty: '' });
+    await symlink('/etc/passwd', path.join(folder, 'link'));
+    await mkdir(path.join(folder, 'nothing'));
+    await run('mkfifo', [path.join(folder, 'pipe')]);
+    if (process.getuid?.() === 0) await run('mknod', [path.join(folder, 'device'), 'c', '1', '3']);
+    const older = await site.backup(archiveId, folder);
+    await writeFile(path.join(folder, 'new'), 'new');
+    const newer = await site.backup(archiveId, folder);
+    expect(await prove()).toBe(true);
+    expect(await proofOf(older)).toBeUndefined();
+    const proof = await proofOf(newer);
+    expect(proof).toMatchObject({ state: 'proven', failure: null });
+    expect(proof?.seconds).toBeGreaterThan(0);
+    expect(proof?.checks[0]?.found).toMatch(/^4 files with 14 bytes/);
+    expect(await prove()).toBe(true);
+    expect(await proofOf(older)).toMatchObject({ state: 'proven' });
+    expect(await prove()).toBe(false);
+    expect(await scratch()).toEqual([]);
+  });
+
+  test('of an agency that alone has the key are never restored here', async () => {
+    const archiveId = await site.archive({ keyMode: 'customer-held' });
+    await site.rows(
+      `INSERT INTO vault_snapshot (repository_id, snapshot_id, received_at, credential_id) VALUES ($1, $2, now(), $1)`,
+      [archiveId, 'a'.repeat(64)],
+    );
+    await site.rows(
+      `INSERT INTO archive_point (archive_id, snapshot_id, received_at, claimed_at, proof, proof_state)
+       VALUES ($1, $2, now(), now(), '{"state":"not-possible"}', 'not-possible')`,
+      [archiveId, 'a'.repeat(64)],
+    );
+    expect(await prove()).toBe(false);
+  });
+});
+
+describe('a dump', () => {
+  const checks: ArchivePolicy['checks'] = [
+    { name: 'permits are there', database: 'permits', sql: 'SELECT count(*) FROM permit;', atLeast: 1_000 },
+    { name: 'nobody writes', database: 'permits', sql: `SELECT 1 FROM pg_ls_dir('/')`, atLeast: 1 },
+    { name: 'one statement', database: 'permits', sql: 'SELECT 1; DROP TABLE permit', atLeast: 1 },
+    { name: 'another database', database: 'water', sql: 'SELECT 1', atLeast: 1 },
+  ];
+
+  test('is loaded into a server of its major version, its rows are counted, and the agency’s checks asked', async () => {
+    const archiveId = await site.archive({ source: 'postgresql', policy: { checks: checks.slice(0, 1) } });
+    const first = await dump(archiveId);
+    await prove();
+    const proof = await proofOf(first);
+    expect(proof).toMatchObject({ state: 'proven', failure: null });
+    const found = new Map(proof?.checks.map((check) => [check.name, check.found]));
+    expect(found.get('rows')).toBe('1000 in 2 tables');
+    expect(found.get('rows of public.permit')).toBe('1000');
+    expect(found.get('permits are there')).toBe('1000 (at least 1000)');
+    const second = await dump(archiveId);
+    await prove();
+    const again = new Map((await proofOf(second))?.checks.map((check) => [check.name, check.found]));
+    expect(again.get('rows of public.permit')).toBe('1000 (the proof before: 1000)');
+    await rest();
+    expect(await scratch()).toEqual([]);
+  }, 90_000);
+
+  test('fails its proof by a check that does not pass, and no check can change or reach anything', async () => {
+    const archiveId = await site.archive({ source: 'postgresql', policy: { checks } });
+    const only = await dump(archiveId);
+    await prove();
+    const proof = await proofOf(only);
+    expect(proof).toMatchObject({ state: 'failed', failure: { code: 'proof.check' } });
+    const found = new Map(proof?.checks.map((check) => [check.name, check]));
+    expect(found.get('permits are there')).toMatchObject({ passed: true });
+    expect(found.get('nobody writes')?.found).toMatch(/permission denied/);
+    expect(found.get('one statement')?.found).toMatch(/syntax error/);
+    expect(found.has('another database')).toBe(false);
+    await rest();
+  }, 90_000);
+
+  test('that is none fails, with what the program said', async () => {
+    const archiveId = await site.archive({ source: 'postgresql' });
+    const wrong = { name: 'permits.dump', command: ['/bin/echo', 'no dump'] };
+    const only = await site.backup(archiveId, null, { part: 'permits', dump: wrong });
+    await prove();
+    expect(await proofOf(only)).toMatchObject({ state: 'failed', failure: { code: 'proof.load' } });
+  });
+});
+
+test('what a killed process left of its proofs is ended and cleared at the next start', async () => {
+  const folder = path.join(site.directory, 'proof', randomUUID());
+  await mkdir(folder, { recursive: true, mode: 0o711 });
+  const identity = await site.get(ProofScratch).identity();
+  const { majorVersion } = await findPostgres();
+  expect((await serverIdentity()).name).not.toBe('');
+  const left = await ScratchPostgres.start(folder, majorVersion, identity);
+  await site.get(ProofScratch).onApplicationBootstrap();
+  await expect(left.connect('postgres')).rejects.toThrow();
+  expect(await scratch()).toEqual([]);
+});
+
+test('what needs more room than there is waits, and says so', async () => {
+  await expect(site.get(ProofScratch).with(2 ** 50, () => Promise.resolve())).rejects.toMatchObject({
+    code: 'proof.no-room',
+  });
+});
