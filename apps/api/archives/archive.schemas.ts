@@ -22,27 +22,30 @@ import { instant } from '#libs/platform/http';
 /** A schema of the sites' contract as an answer: what it does not name is dropped, not refused. */
 export const answered = <S extends z.ZodRawShape>(schema: z.ZodObject<S>) => z.object(schema.shape);
 
+/** Both ways to say it are read here, so that an answer to words says what was not understood of them. */
 const retention = z
   .union([
-    z
-      .string()
-      .max(300)
-      .transform((words, context) => {
-        const understood = retentionFromWords(words);
-        if ('retention' in understood) return understood.retention;
-        context.addIssue({ code: 'custom', message: understood.problem });
-        return z.NEVER;
-      }),
-    z
-      .strictObject({
-        hours: z.int().min(0).default(0),
-        days: z.int().min(0).default(0),
-        weeks: z.int().min(0).default(0),
-        months: z.int().min(0).default(0),
-        years: z.int().min(0).default(0),
-      })
-      .pipe(retentionNumbers),
+    z.string().max(300),
+    z.strictObject({
+      hours: z.int().min(0).default(0),
+      days: z.int().min(0).default(0),
+      weeks: z.int().min(0).default(0),
+      months: z.int().min(0).default(0),
+      years: z.int().min(0).default(0),
+    }),
   ])
+  .transform((said, context) => {
+    const understood = typeof said === 'string' ? retentionFromWords(said) : { retention: said };
+    if ('problem' in understood) {
+      context.addIssue({ code: 'custom', message: understood.problem });
+      return z.NEVER;
+    }
+    const checked = retentionNumbers.safeParse(understood.retention);
+    if (checked.success) return checked.data;
+    for (const { path, message } of checked.error.issues)
+      context.addIssue({ code: 'custom', message, path: [...path] });
+    return z.NEVER;
+  })
   .meta({
     description: `In words ("${RETENTION_EXAMPLE}") or in numbers: of each of so many last hours, days, weeks, months and years the newest recovery point is kept. A month counts as 31 days, a year as 366.`,
     examples: [RETENTION_EXAMPLE],
