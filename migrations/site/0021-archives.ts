@@ -76,6 +76,8 @@ export class Archives1790000000021 implements MigrationInterface {
         begun_limit bigint,
         -- What the repository took before, in bytes.
         stored_before bigint,
+        -- What is compared with other runs to find an unusual change; null until it was looked at.
+        measures jsonb,
         progress jsonb,
         result jsonb,
         failure jsonb,
