@@ -1,4 +1,4 @@
-import type { INestApplicationContext } from '@nestjs/common';
+import type { INestApplicationContext, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { WorkerModule } from '../../apps/worker/worker.module.js';
 import type { StandbyHealth } from '#contracts/replication';
@@ -109,6 +109,13 @@ export class ControlPlane {
     worker.useLogger(new NestLogger(worker.get(AppLogger).log));
     this.workers.push(worker);
     return worker;
+  }
+
+  /** A service of the first worker, to have it do at once what it does by the clock. */
+  workerService<T>(type: Type<T>): T {
+    const [worker] = this.workers;
+    if (!worker) throw new Error('no worker runs');
+    return worker.get(type, { strict: false });
   }
 
   async stopWorkers(): Promise<void> {

@@ -144,7 +144,7 @@ export const archiveView = z
     failure: said,
     points: z.int().meta({ description: 'Recovery points that are there.' }),
     newestPointAt: instant.nullable(),
-    lastRun: z.object({ id: z.uuid(), state: runState, endedAt: z.string().nullable() }).nullable(),
+    lastRun: z.object({ id: z.uuid(), state: runState, endedAt: instant.nullable() }).nullable(),
     late: z.boolean(),
     nextRunAt: instant.nullable(),
     storedBytes: z.number().nullable(),

@@ -1,5 +1,6 @@
 export * from './archive.errors.js';
 export { ARCHIVE_JOBS } from './archive.jobs.js';
+export { ArchiveWatch } from './archive-watch.js';
 export * from './archive.module.js';
 export { DROP_STATES, runHasEnded, restoreHasEnded } from './archive.states.js';
 export { type ArchiveChange, type ArchiveInput, Archives } from './archives/archive.service.js';

@@ -49,7 +49,7 @@ export interface ArchiveRow {
   readonly openChanges: number;
   readonly points: number;
   readonly newestPointAt: Date | null;
-  readonly lastRun: { readonly id: string; readonly state: RunState; readonly endedAt: string | null } | null;
+  readonly lastRun: { readonly id: string; readonly state: RunState; readonly endedAt: Date | null } | null;
 }
 
 /** By when a run should have left a recovery point: two periods after the last one that did, or since it is expected. */
@@ -85,7 +85,7 @@ const QUERY = `SELECT a.id, a.tenant_id AS "tenantId", a.workload_id AS "workloa
 export class ArchiveStore {
   async find(tx: Transaction, tenantId: string, id: string): Promise<ArchiveRow | undefined> {
     const [row] = await tx.query<ArchiveRow>(`${QUERY} AND a.id = $2`, [tenantId, id]);
-    return row;
+    return row && toRow(row);
   }
 
   /** @throws NotFoundError */
@@ -101,21 +101,28 @@ export class ArchiveStore {
       tx.tenantId,
       workloadId,
     ]);
-    return row;
+    return row && toRow(row);
   }
 
   /** The newest first, `limit + 1` at most. */
-  list(
+  async list(
     tx: TenantTransaction,
     filter: { readonly workloadId: string | null },
     after: readonly [string, string] | undefined,
     limit: number,
   ): Promise<ArchiveRow[]> {
-    return tx.query<ArchiveRow>(
+    const rows = await tx.query<ArchiveRow>(
       `${QUERY} AND ($2::uuid IS NULL OR a.workload_id = $2)
           AND ($3::timestamptz IS NULL OR (a.created_at, a.id) < ($3, $4::uuid))
         ORDER BY a.created_at DESC, a.id DESC LIMIT $5`,
       [tx.tenantId, filter.workloadId, after?.[0] ?? null, after?.[1] ?? null, limit + 1],
     );
+    return rows.map(toRow);
   }
 }
+
+/** Inside JSON, times arrive as text. */
+const toRow = ({ lastRun, ...row }: ArchiveRow): ArchiveRow => ({
+  ...row,
+  lastRun: lastRun && { ...lastRun, endedAt: lastRun.endedAt && new Date(lastRun.endedAt) },
+});

@@ -24,7 +24,7 @@ export interface PointView extends Said {
   readonly hold: {
     readonly because: string;
     readonly heldBy: { readonly name: string };
-    readonly heldAt: string;
+    readonly heldAt: Date;
     readonly atSite: boolean;
   } | null;
   /** The newest request to drop it before its time. */
@@ -33,7 +33,7 @@ export interface PointView extends Said {
     readonly state: DropState;
     readonly because: string;
     readonly askedBy: { readonly name: string };
-    readonly askedAt: string;
+    readonly askedAt: Date;
     readonly approvedBy: { readonly name: string } | null;
     readonly failure: { readonly code: string; readonly message: string } | null;
   } | null;
@@ -80,7 +80,7 @@ export class Points {
     limit: number,
   ): Promise<PointView[]> {
     await this.archives.get(tx, archiveId);
-    return tx.query<PointView>(
+    const rows = await tx.query<PointView>(
       `${QUERY} AND p.archive_id = $2 AND ($3::timestamptz IS NULL OR p.received_at < $3)
           AND ($4::text IS NULL OR p.part = $4) AND ($5 OR p.forgotten_at IS NULL)
           AND ($6::timestamptz IS NULL OR (p.received_at, p.id) < ($6, $7::uuid))
@@ -96,13 +96,14 @@ export class Points {
         limit + 1,
       ],
     );
+    return rows.map(toView);
   }
 
   /** @throws NotFoundError */
   async get(tx: TenantTransaction, id: string): Promise<PointView> {
     const [row] = await tx.query<PointView>(`${QUERY} AND p.id = $2`, [tx.tenantId, id]);
     if (!row) throw new NotFoundError('recovery point');
-    return row;
+    return toView(row);
   }
 
   /** A point that is there, and its archive. @throws NotFoundError, PointGoneError */
@@ -121,3 +122,10 @@ export class Points {
     return this.look(tx, id);
   }
 }
+
+/** Inside JSON, times arrive as text. */
+const toView = ({ hold, drop, ...row }: PointView): PointView => ({
+  ...row,
+  hold: hold && { ...hold, heldAt: new Date(hold.heldAt) },
+  drop: drop && { ...drop, askedAt: new Date(drop.askedAt) },
+});
