@@ -1,5 +1,6 @@
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
-import { proveJob, sweepTendingJob, tendRetentionJob } from './care.jobs.js';
+import { lookAtChangesJob, proveJob, sweepTendingJob, tendRetentionJob } from './care.jobs.js';
+import { Changes } from './changes/changes.service.js';
 import { ProofQueue } from './proof/proof-queue.js';
 import { ProofService } from './proof/proof.service.js';
 import { RetentionService } from './retention/retention.service.js';
@@ -32,15 +33,28 @@ export class ProveHandler implements JobHandler<Record<string, never>> {
   }
 }
 
+@Handles(lookAtChangesJob)
+export class LookAtChangesHandler implements JobHandler<OfArchive> {
+  constructor(private readonly changes: Changes) {}
+
+  handle({ archiveId }: OfArchive): Promise<void> {
+    return this.changes.look(archiveId);
+  }
+}
+
 @Handles(sweepTendingJob)
 export class SweepTendingHandler implements JobHandler<Record<string, never>> {
   constructor(
     private readonly jobs: JobQueue,
     private readonly retention: RetentionService,
     private readonly proofs: ProofQueue,
+    private readonly changes: Changes,
   ) {}
 
   async handle(): Promise<void> {
+    for (const archiveId of await this.changes.due(AT_ONCE)) {
+      await this.jobs.add(lookAtChangesJob, { archiveId }, { key: archiveId });
+    }
     if (await this.proofs.waits()) await this.jobs.add(proveJob, {}, { key: 'next' });
     for (const archiveId of await this.retention.due(AT_ONCE)) {
       await this.jobs.add(tendRetentionJob, { archiveId }, { key: archiveId });

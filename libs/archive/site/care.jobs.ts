@@ -19,5 +19,12 @@ export const proveJob = defineJob({
   payload: z.strictObject({}),
   retry: once,
 });
+/** Compares what the last runs of an archive did with the runs before. */
+export const lookAtChangesJob = defineJob({
+  name: 'archive.look-at-changes',
+  queue: 'archive',
+  payload: ofArchive,
+  retry: once,
+});
 /** Finds what is to be looked after. */
 export const sweepTendingJob = defineSweep('archive.sweep-tending', 15_000);

@@ -1,9 +1,11 @@
 import type { Provider } from '@nestjs/common';
-import { dropPointOrder, holdPointOrder } from '#contracts/archive';
+import { dropPointOrder, holdPointOrder, judgeChangeOrder } from '#contracts/archive';
 import type { OrderContract } from '#contracts/sites';
 import type { JobContract } from '#libs/platform/queue';
-import { ProveHandler, SweepTendingHandler, TendRetentionHandler } from './care.handlers.js';
-import { proveJob, sweepTendingJob, tendRetentionJob } from './care.jobs.js';
+import { LookAtChangesHandler, ProveHandler, SweepTendingHandler, TendRetentionHandler } from './care.handlers.js';
+import { lookAtChangesJob, proveJob, sweepTendingJob, tendRetentionJob } from './care.jobs.js';
+import { Changes } from './changes/changes.service.js';
+import { JudgeChangeHandler } from './orders/judge-change.order.js';
 import { DropPointHandler, HoldPointHandler } from './orders/point.orders.js';
 import { DumpProof } from './proof/dump-proof.js';
 import { FileProof } from './proof/file-proof.js';
@@ -13,6 +15,7 @@ import { ProofService } from './proof/proof.service.js';
 import { ProofWorks } from './proof/proof-works.js';
 import { AgentCare } from './retention/agent-care.js';
 import { Drops } from './retention/drops.service.js';
+import { Forgetting } from './retention/forgetting.service.js';
 import { Maintenance } from './retention/maintenance.js';
 import { Readers } from './retention/readers.js';
 import { Pruning } from './retention/pruning.service.js';
@@ -22,7 +25,11 @@ import { RetentionService } from './retention/retention.service.js';
 
 export const CARE_PROVIDERS: readonly Provider[] = [
   AgentCare,
+  Changes,
+  JudgeChangeHandler,
+  LookAtChangesHandler,
   Drops,
+  Forgetting,
   Maintenance,
   Pruning,
   Readers,
@@ -39,7 +46,16 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   ProveHandler,
   SweepTendingHandler,
 ];
-export const CARE_ORDERS = [holdPointOrder, dropPointOrder] as unknown as readonly OrderContract<never>[];
-export const CARE_JOBS = [tendRetentionJob, proveJob, sweepTendingJob] as unknown as readonly JobContract<never>[];
+export const CARE_ORDERS = [
+  holdPointOrder,
+  dropPointOrder,
+  judgeChangeOrder,
+] as unknown as readonly OrderContract<never>[];
+export const CARE_JOBS = [
+  tendRetentionJob,
+  proveJob,
+  lookAtChangesJob,
+  sweepTendingJob,
+] as unknown as readonly JobContract<never>[];
 /** Woken once a run has ended, whatever its end; losing a wake-up loses nothing that a sweep does not find. */
 export const AFTER_RUN: readonly JobContract<{ archiveId: string; runId: string }>[] = [];
