@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import { ConfigurationError } from '#libs/platform/config';
@@ -13,6 +14,8 @@ const ONE_USER =
 
 async function start(): Promise<void> {
   const environment = loadSiteEnvironment();
+  // Before anybody makes a folder of secrets in it: the standbys' users must be able to pass through.
+  await mkdir(environment.settings.directory, { recursive: true, mode: 0o711 });
   const driver = new ProcessDriver({
     root: path.join(environment.settings.directory, 'standbys'),
     ...environment.standbys,

@@ -43,7 +43,7 @@ export class ArchiveChapters {
     tell(`kept: ${share.retentionInWords}`);
     this.archived = { shareId: share.id, permitsId: permits.id };
     for (const id of [share.id, permits.id]) {
-      const run = await client.run(id);
+      const run = await client.firstRun(id);
       this.check(run.state === 'completed', `a run of the archive ended ${run.state}: ${run.failure?.message ?? ''}`);
     }
   }

@@ -69,12 +69,27 @@ export class ArchiveClient {
     );
   }
 
+  /** A new archive begins its first run by itself: waits for its end. */
+  async firstRun(archiveId: string): Promise<ArchiveRunView> {
+    const { items } = await this.until(
+      'the first run to begin',
+      `/v1/archives/${archiveId}/runs`,
+      ({ items }: { items: readonly ArchiveRunView[] }) => items.length > 0,
+      () => 'no run',
+    );
+    return this.ended(archiveId, items.at(-1)?.id ?? '');
+  }
+
   /** Has a run begin now, and waits for its end. */
   async run(archiveId: string): Promise<ArchiveRunView> {
     const { id } = await this.rest.post<{ id: string }>(`/v1/archives/${archiveId}/runs`);
+    return this.ended(archiveId, id);
+  }
+
+  private ended(archiveId: string, runId: string): Promise<ArchiveRunView> {
     return this.until(
       'the run to end',
-      `/v1/archives/${archiveId}/runs/${id}`,
+      `/v1/archives/${archiveId}/runs/${runId}`,
       ({ state }: ArchiveRunView) => ['completed', 'partial', 'failed', 'cancelled'].includes(state),
       ({ state, failure }) => `${state} ${failure?.message ?? ''}`,
     );
