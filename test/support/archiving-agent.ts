@@ -138,6 +138,11 @@ export class AgentUnderTest {
     await rm(this.home, { recursive: true, force: true });
   }
 
+  /** A command as it comes through the tunnel; its answer as JSON. */
+  async carryOut(path_: string, body: unknown): Promise<unknown> {
+    return (await this.commands.carryOut(path_, body, new AbortController().signal)).json;
+  }
+
   /** As over the line: input and output as JSON, read by the contract. */
   async ask<I, O>(command: ArchiveCommand<I, O>, input: I): Promise<O> {
     const { json } = await this.commands.carryOut(

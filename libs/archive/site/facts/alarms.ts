@@ -6,8 +6,8 @@ import { periodOf } from '../runs/schedule.js';
 /** A source that does not answer for so long, though a run waits for it, is silent. */
 const SILENT_MS = 900_000;
 const HOUR_MS = 3_600_000;
-/** What an agent says of a customer-held archive whose password it does not have. */
-const PASSWORD_CODES = ['archive.password-missing', 'archive.password-unknown'];
+/** What an agent says when the password that it has, or has made anew, does not open the repository. */
+const PASSWORD_CODES = ['archive.wrong-password', 'archive.password-unknown'];
 
 interface Seen {
   readonly completedAt: Date | null;
@@ -42,7 +42,7 @@ export async function alarmsOf(tx: SiteTransaction, archive: ArchiveRow, now: Da
     const what = 'A run is due, and the agent does not answer: nobody knows how the source is.';
     alarms.push({ code: 'source-silent', since: seen.silentSince.toISOString(), what });
   }
-  if (seen?.lastFailure && PASSWORD_CODES.includes(seen.lastFailure)) {
+  if (archive.keyMode === 'customer-held' && seen?.lastFailure && PASSWORD_CODES.includes(seen.lastFailure)) {
     const what =
       'The agent does not have the password of this archive, which the agency alone holds. Bring it back there.';
     alarms.push({ code: 'password-missing', since: (seen.lastAt ?? now).toISOString(), what });

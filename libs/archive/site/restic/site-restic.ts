@@ -6,7 +6,7 @@ import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common'
 import { pause } from '#libs/platform/clock';
 import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
-import { chownTo, numberedIdentity, type ServerIdentity } from '#libs/platform/postgres';
+import { chownTo, keptDirectory, numberedIdentity, type ServerIdentity } from '#libs/platform/postgres';
 import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
 import { ArchiveKeys, type ArchiveKeyRow } from '../keys/archive-keys.js';
 import { VaultService } from '../vault/vault.module.js';
@@ -134,9 +134,7 @@ export class SiteRestic implements OnApplicationBootstrap {
     const cache = path.join(this.settings.directory, 'cache', archiveId);
     const own = async (file: string) => identity && (await chownTo(file, identity));
     // Both parents may be passed through by number, and looked into by nobody.
-    for (const parent of [this.settings.directory, this.scratch, path.dirname(cache)]) {
-      await mkdir(parent, { recursive: true, mode: 0o711 });
-    }
+    for (const parent of [this.settings.directory, this.scratch, path.dirname(cache)]) await keptDirectory(parent);
     try {
       for (const each of [folder, cache]) {
         await mkdir(each, { recursive: true, mode: 0o700 });

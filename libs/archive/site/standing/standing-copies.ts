@@ -5,6 +5,7 @@ import type { Failure } from '#contracts/archive';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { DomainError } from '#libs/platform/errors';
+import { keptDirectory } from '#libs/platform/postgres';
 import { JobQueue } from '#libs/platform/queue';
 import type { ArchiveRow } from '../archive.row.js';
 import { ARCHIVE_SETTINGS, type ArchiveSettings } from '../archive-settings.js';
@@ -101,7 +102,7 @@ export class StandingCopies {
   private async layOut({ archiveId }: ArchiveRow, point: PointRow, signal: AbortSignal): Promise<void> {
     const folder = this.folder(archiveId);
     const files = path.join(folder, 'files');
-    await mkdir(path.dirname(folder), { recursive: true, mode: 0o711 });
+    for (const parent of [this.settings.directory, path.dirname(folder)]) await keptDirectory(parent);
     for (const each of [folder, files]) {
       await mkdir(each, { recursive: true, mode: 0o700 });
       const owner = this.restic.identity();

@@ -91,6 +91,7 @@ export class VaultObjects {
 
   /** What a client left that was killed while it made the repository: without a config nothing in it means anything. */
   async discardUnmade(repository: string): Promise<void> {
+    if (!(await this.storage.repositoryExists(repository))) return;
     if (await this.storage.stat(repository, { type: 'config' })) return;
     for await (const point of this.storage.list(repository, 'snapshots')) {
       throw new Error(`${repository} has lost its config, but has recovery points, ${point.id} for one`);

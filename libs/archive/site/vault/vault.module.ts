@@ -91,8 +91,8 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   /** What a repository takes; 0 for one that is not there. */
-  storedBytes(repositoryId: string): Promise<number> {
-    return this.vault.usage.bytes(repositoryId);
+  async storedBytes(repositoryId: string): Promise<number> {
+    return (await this.storage.repositoryExists(repositoryId)) ? this.vault.usage.bytes(repositoryId) : 0;
   }
 
   /** To hear of each attempt to read an object that does not hash to its name. */

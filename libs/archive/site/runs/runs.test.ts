@@ -1,0 +1,208 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import {
+  archiveUsageResult,
+  beginWorkCommand,
+  cancelArchiveWorkOrder,
+  ensureArchiveOrder,
+  lookWorkCommand,
+  runResult,
+} from '#contracts/archive';
+import { waitFor } from '#libs/platform/clock';
+import { ArchiveSite, type KnownArchive, policyOf } from '#test/archive-site';
+import { AgentUnderTest } from '#test/archiving-agent';
+
+const SOON = { timeoutMs: 55_000, everyMs: 100 };
+const NAME = 'share';
+let site: ArchiveSite;
+let agent: AgentUnderTest;
+let agentId: string;
+let home: string;
+let share: string;
+let archive: KnownArchive;
+
+const at = (...parts: string[]) => path.join(share, ...parts);
+
+beforeAll(async () => {
+  home = await mkdtemp(path.join(tmpdir(), 'mainstay-share-'));
+  share = path.join(home, 'share');
+  await mkdir(at('permits'), { recursive: true });
+  await writeFile(at('permits', 'one.txt'), 'permit one');
+  await writeFile(at('large'), randomBytes(3 * 2 ** 20));
+  agent = await AgentUnderTest.start(
+    [
+      { name: NAME, kind: 'files', paths: [share] },
+      { name: 'other', kind: 'files', paths: [share] },
+    ],
+    { restoreTo: [home] },
+  );
+  site = await ArchiveSite.start();
+  agentId = site.tunnel.connect(agent);
+  archive = await site.archive(agentId, NAME);
+});
+afterAll(async () => {
+  await site?.close();
+  await agent?.remove();
+  await rm(home, { recursive: true, force: true });
+});
+beforeEach(() => {
+  site.tunnel.alive = true;
+  site.tunnel.before = () => Promise.resolve();
+});
+
+test('a new archive has its first run at once, and the next by its schedule', async () => {
+  const first = await waitFor(
+    'its end',
+    async () => (await site.results(runResult)).find(({ endedAt }) => endedAt),
+    SOON,
+  );
+  expect(first).toMatchObject({ state: 'completed', cause: 'schedule', faultCount: 0, failure: null });
+  expect(first.summary).toMatchObject({ filesNew: 2 });
+  const [point] = await site.points(archive);
+  expect(point).toMatchObject({ snapshotId: first.snapshotIds[0], clockDiffers: false, files: 2 });
+  const { nextRunAt, storedBytes } = await site.state(archive, (report) => report.storedBytes > 0);
+  expect(Date.parse(nextRunAt ?? '')).toBeGreaterThan(Date.now());
+  const usage = (await site.results(archiveUsageResult)).filter(({ kind }) => kind === 'archive.ingested-bytes');
+  expect(usage).toHaveLength(1);
+  expect(usage[0]?.amount).toBeGreaterThan(3 * 2 ** 20);
+  expect(storedBytes).toBeGreaterThanOrEqual(usage[0]?.amount ?? Infinity);
+});
+
+test('two requests at once come one after another', async () => {
+  const ids = await Promise.all([site.request(archive), site.request(archive)]);
+  const runs = await Promise.all(ids.map((id) => site.ended(id)));
+  const [one, other] = runs.sort((a, b) => Date.parse(a.startedAt ?? '') - Date.parse(b.startedAt ?? ''));
+  expect([one?.state, other?.state]).toEqual(['completed', 'completed']);
+  expect(Date.parse(other?.startedAt ?? '')).toBeGreaterThanOrEqual(Date.parse(one?.endedAt ?? ''));
+});
+
+test('a silent agent leaves its run unknown; once it is back, the run has completed', async () => {
+  const begun = Promise.withResolvers<void>();
+  site.tunnel.before = async (command) => {
+    if (command !== beginWorkCommand.path) return;
+    begun.resolve();
+  };
+  const runId = await site.request(archive);
+  await begun.promise;
+  site.tunnel.alive = false;
+  // As if it had been silent for long.
+  await waitFor(
+    'the run to have begun',
+    async () => {
+      const rows = await site.rows(
+        `UPDATE archive_run SET seen_at = now() - interval '2 minutes', version = version + 1
+          WHERE run_id = $1 AND state = 'running' RETURNING run_id`,
+        [runId],
+      );
+      return rows.length > 0;
+    },
+    SOON,
+  );
+  await site.told(runId, ({ state }) => state === 'unknown');
+  const [row] = await site.rows<{ work: string }>(`SELECT work_id AS work FROM archive WHERE archive_id = $1`, [
+    archive.archiveId,
+  ]);
+  expect(row?.work).toBe(runId);
+  site.tunnel.alive = true;
+  expect(await site.ended(runId)).toMatchObject({ state: 'completed', failure: null });
+});
+
+test('a run that the agent has lost is begun anew, and its first credential opens nothing', async () => {
+  const begins: { user: string; secret: string; url: string }[] = [];
+  const carryOut = agent.carryOut.bind(agent);
+  agent.carryOut = async (command, body) => {
+    if (command === beginWorkCommand.path) {
+      const { access } = beginWorkCommand.input.parse(body);
+      begins.push(access);
+      // The first one it hears, and dies.
+      if (begins.length === 1) return { ok: true };
+    }
+    return carryOut(command, body);
+  };
+  try {
+    const run = await site.ended(await site.request(archive));
+    expect(run).toMatchObject({ state: 'completed' });
+  } finally {
+    agent.carryOut = carryOut;
+  }
+  expect(begins).toHaveLength(2);
+  for (const { user } of begins) {
+    const ended = async () => {
+      const [row] = await site.rows<{ over: boolean }>(
+        `SELECT ends_at <= now() AS over FROM vault_credential WHERE credential_id = $1`,
+        [user],
+      );
+      return row?.over;
+    };
+    await waitFor('the credential to end', ended, SOON);
+  }
+});
+
+test('a cancelled run ends as cancelled, and the repository is free', async () => {
+  const runId = await site.request(archive);
+  site.tunnel.before = async (command) => {
+    if (command !== lookWorkCommand.path) return;
+    site.tunnel.before = () => Promise.resolve();
+    const { archiveId, workloadId } = archive;
+    await site.order(cancelArchiveWorkOrder, { archiveId, workloadId, workId: runId });
+  };
+  const { state } = await site.ended(runId);
+  expect(['cancelled', 'completed']).toContain(state);
+  expect(await site.ended(await site.request(archive))).toMatchObject({ state: 'completed' });
+});
+
+test('what cannot be read makes a run partial, never whole', async () => {
+  await writeFile(at('locked'), 'nobody');
+  const carryOut = agent.carryOut.bind(agent);
+  agent.carryOut = async (command, body) => {
+    const answer = await carryOut(command, body);
+    if (command !== lookWorkCommand.path) return answer;
+    const look = lookWorkCommand.output.parse(JSON.parse(JSON.stringify(answer)));
+    // Root reads everything; so the agent's words are the test's.
+    const faults = [{ path: at('locked'), what: 'permission denied' }];
+    return look.result ? { ...look, result: { ...look.result, faultCount: 1, faults } } : look;
+  };
+  try {
+    expect(await site.ended(await site.request(archive))).toMatchObject({
+      state: 'partial',
+      faultCount: 1,
+      faults: [{ path: at('locked') }],
+    });
+  } finally {
+    agent.carryOut = carryOut;
+  }
+});
+
+test('missed runs are caught up once', async () => {
+  const other = await site.archive(agentId, 'other', { policy: policyOf({ schedule: { every: 'fifteen-minutes' } }) });
+  const of = async () => (await site.results(runResult)).filter((each) => each.archiveId === other.archiveId);
+  await waitFor('its first run', async () => (await of()).some(({ endedAt }) => endedAt), SOON);
+  await site.rows(`UPDATE archive SET next_run_at = now() - interval '3 days' WHERE archive_id = $1`, [
+    other.archiveId,
+  ]);
+  const caught = await waitFor(
+    'the run that catches up',
+    async () => {
+      const ids = new Set((await of()).filter(({ endedAt }) => endedAt).map(({ runId }) => runId));
+      return ids.size >= 2 && ids;
+    },
+    SOON,
+  );
+  expect(caught.size).toBe(2);
+  const { nextRunAt } = await site.state(other, () => true);
+  const ahead = Date.parse(nextRunAt ?? '') - Date.now();
+  expect(ahead).toBeGreaterThan(0);
+  expect(ahead).toBeLessThanOrEqual(900_000);
+  await site.order(ensureArchiveOrder, {
+    ...other,
+    source: 'files',
+    keyMode: 'escrowed',
+    policy: policyOf(),
+    paused: true,
+    second: null,
+  });
+  expect(await site.state(other, ({ state }) => state === 'paused')).toMatchObject({ nextRunAt: null });
+});
