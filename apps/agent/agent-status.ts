@@ -53,7 +53,7 @@ export function renderStatus(status: TunnelStatus): string {
     lines.push(`  ${link.site.padEnd(20)} ${link.lane.padEnd(5)} ${state}`);
   }
   lines.push('', 'Workloads');
-  if (status.workloads.length === 0) lines.push('  none: agent.json lists none');
+  if (status.workloads.length === 0) lines.push('  none to replicate: agent.json lists no PostgreSQL server');
   for (const workload of status.workloads) lines.push(...renderWorkload(workload));
   return lines.join('\n');
 }

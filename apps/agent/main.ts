@@ -13,6 +13,7 @@ import {
   StateDirectory,
 } from '#libs/sites/agent';
 import { renderStatus } from './agent-status.js';
+import { addArchiveCommands } from './archive-cli.js';
 import { checkWorkloads, renderCheck } from './check.js';
 import { readToken, type TokenSources } from './enrolment-token.js';
 import { EXIT } from './exit-codes.js';
@@ -29,7 +30,7 @@ interface Common {
 
 const version = packageVersion();
 const program = new Command('mainstay-agent')
-  .description('Connects this machine to Mainstay: replicates what agent.json lists to your warm sites.')
+  .description('Connects this machine to Mainstay: replicates and archives what agent.json lists to your warm sites.')
   .version(version)
   .showHelpAfterError()
   .exitOverride();
@@ -82,7 +83,10 @@ command('status', 'say how the links and the protected workloads are')
     process.exitCode = wrong ? EXIT.findings : EXIT.ok;
   });
 
-command('check', 'find out whether the workloads of agent.json can be protected, and what stands in the way')
+command(
+  'check',
+  'find out whether the workloads of agent.json can be protected or archived, and what stands in the way',
+)
   .argument('[workload]', 'only this one')
   .option('--json', 'as JSON', false)
   .action(async (workload: string | undefined, { config, json }: Common & { json: boolean }) => {
@@ -114,6 +118,8 @@ command(
     (verdict.open && !verdict.alarm ? say : complain)(verdict.why);
     process.exitCode = verdict.open ? EXIT.ok : EXIT.fenced;
   });
+
+addArchiveCommands(program, say, complain);
 
 class NotRunning extends DomainError {
   constructor(directory: string, cause: unknown) {

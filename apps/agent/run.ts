@@ -49,7 +49,7 @@ export async function runAgent(options: RunOptions, until: AbortSignal): Promise
         return { json: {} };
       }
       const body = await json();
-      if (url.pathname === ARCHIVE_STATUS) return { json: archive.running() };
+      if (url.pathname === ARCHIVE_STATUS) return { json: archive.status() };
       if (url.pathname.startsWith('/v1/archive/')) return await archive.carryOut(url.pathname, body, signal);
       return await desk.carryOut(url.pathname, body, signal);
     } catch (error) {

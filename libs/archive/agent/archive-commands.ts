@@ -15,6 +15,7 @@ import { checkArchive } from './archive-check.js';
 import { ArchiveCommandInvalidError, ArchiveCommandUnknownError, ArchiveNotListedError } from './errors.js';
 import { keepExit } from './exit.js';
 import { listTree } from './tree.js';
+import type { ArchiveStatus } from './work/archive-status.js';
 import { WorkDesk } from './work/work-desk.js';
 
 export interface ArchiveCommandsParts {
@@ -76,8 +77,8 @@ export class ArchiveCommands {
     return this.desk.close();
   }
 
-  running(): ReturnType<WorkDesk['running']> {
-    return this.desk.running();
+  status(): ArchiveStatus {
+    return this.desk.status();
   }
 
   /** @throws ArchiveCommandUnknownError, ArchiveCommandInvalidError, ArchiveNotListedError, and what the command throws */

@@ -36,9 +36,7 @@ export const postgresWorkload = z.strictObject({
   /** How this machine starts and stops the server, for example `["systemctl", "stop", "postgresql@15-main"]`. */
   service: z.strictObject({ start: command.optional(), stop: command.optional() }).optional(),
   /** What its archive holds: dumps of these databases; of all that are not templates when left out. */
-  archive: z
-    .strictObject({ databases: z.array(z.string().min(1).max(63)).min(1).max(1_000).optional() })
-    .optional(),
+  archive: z.strictObject({ databases: z.array(z.string().min(1).max(63)).min(1).max(1_000).optional() }).optional(),
 });
 export type PostgresWorkload = z.infer<typeof postgresWorkload>;
 

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { RepositoryAccess } from '#contracts/archive';
@@ -10,6 +11,8 @@ import { runRestic, type ResticCall, type ResticEnd } from './run-restic.js';
 
 /** A repository that is in use stays so for minutes, not hours: the vault's own maintenance lets others in afterwards. */
 const RETRY_LOCK = '10m';
+const UNLOCK_MS = 10_000;
+const AUTHORITY = 'authority.pem';
 
 export interface RepositoryParts {
   readonly restic: ResticProgram;
@@ -57,7 +60,7 @@ export class Repository {
     await mkdir(cacheDirectory, { recursive: true, mode: 0o700 });
     const repository = new Repository(parts);
     await repository.write('repository', resticAddress(access));
-    await repository.write('authority.pem', access.authority ?? '');
+    if (access.authority !== null) await repository.write(AUTHORITY, access.authority);
     const password = access.password ?? (await key.read())?.password;
     // Any will do to find out whether there is a repository at all.
     await repository.write('password', password ?? randomBytes(16).toString('hex'));
@@ -68,23 +71,17 @@ export class Repository {
 
   /** Runs restic on this repository. The end may be no success: see {@link resticFailure}. */
   async call(args: readonly string[], call: RepositoryCall = {}): Promise<ResticEnd> {
-    const { restic, directory, cacheDirectory, access, signal } = this.parts;
+    const { restic, directory, cacheDirectory, signal } = this.parts;
     const { unlocked, alsoUntil, ...rest } = call;
     const locking = unlocked ? ['--no-lock'] : can(restic, 'retry-lock') ? [`--retry-lock=${RETRY_LOCK}`] : [];
+    const until = alsoUntil ? AbortSignal.any([signal, alsoUntil]) : signal;
     const end = await runRestic(restic, {
       ...rest,
       directory,
-      signal: alsoUntil ? AbortSignal.any([signal, alsoUntil]) : signal,
-      args: [
-        '--json',
-        `--repository-file=${path.join(directory, 'repository')}`,
-        `--password-file=${path.join(directory, 'password')}`,
-        `--cache-dir=${cacheDirectory}`,
-        ...(access.authority === null ? [] : [`--cacert=${path.join(directory, 'authority.pem')}`]),
-        ...locking,
-        ...args,
-      ],
+      signal: until,
+      args: [...entering(directory, cacheDirectory), ...locking, ...args],
     });
+    if (until.aborted && !unlocked) await takeLocksBack(restic, directory, cacheDirectory);
     return { code: end.code, words: end.words.map((line) => this.withoutSecrets(line)) };
   }
 
@@ -129,6 +126,28 @@ export class Repository {
     if (!known) await this.write('password', await this.parts.key.make());
     await this.require(['init']);
   }
+}
+
+/** How restic enters by the files of a work's folder. */
+function entering(directory: string, cacheDirectory: string): string[] {
+  const authority = path.join(directory, AUTHORITY);
+  return [
+    '--json',
+    `--repository-file=${path.join(directory, 'repository')}`,
+    `--password-file=${path.join(directory, 'password')}`,
+    `--cache-dir=${cacheDirectory}`,
+    ...(existsSync(authority) ? [`--cacert=${authority}`] : []),
+  ];
+}
+
+/**
+ * A restic that was interrupted just after it had taken its lock, or killed, leaves it. `restic unlock` removes those of
+ * this machine whose process is gone, and the vault lets a credential remove no locks but its own. Best effort: a lock that
+ * stays is stale after half an hour.
+ */
+export async function takeLocksBack(restic: ResticProgram, directory: string, cacheDirectory: string): Promise<void> {
+  const args = [...entering(directory, cacheDirectory), 'unlock'];
+  await runRestic(restic, { args, directory, signal: AbortSignal.timeout(UNLOCK_MS) }).catch(() => undefined);
 }
 
 /** restic's own form of an address, with the credential in it. */

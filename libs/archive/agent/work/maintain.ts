@@ -1,4 +1,7 @@
+import { z } from 'zod';
 import { ArchiveWorkError } from '../errors.js';
+import { listedSnapshot } from '../restic/messages.js';
+import type { Repository } from '../restic/repository.js';
 import { NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
 
 /** restic takes them as arguments, and a command line has its bounds. */
@@ -9,8 +12,28 @@ export async function forgetSnapshots({ repository }: WorkAtHand, ids: readonly 
   for (let from = 0; from < ids.length; from += AT_ONCE) {
     await repository.require(['forget', ...ids.slice(from, from + AT_ONCE)]);
   }
+  const kept = await presentOf(repository, ids);
+  if (kept.length > 0) {
+    // Before 0.19 restic takes a snapshot that the vault does not give up for forgotten.
+    throw new ArchiveWorkError(
+      'vault-refused',
+      `The vault keeps ${kept.length} of ${ids.length} recovery points, the first being ${kept[0] ?? ''}: they are too young, held, or not this credential's to remove.`,
+    );
+  }
   await repository.require(['prune']);
   return { ...NOTHING, state: 'completed' };
+}
+
+async function presentOf(repository: Repository, ids: readonly string[]): Promise<string[]> {
+  const present = new Set<string>();
+  await repository.require(['snapshots'], {
+    unlocked: true,
+    onMessage: (message) => {
+      const list = z.array(listedSnapshot).safeParse(message);
+      if (list.success) for (const { id } of list.data) present.add(id);
+    },
+  });
+  return ids.filter((id) => present.has(id));
 }
 
 /**

@@ -5,6 +5,7 @@ import { CustomerKey } from '../customer-key.js';
 import { RepositoryBusyError } from '../errors.js';
 import { findRestic } from '../restic/program.js';
 import { Repository } from '../restic/repository.js';
+import type { ArchiveStatus, EndedWork } from './archive-status.js';
 import { carryOut } from './carry-out.js';
 import { failureOf, NOTHING, type Outcome } from './outcome.js';
 import { WorkStore } from './work-store.js';
@@ -43,6 +44,8 @@ export interface WorkDeskParts {
 export class WorkDesk {
   private readonly works = new Map<string, Running>();
   private readonly store: WorkStore;
+  /** By workload and kind, what ended last since the agent's start. */
+  private readonly last = new Map<string, EndedWork>();
   private closing = false;
 
   constructor(private readonly parts: WorkDeskParts) {
@@ -51,7 +54,8 @@ export class WorkDesk {
 
   /** Before the first command: ends what an agent that died has left. */
   async start(): Promise<void> {
-    await this.store.begin(this.parts.log);
+    const { log, restic } = this.parts;
+    await this.store.begin(log, () => findRestic(restic));
   }
 
   /** Repeating it changes nothing. @throws RepositoryBusyError */
@@ -112,11 +116,12 @@ export class WorkDesk {
     await this.store.forget(workId);
   }
 
-  /** What runs now, for people at the machine. */
-  running(): { readonly workload: string; readonly kind: ArchiveWork['kind']; readonly progress: Progress | null }[] {
-    return [...this.works.values()]
+  /** For people at the machine. */
+  status(): ArchiveStatus {
+    const running = [...this.works.values()]
       .filter(({ result }) => result === null)
       .map(({ begun, progress }) => ({ workload: begun.workload.name, kind: begun.work.kind, progress }));
+    return { running, last: [...this.last.values()] };
   }
 
   /** Ends what runs, without a result: the site begins it anew. */
@@ -145,6 +150,9 @@ export class WorkDesk {
     const result: WorkResult = { ...outcome, startedAt, endedAt: new Date().toISOString() };
     log.info({ ...ids, state: result.state, faults: result.faultCount }, 'a work on an archive has ended');
     running.result = result;
+    const { state, endedAt, faultCount, failure } = result;
+    const ended = { workload: workload.name, kind: work.kind, state, endedAt, faultCount, failure };
+    this.last.set(`${workload.name} ${work.kind}`, ended);
     await this.store.keep(workId, { workloadId, result }).then(
       () => this.works.delete(workId),
       // It is told from memory, for as long as there is one.

@@ -6,6 +6,8 @@ import type { Logger } from '#libs/platform/telemetry';
 import { DurableValue, syncDirectory, writeDurably, type StateDirectory } from '#libs/sites/agent';
 import { z } from 'zod';
 import { endLeftovers } from '../restic/leftovers.js';
+import type { ResticProgram } from '../restic/program.js';
+import { takeLocksBack } from '../restic/repository.js';
 import { STAGING_PREFIX } from './backup-arguments.js';
 
 /** A result that no site has asked for in so long is of a site that is gone. */
@@ -25,11 +27,16 @@ export class WorkStore {
   }
 
   /** Ends what a dead agent has left running, and removes its folders and half-done restores. */
-  async begin(log: Logger): Promise<void> {
+  async begin(log: Logger, restic: () => Promise<ResticProgram>): Promise<void> {
     const running = this.state.archive('running');
     await mkdir(running, { recursive: true, mode: 0o700 });
     for (const workId of await readdir(running)) {
       const ended = await endLeftovers(path.join(running, workId));
+      // It has left its lock too, and its files still open the repository.
+      await restic().then(
+        (program) => takeLocksBack(program, path.join(running, workId), this.cacheDirectory),
+        () => undefined,
+      );
       log.warn({ workId, processes: ended }, 'a work of an agent that died was ended; its site begins it anew');
       await this.endWork(workId);
     }
