@@ -48,6 +48,8 @@ export class Archive1790000000040 implements MigrationInterface {
         checked_share double precision,
         damaged jsonb NOT NULL DEFAULT '[]',
         keys_rotated_at timestamptz,
+        alarms jsonb NOT NULL DEFAULT '[]',
+        standing jsonb,
         reported_at timestamptz,
         -- The newest end of a run that left a recovery point, and since when one is expected.
         completed_at timestamptz,
@@ -149,6 +151,8 @@ export class Archive1790000000040 implements MigrationInterface {
         fault_count integer NOT NULL DEFAULT 0,
         faults jsonb NOT NULL DEFAULT '[]',
         failure jsonb,
+        -- The agent's: where a dump lies, and how it is loaded.
+        note text,
         created_at timestamptz NOT NULL DEFAULT now(),
         version integer NOT NULL DEFAULT 1,
         PRIMARY KEY (tenant_id, id),

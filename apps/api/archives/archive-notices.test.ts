@@ -65,6 +65,22 @@ describe('what people are told of archives', () => {
     expect(await count(archive, 'archives.proof-failed')).toBe(1);
   });
 
+  it('what the site alarms about, once for as long as it lasts, and the files that lie ready there', async () => {
+    const archive = await ArchivedWorkload.make(plane, { standingCopy: true });
+    const since = new Date().toISOString();
+    const alarm = (code: 'password-missing' | 'source-silent' | 'late') => ({ code, since, what: `It says ${code}.` });
+    const standing = { path: '/srv/standing', snapshotId: null, receivedAt: since, restoredAt: since, failure: null };
+    archive.state({ alarms: [alarm('password-missing'), alarm('late')], standing });
+    for (let n = 0; n < 2; n += 1)
+      archive.state({ alarms: [alarm('password-missing'), alarm('source-silent')], standing });
+    await archive.notice('archives.password-missing');
+    await archive.notice('archives.silent');
+    const shown = await plane.api.get(archive.path, archive.agency.apiKey);
+    expect(shown.body).toMatchObject({ condition: 'unknown', standing: { path: '/srv/standing' } });
+    expect(shown.body.policy.standingCopy).toBe(true);
+    expect([await count(archive, 'archives.password-missing'), await count(archive, 'archives.late')]).toEqual([1, 0]);
+  });
+
   it('no recovery point within twice the period, once a day, until there is one', async () => {
     const archive = await ArchivedWorkload.make(plane);
     const back = (hours: number) =>

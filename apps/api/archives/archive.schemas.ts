@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   agencyCheck,
+  archiveAlarm,
   archivePolicy,
   archiveState,
   changeSignal,
@@ -14,6 +15,7 @@ import {
   runSummary,
   schedule,
   sourceKind,
+  standingCopy,
   timeZone,
 } from '#contracts/archive';
 import { ARCHIVE_CONDITIONS, RETENTION_EXAMPLE, retentionFromWords } from '#libs/archive/control';
@@ -70,6 +72,10 @@ const changeable = {
       'Queries of a restored dump, each with what its first column must be at least: they are part of the proof.',
   }),
   quotaBytes: policy.quotaBytes,
+  standingCopy: z.boolean().meta({
+    description:
+      'Of files with an escrowed key: whether the newest recovery point lies ready at the site as files. Yes when left out.',
+  }),
 };
 
 export const archiveInput = z
@@ -160,6 +166,11 @@ export const archiveView = z
       .meta({ description: 'Of all bytes, how many were read and checked in 30 days.' }),
     damaged: z.array(z.object({ object: z.string(), repaired: z.boolean(), at: z.string() })),
     keysRotatedAt: instant.nullable(),
+    alarms: z.array(answered(archiveAlarm)),
+    standing: answered(standingCopy)
+      .extend({ failure: said })
+      .nullable()
+      .meta({ description: 'The newest recovery point laid out as files at the site.' }),
     reportedAt: instant.nullable(),
     createdAt: instant,
     endedAt: instant.nullable(),

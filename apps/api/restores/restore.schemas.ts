@@ -42,5 +42,6 @@ export const restoreView = z
     faultCount: z.int(),
     faults: z.array(z.object(fault.shape)).meta({ description: 'The first 200 of them, by path.' }),
     failure: z.object(failure.shape).nullable(),
+    note: z.string().nullable().meta({ description: 'Where a dump lies, and how it is loaded.' }),
   })
   .meta({ id: 'Restore' });

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type {
+  ArchiveAlarm,
   ArchivePolicy,
   ArchiveReport,
   ArchiveState,
@@ -7,6 +8,7 @@ import type {
   KeyMode,
   RunState,
   SourceKind,
+  StandingCopy,
 } from '#contracts/archive';
 import type { TenantTransaction, Transaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
@@ -37,6 +39,10 @@ export interface ArchiveRow {
   readonly checkedShare: number | null;
   readonly damaged: ArchiveReport['damaged'];
   readonly keysRotatedAt: Date | null;
+  /** What the site alarms about, as it told last. */
+  readonly alarms: readonly ArchiveAlarm[];
+  /** The newest point laid out as files at the site. */
+  readonly standing: StandingCopy | null;
   readonly reportedAt: Date | null;
   readonly completedAt: Date | null;
   readonly createdAt: Date;
@@ -62,7 +68,7 @@ const QUERY = `SELECT a.id, a.tenant_id AS "tenantId", a.workload_id AS "workloa
     a.policy, a.period_seconds AS "periodSeconds", a.paused, a.warnings, a.failure,
     a.stored_bytes::float8 AS "storedBytes", a.next_run_at AS "nextRunAt", a.retention_paused AS "retentionPaused",
     a.copy, a.checked_share AS "checkedShare", a.damaged, a.keys_rotated_at AS "keysRotatedAt",
-    a.reported_at AS "reportedAt", a.completed_at AS "completedAt", a.created_at AS "createdAt",
+    a.alarms, a.standing, a.reported_at AS "reportedAt", a.completed_at AS "completedAt", a.created_at AS "createdAt",
     a.created_at::text AS "createdText", a.ended_at AS "endedAt",
     coalesce(heard.received_at > now() - interval '10 seconds', false) AS "siteHeard", ${LATE} AS late,
     (SELECT count(*)::int FROM mass_change c

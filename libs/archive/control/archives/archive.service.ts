@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import type { ArchivePolicy, KeyMode, SourceKind } from '#contracts/archive';
+import { archivePolicy, type ArchivePolicy, type KeyMode, type SourceKind } from '#contracts/archive';
 import type { Actor } from '#libs/audit/control';
 import type { ProviderTransaction, TenantTransaction } from '#libs/platform/database';
 import { Workloads, type WorkloadView } from '#libs/protection/control';
@@ -229,13 +229,9 @@ export class Archives {
 
 /** What is given replaces what was, also a null: only what is left out stays. */
 function merged(before: ArchivePolicy, given: Partial<ArchivePolicy>): ArchivePolicy {
-  const policy = Object.fromEntries(
-    Object.entries(before).map(([name, value]) => {
-      const changed = given[name as keyof ArchivePolicy];
-      return [name, changed === undefined ? value : changed];
-    }),
-  );
-  return policy as ArchivePolicy;
+  const names = Object.keys(archivePolicy.shape) as (keyof ArchivePolicy)[];
+  const changed = names.flatMap((name) => (given[name] === undefined ? [] : [[name, given[name]]]));
+  return { ...before, ...Object.fromEntries(changed) };
 }
 
 function requireOpen({ state }: ArchiveRow): void {

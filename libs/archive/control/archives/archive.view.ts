@@ -42,8 +42,11 @@ function conditionOf(archive: Omit<ArchiveRow, 'createdText' | 'siteHeard'>, sit
   if (state === 'ended' || state === 'ending') return state;
   if (state === 'failed') return 'failed';
   // What a silent site said last is not what is.
-  if (!siteHeard || lastRun?.state === 'unknown') return 'unknown';
-  if (archive.openChanges > 0 || archive.damaged.some(({ repaired }) => !repaired)) return 'attention';
+  const silent = archive.alarms.some(({ code }) => code === 'source-silent');
+  if (!siteHeard || silent || lastRun?.state === 'unknown') return 'unknown';
+  const damaged = archive.damaged.some(({ repaired }) => !repaired);
+  const passwordGone = archive.alarms.some(({ code }) => code === 'password-missing');
+  if (archive.openChanges > 0 || damaged || passwordGone) return 'attention';
   if (archive.paused) return 'paused';
   if (archive.late) return 'late';
   if (lastRun?.state === 'failed' || lastRun?.state === 'partial') return 'attention';

@@ -40,6 +40,8 @@ export interface RestoreView extends Pick<RestoreWish, 'paths' | 'overwrite'> {
   readonly faultCount: number;
   readonly faults: RestoreReport['faults'];
   readonly failure: Failure | null;
+  /** Where a dump lies, and how it is loaded. */
+  readonly note: string | null;
   readonly version: number;
   /** For the next page's cursor. */
   readonly createdText: string;
@@ -51,7 +53,7 @@ const OPEN_AT_ONCE = 20;
 const QUERY = `SELECT id, archive_id AS "archiveId", point_id AS "pointId", paths, target, overwrite, asked_by AS "askedBy",
     state, created_at AS "createdAt", started_at AS "startedAt", ended_at AS "endedAt", progress,
     files_restored::float8 AS "filesRestored", files_skipped::float8 AS "filesSkipped",
-    bytes_restored::float8 AS "bytesRestored", fault_count AS "faultCount", faults, failure, version,
+    bytes_restored::float8 AS "bytesRestored", fault_count AS "faultCount", faults, failure, note, version,
     created_at::text AS "createdText"
   FROM archive_restore WHERE tenant_id = $1`;
 

@@ -20,7 +20,7 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
     const state = archiveStateAfter(archive.state, payload.state);
     await tx.execute(
       `UPDATE archive SET state = $3, failure = $4, stored_bytes = $5, next_run_at = $6, retention_paused = $7, copy = $8,
-              checked_share = $9, damaged = $10, keys_rotated_at = $11, reported_at = now(), version = version + 1,
+              checked_share = $9, damaged = $10, keys_rotated_at = $11, alarms = $12, standing = $13, reported_at = now(), version = version + 1,
               ended_at = CASE WHEN $3 = 'ended' THEN coalesce(ended_at, now()) ELSE ended_at END
         WHERE tenant_id = $1 AND id = $2`,
       [
@@ -35,10 +35,13 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
         payload.checkedShare,
         JSON.stringify(payload.damaged),
         payload.keysRotatedAt,
+        JSON.stringify(payload.alarms ?? []),
+        json(payload.standing ?? null),
       ],
     );
     if (state === 'failed' && archive.state !== 'failed') await this.failed(tx, archive, payload);
     await this.damage(tx, archive, payload);
+    await this.alarms(tx, archive, payload);
   }
 
   private failed(tx: ProviderTransaction, archive: ArchiveRow, { failure }: ArchiveReport): Promise<void> {
@@ -49,6 +52,23 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
       title: `${name}: the archive cannot be kept`,
       text: `${archive.siteName} cannot archive ${name}: ${failure?.message ?? 'no reason given'} (${failure?.code ?? 'unknown'}). No recovery point is added until that is mended.`,
     });
+  }
+
+  /** Alarms that were not there before; that it is late the control plane sees by itself. */
+  private async alarms(tx: ProviderTransaction, archive: ArchiveRow, { alarms = [] }: ArchiveReport): Promise<void> {
+    const { workloadName: name } = archive;
+    for (const { code, what, since } of alarms) {
+      if (archive.alarms.some((known) => known.code === code) || code === 'late') continue;
+      const silent = code === 'source-silent';
+      await this.record.tell(tx, archive, {
+        kind: silent ? 'archives.silent' : 'archives.password-missing',
+        severity: silent ? 'warning' : 'alarm',
+        title: silent ? `${name}: its agent is silent` : `${name}: the agent has lost the archive's password`,
+        text: silent
+          ? `${what} Since ${since} nothing is archived: look at the agent's machine and its line.`
+          : `${what} Put it back from your safe (mainstay-agent archive password NAME --put FILE). Until then nothing can be archived or restored.`,
+      });
+    }
   }
 
   /** Bytes that were damaged since the last word, and those that have been repaired since. */

@@ -25,7 +25,7 @@ export class RestoreHandler implements ResultHandler<RestoreReport> {
     if (restoreHasEnded(known.state)) return;
     await tx.execute(
       `UPDATE archive_restore SET state = $3, started_at = $4, ended_at = $5, progress = $6, files_restored = $7,
-              files_skipped = $8, bytes_restored = $9, fault_count = $10, faults = $11, failure = $12, version = version + 1
+              files_skipped = $8, bytes_restored = $9, fault_count = $10, faults = $11, failure = $12, note = $13, version = version + 1
         WHERE tenant_id = $1 AND id = $2`,
       [
         archive.tenantId,
@@ -40,6 +40,7 @@ export class RestoreHandler implements ResultHandler<RestoreReport> {
         payload.faultCount,
         JSON.stringify(payload.faults),
         payload.failure && JSON.stringify(payload.failure),
+        payload.note ?? null,
       ],
     );
     if (!restoreHasEnded(payload.state)) return;
@@ -51,7 +52,7 @@ export class RestoreHandler implements ResultHandler<RestoreReport> {
       kind: 'archives.restore-ended',
       severity: payload.state === 'completed' ? 'information' : 'warning',
       title: `${name}: the restore ${payload.state === 'completed' ? 'is done' : `ended as ${payload.state}`}`,
-      text: `${payload.filesRestored} files with ${payload.bytesRestored} bytes of ${name} were restored.${skipped}${faults}${failure} See /v1/restores/${payload.restoreId}.`,
+      text: `${payload.filesRestored} files with ${payload.bytesRestored} bytes of ${name} were restored.${skipped}${faults}${failure}${payload.note === undefined ? '' : ` ${payload.note}`} See /v1/restores/${payload.restoreId}.`,
       about: { restoreId: payload.restoreId },
     });
   }
