@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
+import { lookWorkCommand } from '#contracts/archive';
 import { fenceCommand, prepareCommand, preflightCommand } from '#contracts/replication';
 import { agentAssignment } from '#contracts/sites';
 import { Clock, SystemClock } from '#libs/platform/clock';
@@ -147,4 +148,23 @@ test('what an agent of before has saved, or a control plane of before says, shut
   // Known once, it stays known.
   site.set({});
   expect(served()).toBe(false);
+});
+
+test('an archive is worked on for the site that the control plane named for it, and for no other right', async () => {
+  const look = { workloadId, workloadName: 'permits', workId: randomUUID() };
+  const archives = [{ siteId, workloadId, name: 'permits' }];
+  const { rights: leg } = rights((at) => Promise.resolve(at.set({ workloads, preflights })));
+  await expect(leg.requireCommand(siteId, lookWorkCommand.path, look)).rejects.toMatchObject({
+    code: 'agent.site-not-assigned',
+  });
+  const { rights: archiving } = rights((at) => Promise.resolve(at.set({ workloads: [], preflights: [], archives })));
+  await archiving.requireCommand(siteId, lookWorkCommand.path, look);
+  await expect(archiving.requireCommand(siteId, prepareCommand.path, prepare)).rejects.toThrow();
+  await expect(archiving.requireCommand(randomUUID(), lookWorkCommand.path, look)).rejects.toThrow();
+  const nameless = { workloadName: look.workloadName, workId: look.workId };
+  await expect(archiving.requireCommand(siteId, lookWorkCommand.path, nameless)).rejects.toThrow();
+  // What a control plane of before says of archives is nothing: that is no leave, as it is for legs.
+  const { rights: before } = rights(() => Promise.resolve(), {});
+  expect(before.allowsStream(siteId, 'permits')).toBe(true);
+  await expect(before.requireCommand(siteId, lookWorkCommand.path, look)).rejects.toThrow();
 });

@@ -1,21 +1,18 @@
+import { spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { handExitCommand, listTreeCommand } from '#contracts/archive';
 import { waitFor } from '#libs/platform/clock';
-import {
-  AgentUnderTest,
-  backupOf,
-  restoreOf,
-  secureVault,
-  TestArchive,
-  type TestAuthority,
-} from '#test/archiving-agent';
-import { readExit } from './exit.js';
+import { isAlive } from '#libs/platform/postgres';
+import { ChaosProxy } from '#test/chaos-proxy';
+import { AgentUnderTest, backupOf, secureVault, TestArchive, type TestAuthority } from '#test/archiving-agent';
+import { notePid } from './restic/leftovers.js';
+import { noteStaging } from './work/work-store.js';
 
 const NAME = 'share';
+const FAST = { bandwidthBytesPerSecond: 16 * 2 ** 20 };
 const SLOW = { bandwidthBytesPerSecond: 1_048_576 };
 let place: TestAuthority;
 let home: string;
@@ -94,37 +91,46 @@ test('an orderly stop ends a work without a result: its site begins it anew', as
   await next.remove();
 });
 
-test('what only the agency can open is listed, forgotten, checked and taken out at its agent', async () => {
-  const archive = await TestArchive.open(place, 'customer-held');
-  const first = await agent.work(archive, NAME, backupOf('files'));
-  await appendFile(path.join(home, 'small'), ' change');
-  const second = await agent.work(archive, NAME, backupOf('files'));
-  const [older = '', newer = ''] = [first, second].map(({ snapshots }) => snapshots[0]!.id);
-  const about = { workloadId: archive.workloadId, workloadName: NAME };
-  const page = (after: string | null, limit: number) =>
-    agent.ask(listTreeCommand, { ...about, access: archive.access, snapshotId: newer, path: home, after, limit });
-  expect(await page(null, 1)).toMatchObject({
-    more: true,
-    entries: [{ name: 'large', type: 'file', bytes: 48 * 2 ** 20 }],
-  });
-  expect(await page('large', 1)).toMatchObject({ more: false, entries: [{ name: 'small' }] });
-  expect(await agent.work(archive, NAME, { kind: 'check', part: 1, of: 1 })).toMatchObject({ state: 'completed' });
+test('what an agent that died left running is ended by the next, by its place and not by its number alone', async () => {
+  const other = await AgentUnderTest.start([{ name: NAME, kind: 'files', paths: [home] }]);
+  await other.stop();
+  const left = async (workId: string) => {
+    const directory = other.state.archive('running', workId);
+    await mkdir(directory, { recursive: true });
+    const child = spawn('/bin/sleep', ['600'], { cwd: directory, stdio: 'ignore', detached: true });
+    notePid(directory, child.pid!);
+    return child;
+  };
+  const restic = await left(randomUUID());
+  // A number that another process has by now: noted in the folder, at work elsewhere, begun at another time.
+  const stranger = spawn('/bin/sleep', ['600'], { stdio: 'ignore', detached: true });
+  const taken = other.state.archive('running', randomUUID());
+  await mkdir(taken, { recursive: true });
+  await writeFile(path.join(taken, 'restic.pid'), JSON.stringify({ pid: stranger.pid, started: '1' }));
+  const folder = path.join(home, '.mainstay-restore-x');
+  await mkdir(folder);
+  await noteStaging(taken, [folder, path.join(home, 'large')]);
+  const next = await AgentUnderTest.start([{ name: NAME, kind: 'files', paths: [home] }], {}, other.home);
+  expect(await isAlive(restic.pid!)).toBe(false);
+  expect(await isAlive(stranger.pid!)).toBe(true);
+  expect(await readdir(next.state.archive('running'))).toEqual([]);
+  expect((await readdir(home)).sort()).toEqual(['large', 'small']);
+  stranger.kill('SIGKILL');
+  await next.remove();
+});
 
-  const refused = await agent.work(archive, NAME, { kind: 'forget', snapshotIds: [older] });
-  expect(refused).toMatchObject({ state: 'failed', failure: { code: 'archive.vault-refused' } });
-
-  const until = new Date(Date.now() + 3_600_000).toISOString();
-  const access = await archive.as('read');
-  await agent.ask(handExitCommand, { ...about, exitId: randomUUID(), access, until });
-  const exit = await readExit(agent.state, NAME);
-  expect(exit?.until).toBe(until);
-  expect(exit?.command).not.toContain(access.secret);
-  const restored = path.join(agent.state.restored, 'all');
-  const back = await agent.work(archive, NAME, restoreOf(newer, { target: { kind: 'folder', path: restored } }), {
-    access,
-  });
-  expect(back).toMatchObject({ state: 'completed', filesRestored: 2 });
-  expect(await readFile(path.join(restored, home, 'small'), 'utf8')).toBe('small change');
+test('a line that is cut is waited for, and the work goes on', async () => {
+  const archive = await TestArchive.open(place, 'escrowed');
+  const line = new ChaosProxy({ host: '127.0.0.1', port: place.vault.service.port });
+  const url = `https://127.0.0.1:${await line.listen()}/${archive.access.repositoryId}/`;
+  const access = { ...archive.access, url };
+  const workId = await agent.begin(archive, NAME, backupOf('files', { limits: FAST }), { access });
+  await moving(archive, workId);
+  line.cut();
+  expect(await agent.look(archive, NAME, workId)).toMatchObject({ state: 'running' });
+  expect(await agent.ended(archive, NAME, workId)).toMatchObject({ state: 'completed', faultCount: 0 });
+  await archive.restic(['check', '--read-data']);
+  await line.close();
 });
 
 test('without a usable restic, a work fails and says what to install', async () => {

@@ -1,0 +1,67 @@
+import { randomUUID } from 'node:crypto';
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { handExitCommand, listTreeCommand } from '#contracts/archive';
+import {
+  AgentUnderTest,
+  backupOf,
+  restoreOf,
+  secureVault,
+  TestArchive,
+  type TestAuthority,
+} from '#test/archiving-agent';
+import { readExit } from './exit.js';
+
+const NAME = 'share';
+const LARGE = 2 ** 20;
+let place: TestAuthority;
+let home: string;
+let agent: AgentUnderTest;
+
+beforeAll(async () => {
+  place = await secureVault();
+  home = await mkdtemp(path.join(tmpdir(), 'mainstay-held-'));
+  await writeFile(path.join(home, 'large'), Buffer.alloc(LARGE, 'x'));
+  await writeFile(path.join(home, 'small'), 'small');
+  agent = await AgentUnderTest.start([{ name: NAME, kind: 'files', paths: [home] }]);
+});
+afterAll(async () => {
+  await agent.remove();
+  await place.vault.stop();
+  await rm(home, { recursive: true, force: true });
+});
+
+test('what only the agency can open is listed, forgotten, checked and taken out at its agent', async () => {
+  const archive = await TestArchive.open(place, 'customer-held');
+  const first = await agent.work(archive, NAME, backupOf('files'));
+  await appendFile(path.join(home, 'small'), ' change');
+  const second = await agent.work(archive, NAME, backupOf('files'));
+  const [older = '', newer = ''] = [first, second].map(({ snapshots }) => snapshots[0]!.id);
+  const about = { workloadId: archive.workloadId, workloadName: NAME };
+  const page = (after: string | null, limit: number) =>
+    agent.ask(listTreeCommand, { ...about, access: archive.access, snapshotId: newer, path: home, after, limit });
+  expect(await page(null, 1)).toMatchObject({
+    more: true,
+    entries: [{ name: 'large', type: 'file', bytes: LARGE }],
+  });
+  expect(await page('large', 1)).toMatchObject({ more: false, entries: [{ name: 'small' }] });
+  expect(await agent.work(archive, NAME, { kind: 'check', part: 1, of: 1 })).toMatchObject({ state: 'completed' });
+
+  const refused = await agent.work(archive, NAME, { kind: 'forget', snapshotIds: [older] });
+  expect(refused).toMatchObject({ state: 'failed', failure: { code: 'archive.vault-refused' } });
+
+  const until = new Date(Date.now() + 3_600_000).toISOString();
+  const access = await archive.as('read');
+  await agent.ask(handExitCommand, { ...about, exitId: randomUUID(), access, until });
+  const exit = await readExit(agent.state, NAME);
+  expect(exit?.until).toBe(until);
+  expect(exit?.command).not.toContain(access.secret);
+  const restored = path.join(agent.state.restored, 'all');
+  const back = await agent.work(archive, NAME, restoreOf(newer, { target: { kind: 'folder', path: restored } }), {
+    access,
+  });
+  expect(back).toMatchObject({ state: 'completed', filesRestored: 2 });
+  expect(await readFile(path.join(restored, home, 'small'), 'utf8')).toBe('small change');
+});
