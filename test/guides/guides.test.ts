@@ -5,8 +5,11 @@ import type { z } from 'zod';
 import { agentConfiguration, EXAMPLE_CONFIGURATION, postgresWorkloads } from '#libs/sites/agent';
 import { apiKeyRequest, signUpRequest } from '#libs/tenancy/control';
 import { enrolmentTokenRequest } from '../../apps/api/agents/agent.schemas.js';
+import { archiveChange, archiveInput, exitRequest, verdictRequest } from '../../apps/api/archives/archive.schemas.js';
 import { declarationRequest, previewRequest } from '../../apps/api/failovers/failover.schemas.js';
 import { degradeRequest, protectionChange, protectionInput } from '../../apps/api/protections/protection.schemas.js';
+import { dropAsked, holdRequest } from '../../apps/api/recovery-points/recovery-point.schemas.js';
+import { restoreRequest } from '../../apps/api/restores/restore.schemas.js';
 import { sessionRequest } from '../../apps/api/session/session.schemas.js';
 import { workloadInput } from '../../apps/api/workloads/workload.schemas.js';
 import { checkKey } from '../../libs/platform/http/idempotency.js';
@@ -26,6 +29,13 @@ const BODIES: Readonly<Record<string, z.ZodType>> = {
   'POST /v1/workloads/$W/protection/degrade': degradeRequest,
   'POST /v1/workloads/$W/failovers/preview': previewRequest,
   'POST /v1/workloads/$W/failovers': declarationRequest,
+  'POST /v1/archives': archiveInput,
+  'PATCH /v1/archives/$A': archiveChange,
+  'POST /v1/archives/$A/exit': exitRequest,
+  'POST /v1/archives/$A/changes/$C/verdict': verdictRequest,
+  'POST /v1/restores': restoreRequest,
+  'POST /v1/recovery-points/$P/hold': holdRequest,
+  'POST /v1/recovery-points/$P/drop': dropAsked,
 };
 
 interface Command {

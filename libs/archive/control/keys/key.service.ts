@@ -41,7 +41,7 @@ export class Keys {
     const archive = await this.archives.holdOpen(tx, archiveId);
     if (archive.keyMode === 'customer-held') {
       throw new KeyHeldByCustomerError(
-        'The key of this archive is yours alone, so only you can change it: see "Keys" in docs/archive-an-agency.md.',
+        'The key of this archive is yours alone: the provider cannot change it. If it has leaked, see "Keys" in docs/archive-an-agency.md.',
       );
     }
     const rotationId = randomUUID();
