@@ -28,6 +28,15 @@ const NOT_FOUND = { status: 404, body: { code: 'question.not-found', message: 'T
 const isRefusal = (answer: unknown): answer is typeof NOT_FOUND =>
   typeof answer === 'object' && answer !== null && 'status' in answer && 'body' in answer;
 
+/** The first bytes of a file, whose connection is then cut. */
+export class CutShort {
+  constructor(
+    readonly bytes: Buffer,
+    /** How long the whole would have been. */
+    readonly of: number,
+  ) {}
+}
+
 const WITHIN = { timeoutMs: 20_000, everyMs: 5 };
 
 /**
@@ -45,7 +54,10 @@ export class ScriptedSite {
   workloads: StandbyHealth[] = [];
   agents: SiteSnapshot['agents'] = [];
   readonly outlooks = new Map<string, PromotionOutlook>();
-  /** Answers to questions by kind: a Buffer for bytes, a `{status, body}` for a refusal, anything else as JSON. */
+  /**
+   * Answers to questions by kind: a Buffer for bytes, a {@link CutShort} for bytes that break off, a `{status, body}` for a
+   * refusal, anything else as JSON.
+   */
   readonly answers = new Map<string, (payload: Record<string, unknown>, tenantId: string) => unknown>();
   /** Questions in the order of their arrival. */
   readonly questions: SiteQuestion[] = [];
@@ -187,6 +199,11 @@ export class ScriptedSite {
     const question = siteQuestion.parse(JSON.parse(Buffer.concat(parts).toString()));
     this.questions.push(question);
     const answer = this.answers.get(question.kind)?.(question.payload, question.tenantId) ?? NOT_FOUND;
+    if (answer instanceof CutShort) {
+      response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': answer.of });
+      response.write(answer.bytes, () => response.destroy());
+      return;
+    }
     if (Buffer.isBuffer(answer)) {
       response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': answer.length });
       response.end(answer);

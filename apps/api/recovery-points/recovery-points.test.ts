@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { askFile, askTree, dropPointOrder, dropResult, holdPointOrder, type TreeEntry } from '#contracts/archive';
 import { ArchivedWorkload } from '#test/archived-workload';
 import { ControlPlane } from '#test/control-plane';
+import { CutShort } from '#test/scripted-site';
 
 describe('recovery points', () => {
   let plane: ControlPlane;
@@ -105,6 +106,14 @@ describe('recovery points', () => {
     ).toBe(createHash('sha256').update(file).digest('hex'));
     expect(await archive.audited()).toEqual(['archive.created', 'recovery-point.file-taken']);
     expect((await ask('/none', archive.agency.apiKey)).status).toBe(404);
+    // What breaks off never looks whole.
+    plane.metro.answers.set(askFile.kind, () => new CutShort(file.subarray(0, 70_000), file.length));
+    await expect(ask('/srv/half', archive.agency.apiKey).then((half) => half.arrayBuffer())).rejects.toThrow();
+    plane.metro.answers.set(askFile.kind, () => ({ status: 409, body: { code: 'archive.busy', message: 'Later.' } }));
+    expect(await (await ask('/srv/busy', archive.agency.apiKey)).json()).toMatchObject({
+      status: 409,
+      code: 'archive.busy',
+    });
     const reading = await plane.api.apiKey(archive.agency.owner, ['archives:read']);
     expect((await ask('/srv/Plan "B".pdf', reading)).status).toBe(403);
     const held = await ArchivedWorkload.make(plane, { keyMode: 'customer-held' });
@@ -177,6 +186,13 @@ describe('recovery points', () => {
     await plane.until(point.path, apiKey, ({ drop }) => drop.state === 'retained');
     expect((await archive.notice('archives.drop-ended')).text).toContain('the vault holds everything for 30 days');
 
+    // Who asked must still have the authority when another approves.
+    const leaving = await plane.api.member(archive.agency, 'operator', true);
+    expect((await ask(leaving.token)).status).toBe(202);
+    await plane.api.call('PATCH', `/v1/members/${leaving.id}`, { token: owner, body: { mayDeclare: false } });
+    expect((await approve(owner)).body.code).toBe('archive.asker-gone');
+    expect((await remove(`${point.path}/drop`, owner)).status).toBe(200);
+
     // Withdrawn, expired, and asked again.
     expect((await ask(owner)).status).toBe(202);
     expect((await remove(`${point.path}/drop`, declarer.token)).body).toMatchObject({ drop: { state: 'withdrawn' } });
@@ -202,6 +218,8 @@ describe('recovery points', () => {
       'recovery-point.drop-asked',
       'recovery-point.drop-approved',
       'recovery-point.drop-retained',
+      'recovery-point.drop-asked',
+      'recovery-point.drop-withdrawn',
       'recovery-point.drop-asked',
       'recovery-point.drop-withdrawn',
       'recovery-point.drop-asked',

@@ -186,6 +186,16 @@ export class SecondPersonNeededError extends DomainError {
   }
 }
 
+export class AskerGoneError extends DomainError {
+  constructor() {
+    super(
+      'conflict',
+      'archive.asker-gone',
+      'Whoever asked for this first has lost the authority since, so that word counts no more. Withdraw it (DELETE), ask anew, and have another member approve it.',
+    );
+  }
+}
+
 export class DropOpenError extends DomainError {
   constructor() {
     super(

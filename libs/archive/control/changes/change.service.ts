@@ -3,12 +3,12 @@ import { judgeChangeOrder, type MassChangeReport } from '#contracts/archive';
 import type { TenantTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import type { TenantCaller } from '#libs/tenancy/control';
-import { ChangeJudgedError, SecondPersonNeededError } from '../archive.errors.js';
+import { ChangeJudgedError } from '../archive.errors.js';
 import { ArchiveOrders } from '../archives/archive-orders.js';
 import { ArchiveRecord } from '../archives/archive-record.js';
 import { Archives } from '../archives/archive.service.js';
 import type { ArchiveRow } from '../archives/archive-store.js';
-import { requireAuthority, requirePerson } from '../archives/persons.js';
+import { hasAuthority, requireAuthority, requirePerson, requireSecond } from '../archives/persons.js';
 
 export type Verdict = 'false-positive' | 'dealt-with';
 
@@ -89,9 +89,16 @@ export class Changes {
     const archive = await this.archives.hold(tx, archiveId);
     const change = await this.get(tx, archiveId, id);
     if (change.state !== 'suspected' || change.verdict !== null) throw new ChangeJudgedError();
-    if (verdict === 'dealt-with' && change.releaseAskedBy === null) await this.first(tx, archive, change, caller);
+    const first = verdict === 'dealt-with' ? await this.firstOf(tx, change) : null;
+    if (first) await requireSecond(tx, first, caller);
+    if (verdict === 'dealt-with' && !first) await this.first(tx, archive, change, caller);
     else await this.decide(tx, archive, change, verdict, caller);
     return this.get(tx, archiveId, id);
+  }
+
+  /** Who said it first; nobody, once that one has lost the authority: the next word is the first then. */
+  private async firstOf(tx: TenantTransaction, { releaseAskedBy }: ChangeView) {
+    return releaseAskedBy && (await hasAuthority(tx, releaseAskedBy.id)) ? releaseAskedBy : null;
   }
 
   private async first(tx: TenantTransaction, archive: ArchiveRow, change: ChangeView, { actor }: TenantCaller) {
@@ -117,7 +124,6 @@ export class Changes {
     { actor }: TenantCaller,
   ) {
     const askedBy = verdict === 'dealt-with' ? change.releaseAskedBy : null;
-    if (askedBy?.id === actor.id) throw new SecondPersonNeededError();
     await tx.execute(
       `UPDATE mass_change SET verdict = $3, verdict_by = $4, verdict_at = now() WHERE tenant_id = $1 AND id = $2`,
       [tx.tenantId, change.id, verdict, JSON.stringify(actor)],

@@ -3,10 +3,10 @@ import { Injectable } from '@nestjs/common';
 import { dropPointOrder } from '#contracts/archive';
 import type { TenantTransaction } from '#libs/platform/database';
 import type { TenantCaller } from '#libs/tenancy/control';
-import { DropOpenError, NoDropAskedError, PointHeldError, SecondPersonNeededError } from '../archive.errors.js';
+import { DropOpenError, NoDropAskedError, PointHeldError } from '../archive.errors.js';
 import { ArchiveOrders } from '../archives/archive-orders.js';
 import { ArchiveRecord } from '../archives/archive-record.js';
-import { requireAuthority } from '../archives/persons.js';
+import { requireAuthority, requireSecond } from '../archives/persons.js';
 import { Points, type PointView } from './point.service.js';
 
 /** An approval that nobody gives for so long is not given. */
@@ -60,7 +60,8 @@ export class Drops {
     return this.points.get(tx, pointId);
   }
 
-  /** @throws NotFoundError, PersonNeededError, AuthorityNeededError, NoDropAskedError, SecondPersonNeededError, PointHeldError */
+  /** @throws NotFoundError, PersonNeededError, AuthorityNeededError, NoDropAskedError, SecondPersonNeededError, AskerGoneError,
+   *   PointHeldError */
   async approve(tx: TenantTransaction, pointId: string, caller: TenantCaller): Promise<PointView> {
     await this.points.get(tx, pointId);
     requireAuthority(caller);
@@ -68,7 +69,7 @@ export class Drops {
     await this.expire(tx, pointId);
     const asked = await this.asked(tx, pointId);
     if (!asked) throw new NoDropAskedError();
-    if (asked.askedBy.id === caller.actor.id) throw new SecondPersonNeededError();
+    await requireSecond(tx, asked.askedBy, caller);
     requireNotHeld(point);
     await tx.execute(
       `UPDATE drop_request SET state = 'approved', approved_by = $3, approved_at = now()

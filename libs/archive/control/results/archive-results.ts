@@ -39,9 +39,19 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
         json(payload.standing ?? null),
       ],
     );
+    if (state === 'ended' && archive.state !== 'ended') await this.gone(tx, archive);
     if (state === 'failed' && archive.state !== 'failed') await this.failed(tx, archive, payload);
     await this.damage(tx, archive, payload);
     await this.alarms(tx, archive, payload);
+  }
+
+  /** With the repository its last points are gone, each of them past its time. */
+  private async gone(tx: ProviderTransaction, { tenantId, id }: ArchiveRow): Promise<void> {
+    await tx.execute(
+      `UPDATE recovery_point SET forgotten_at = now(), forgotten_because = 'retention'
+        WHERE tenant_id = $1 AND archive_id = $2 AND forgotten_at IS NULL`,
+      [tenantId, id],
+    );
   }
 
   private failed(tx: ProviderTransaction, archive: ArchiveRow, { failure }: ArchiveReport): Promise<void> {
