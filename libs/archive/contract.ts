@@ -4,3 +4,4 @@ export * from './contract/orders.js';
 export * from './contract/results.js';
 export * from './contract/questions.js';
 export * from './contract/agent-work.js';
+export * from './contract/copies.js';

@@ -2,10 +2,10 @@ import { Injectable } from '@nestjs/common';
 import type { ArchiveReport, Failure } from '#contracts/archive';
 import type { SiteTransaction } from '#libs/platform/database';
 import type { ArchiveRow } from './archive.row.js';
-import { VaultService } from './vault/vault.module.js';
 
 interface Facts {
   readonly heldBecause: string | null;
+  readonly storedBytes: number | null;
   readonly checkedShare: number | null;
   readonly damaged: { object: string; repaired: boolean; at: string }[] | null;
   readonly copy: { completeUntil: Date | null; missingObjects: number; missingBytes: number; lookedAt: Date } | null;
@@ -17,13 +17,12 @@ const iso = (at: Date | null): string | null => at && new Date(at).toISOString()
 /** What the control plane is told of an archive: gathered from the rows of all that is done with it. */
 @Injectable()
 export class ArchiveReports {
-  constructor(private readonly vault: VaultService) {}
-
   async of(tx: SiteTransaction, row: ArchiveRow): Promise<ArchiveReport> {
     const { archiveId, workloadId, state, failure } = row;
     const [facts] = await tx.query<Facts>(
       `SELECT v.held_because AS "heldBecause",
-              (SELECT least(1, sum(1.0 / of) FILTER (WHERE failure IS NULL))::float8 FROM archive_check c
+              (SELECT bytes::float8 FROM archive_stored s WHERE s.archive_id = v.repository_id) AS "storedBytes",
+              (SELECT least(1, coalesce(sum(1.0 / of) FILTER (WHERE failure IS NULL), 0))::float8 FROM archive_check c
                 WHERE c.archive_id = v.repository_id AND checked_at > clock_timestamp() - interval '30 days'
                 HAVING count(*) > 0) AS "checkedShare",
               (SELECT json_agg(json_build_object('object', object, 'repaired', repaired_at IS NOT NULL,
@@ -43,7 +42,7 @@ export class ArchiveReports {
       workloadId,
       state,
       failure,
-      storedBytes: await this.vault.storedBytes(archiveId),
+      storedBytes: facts?.storedBytes ?? 0,
       nextRunAt: iso(row.nextRunAt),
       retentionPaused: facts?.heldBecause ?? null,
       copy: copy

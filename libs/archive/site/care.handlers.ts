@@ -1,6 +1,18 @@
-import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
-import { lookAtChangesJob, proveJob, sweepTendingJob, tendRetentionJob } from './care.jobs.js';
+import { Injectable } from '@nestjs/common';
+import { Handles, type JobContract, type JobHandler, JobQueue } from '#libs/platform/queue';
+import {
+  checkArchiveJob,
+  checkKeptCopyJob,
+  copyArchiveJob,
+  lookAtChangesJob,
+  proveJob,
+  sweepTendingJob,
+  tendRetentionJob,
+} from './care.jobs.js';
 import { Changes } from './changes/changes.service.js';
+import { Checks } from './checks/checks.service.js';
+import { KeptCopies } from './checks/kept-copies.service.js';
+import { Copies } from './copies/copies.service.js';
 import { ProofQueue } from './proof/proof-queue.js';
 import { ProofService } from './proof/proof.service.js';
 import { RetentionService } from './retention/retention.service.js';
@@ -42,22 +54,68 @@ export class LookAtChangesHandler implements JobHandler<OfArchive> {
   }
 }
 
+@Handles(checkArchiveJob)
+export class CheckArchiveHandler implements JobHandler<OfArchive> {
+  constructor(private readonly checks: Checks) {}
+
+  handle({ archiveId }: OfArchive, signal: AbortSignal): Promise<void> {
+    return this.checks.check(archiveId, signal);
+  }
+}
+
+@Handles(copyArchiveJob)
+export class CopyArchiveHandler implements JobHandler<OfArchive> {
+  constructor(private readonly copies: Copies) {}
+
+  handle({ archiveId }: OfArchive, signal: AbortSignal): Promise<void> {
+    return this.copies.replicate(archiveId, signal);
+  }
+}
+
+@Handles(checkKeptCopyJob)
+export class CheckKeptCopyHandler implements JobHandler<OfArchive> {
+  constructor(private readonly kept: KeptCopies) {}
+
+  handle({ archiveId }: OfArchive, signal: AbortSignal): Promise<void> {
+    return this.kept.check(archiveId, signal);
+  }
+}
+
+/** Whoever finds archives to look after. */
+@Injectable()
+export class Dues {
+  constructor(
+    private readonly retention: RetentionService,
+    private readonly changes: Changes,
+    private readonly checks: Checks,
+    private readonly copies: Copies,
+    private readonly kept: KeptCopies,
+  ) {}
+
+  /** What is due, the urgent first. */
+  async all(): Promise<readonly { readonly job: JobContract<OfArchive>; readonly archiveIds: readonly string[] }[]> {
+    return [
+      { job: lookAtChangesJob, archiveIds: await this.changes.due(AT_ONCE) },
+      { job: copyArchiveJob, archiveIds: await this.copies.due(AT_ONCE) },
+      { job: tendRetentionJob, archiveIds: await this.retention.due(AT_ONCE) },
+      { job: checkArchiveJob, archiveIds: await this.checks.due(AT_ONCE) },
+      { job: checkKeptCopyJob, archiveIds: await this.kept.due(AT_ONCE) },
+    ];
+  }
+}
+
 @Handles(sweepTendingJob)
 export class SweepTendingHandler implements JobHandler<Record<string, never>> {
   constructor(
     private readonly jobs: JobQueue,
-    private readonly retention: RetentionService,
+    private readonly dues: Dues,
     private readonly proofs: ProofQueue,
-    private readonly changes: Changes,
   ) {}
 
   async handle(): Promise<void> {
-    for (const archiveId of await this.changes.due(AT_ONCE)) {
-      await this.jobs.add(lookAtChangesJob, { archiveId }, { key: archiveId });
+    for (const { job, archiveIds } of await this.dues.all()) {
+      for (const archiveId of archiveIds) await this.jobs.add(job, { archiveId }, { key: archiveId });
     }
     if (await this.proofs.waits()) await this.jobs.add(proveJob, {}, { key: 'next' });
-    for (const archiveId of await this.retention.due(AT_ONCE)) {
-      await this.jobs.add(tendRetentionJob, { archiveId }, { key: archiveId });
-    }
   }
 }

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { defineJob, defineSweep } from '#libs/platform/queue';
 
-const ofArchive = z.strictObject({ archiveId: z.uuid() });
+/** Those that a run's end wakes are told of the run, too. */
+const ofArchive = z.object({ archiveId: z.uuid() });
 const once = { attempts: 1, backoffMs: 1_000 };
 
 /** Lets recovery points go, and prunes. Whoever does so has the repository for itself, by its row. */
@@ -23,6 +24,28 @@ export const proveJob = defineJob({
 export const lookAtChangesJob = defineJob({
   name: 'archive.look-at-changes',
   queue: 'archive',
+  payload: ofArchive,
+  retry: once,
+});
+/** Reads a part of an archive's repository. */
+export const checkArchiveJob = defineJob({
+  name: 'archive.check',
+  queue: 'archive-care',
+  payload: ofArchive,
+  retry: once,
+});
+/** Brings the second copy up to date. It may take days the first time, and one process does it once at a time. */
+export const copyArchiveJob = defineJob({
+  name: 'archive.copy',
+  queue: 'archive-care',
+  payload: ofArchive,
+  retry: once,
+  slotMs: 5_000,
+});
+/** Reads a part of what this site keeps for another one. */
+export const checkKeptCopyJob = defineJob({
+  name: 'archive.check-kept-copy',
+  queue: 'archive-care',
   payload: ofArchive,
   retry: once,
 });

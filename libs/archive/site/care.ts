@@ -2,9 +2,32 @@ import type { Provider } from '@nestjs/common';
 import { dropPointOrder, holdPointOrder, judgeChangeOrder } from '#contracts/archive';
 import type { OrderContract } from '#contracts/sites';
 import type { JobContract } from '#libs/platform/queue';
-import { LookAtChangesHandler, ProveHandler, SweepTendingHandler, TendRetentionHandler } from './care.handlers.js';
-import { lookAtChangesJob, proveJob, sweepTendingJob, tendRetentionJob } from './care.jobs.js';
+import {
+  CheckArchiveHandler,
+  CheckKeptCopyHandler,
+  CopyArchiveHandler,
+  Dues,
+  LookAtChangesHandler,
+  ProveHandler,
+  SweepTendingHandler,
+  TendRetentionHandler,
+} from './care.handlers.js';
+import {
+  checkArchiveJob,
+  checkKeptCopyJob,
+  copyArchiveJob,
+  lookAtChangesJob,
+  proveJob,
+  sweepTendingJob,
+  tendRetentionJob,
+} from './care.jobs.js';
 import { Changes } from './changes/changes.service.js';
+import { Checks } from './checks/checks.service.js';
+import { Damages } from './checks/damages.service.js';
+import { KeptCopies } from './checks/kept-copies.service.js';
+import { Copies } from './copies/copies.service.js';
+import { CopyAccesses, CopyAccessHandler } from './copies/copy-access.handler.js';
+import { CopySite } from './copies/copy-site.js';
 import { JudgeChangeHandler } from './orders/judge-change.order.js';
 import { DropPointHandler, HoldPointHandler } from './orders/point.orders.js';
 import { DumpProof } from './proof/dump-proof.js';
@@ -26,6 +49,17 @@ import { RetentionService } from './retention/retention.service.js';
 export const CARE_PROVIDERS: readonly Provider[] = [
   AgentCare,
   Changes,
+  CheckArchiveHandler,
+  CheckKeptCopyHandler,
+  Checks,
+  Copies,
+  CopyAccesses,
+  CopyAccessHandler,
+  CopyArchiveHandler,
+  CopySite,
+  Damages,
+  Dues,
+  KeptCopies,
   JudgeChangeHandler,
   LookAtChangesHandler,
   Drops,
@@ -55,7 +89,13 @@ export const CARE_JOBS = [
   tendRetentionJob,
   proveJob,
   lookAtChangesJob,
+  checkArchiveJob,
+  copyArchiveJob,
+  checkKeptCopyJob,
   sweepTendingJob,
 ] as unknown as readonly JobContract<never>[];
 /** Woken once a run has ended, whatever its end; losing a wake-up loses nothing that a sweep does not find. */
-export const AFTER_RUN: readonly JobContract<{ archiveId: string; runId: string }>[] = [];
+export const AFTER_RUN: readonly JobContract<{ archiveId: string; runId: string }>[] = [
+  lookAtChangesJob,
+  copyArchiveJob,
+] as unknown as readonly JobContract<{ archiveId: string; runId: string }>[];

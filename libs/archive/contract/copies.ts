@@ -1,0 +1,23 @@
+import { z } from 'zod';
+import { uuid } from '#contracts/sites';
+
+// First site → the site that keeps the second copy, through the link between sites.
+
+/**
+ * Lets the first site into the copy's repository for a while. `append` brings objects, and reads them back where the first
+ * site's own are damaged; `maintain` takes away what has been forgotten, under a lease that lasts as long as it does.
+ */
+export const copyAccessCommand = Object.freeze({
+  path: '/v1/peer/archive/copy-access',
+  input: z.strictObject({ workloadId: uuid, archiveId: uuid, role: z.enum(['append', 'maintain']) }),
+  output: z.object({
+    /** `https://host:port/<repository>/`, without credentials. */
+    url: z.url().max(500),
+    user: z.string().max(200),
+    secret: z.string().max(200),
+    /** PEM of the authority of the vault's certificate. */
+    authority: z.string().max(20_000).nullable(),
+    seconds: z.number().int().positive(),
+  }),
+});
+export type CopyAccess = z.infer<typeof copyAccessCommand.output>;

@@ -1,0 +1,153 @@
+import { Injectable } from '@nestjs/common';
+import { z } from 'zod';
+import type { Failure } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { DomainError } from '#libs/platform/errors';
+import type { ArchiveRow } from '../archive.row.js';
+import { Archives } from '../archives.service.js';
+import { ResticFailedError } from '../restic/restic.errors.js';
+import { SiteRestic } from '../restic/site-restic.js';
+import { AgentCare } from '../retention/agent-care.js';
+import { Readers } from '../retention/readers.js';
+import { VaultService } from '../vault/vault.module.js';
+import { type CheckedPart, isInPart, nextPart, partsFor } from './check-rota.js';
+import { Damages } from './damages.service.js';
+
+const summary = z.object({
+  message_type: z.literal('summary'),
+  num_errors: z.number(),
+  broken_packs: z.array(z.string().regex(/^[0-9a-f]{64}$/)).nullish(),
+});
+
+/** Reads what archives hold, a part a day, so that all of it has been read in 30 days. */
+@Injectable()
+export class Checks {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly archives: Archives,
+    private readonly readers: Readers,
+    private readonly restic: SiteRestic,
+    private readonly agent: AgentCare,
+    private readonly vault: VaultService,
+    private readonly damages: Damages,
+  ) {}
+
+  async due(limit: number): Promise<readonly string[]> {
+    const rows = await this.work.run((tx) =>
+      tx.query<{ id: string }>(
+        `SELECT a.archive_id AS id FROM archive a
+           LEFT JOIN (SELECT archive_id, max(checked_at) AS at FROM archive_check GROUP BY 1) c USING (archive_id)
+          WHERE a.state IN ('active', 'paused', 'ending')
+            AND (c.at IS NULL OR c.at < clock_timestamp() - interval '23 hours')
+            AND EXISTS (SELECT FROM archive_point p WHERE p.archive_id = a.archive_id AND p.forgotten_at IS NULL)
+          ORDER BY c.at NULLS FIRST LIMIT $1`,
+        [limit],
+      ),
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  /** Checks the part whose turn it is; does nothing while the repository is pruned. */
+  async check(archiveId: string, signal: AbortSignal): Promise<void> {
+    const archive = await this.work.run((tx) => this.archives.find(tx, archiveId));
+    if (!archive) return;
+    const of = partsFor(await this.vault.storedBytes(archiveId));
+    const part = await this.turn(archiveId, of);
+    await this.readers.read(archiveId, async () => {
+      const { bytes, damaged } = await this.readAll(archiveId, part, of, signal);
+      // restic would ask for each damaged object for a quarter of an hour; that they are damaged is known.
+      const failure = damaged > 0 ? DAMAGED(damaged) : await this.asRestic(archive, part, of, signal);
+      await this.work.run(async (tx) => {
+        await tx.execute(`DELETE FROM archive_check WHERE archive_id = $1 AND of <> $2`, [archiveId, of]);
+        await tx.execute(
+          `INSERT INTO archive_check (archive_id, part, of, checked_at, bytes, failure)
+           VALUES ($1, $2, $3, clock_timestamp(), $4, $5)
+           ON CONFLICT (archive_id, of, part) DO UPDATE
+             SET checked_at = excluded.checked_at, bytes = excluded.bytes, failure = excluded.failure`,
+          [archiveId, part, of, bytes, failure && JSON.stringify(failure)],
+        );
+        await this.archives.tell(tx, archiveId);
+      });
+    });
+  }
+
+  /**
+   * The same for what this site keeps for another one, of which it has no key: the hashes. A damaged object is taken away,
+   * and comes again from the first site.
+   */
+  async checkCopy(archiveId: string, part: number, of: number, signal: AbortSignal): Promise<void> {
+    await this.readAll(archiveId, part, of, signal);
+  }
+
+  private async turn(archiveId: string, of: number): Promise<number> {
+    const checked = await this.work.run((tx) =>
+      tx.query<CheckedPart>(
+        `SELECT part, checked_at AS "checkedAt" FROM archive_check WHERE archive_id = $1 AND of = $2`,
+        [archiveId, of],
+      ),
+    );
+    return nextPart(of, checked);
+  }
+
+  /** Hashes the part's packs, and all that is not a pack: they are few, and nothing can be read without them. */
+  private async readAll(
+    archiveId: string,
+    part: number,
+    of: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly bytes: number; readonly damaged: number }> {
+    let bytes = 0;
+    let damaged = await this.damages.again(archiveId);
+    for (const type of ['keys', 'snapshots', 'index', 'data'] as const) {
+      for await (const object of this.vault.objects.list(archiveId, type)) {
+        if (type === 'data' && !isInPart(object.id, part, of)) continue;
+        signal.throwIfAborted();
+        bytes += object.bytes;
+        const name = { type, id: object.id };
+        if ((await this.vault.objects.look(archiveId, name)) === 'sound') continue;
+        if ((await this.damages.found(archiveId, name)) === 'damaged') damaged += 1;
+      }
+    }
+    return { bytes, damaged };
+  }
+
+  /** restic decrypts what the hash cannot see: whether each thing is what the trees say. */
+  private async asRestic(archive: ArchiveRow, part: number, of: number, signal: AbortSignal): Promise<Failure | null> {
+    const { archiveId, keyMode } = archive;
+    const broken: string[] = [];
+    const told = (line: unknown): void => {
+      const parsed = summary.safeParse(line);
+      if (parsed.success) broken.push(...(parsed.data.broken_packs ?? []));
+    };
+    try {
+      if (keyMode === 'customer-held') {
+        const outcome = await this.agent.run(archive, { kind: 'check', part, of }, signal);
+        return outcome === 'busy' ? BUSY : null;
+      }
+      await this.restic.run(archiveId, ['check', '--json', '--no-lock', `--read-data-subset=${part}/${of}`], {
+        role: 'read',
+        purpose: 'checking the repository',
+        signal,
+        onLine: told,
+      });
+      return null;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof DomainError)) throw error;
+      const packs = error instanceof ResticFailedError ? [...broken, ...packsIn(error.messages)] : [];
+      for (const id of new Set(packs)) await this.damages.found(archiveId, { type: 'data', id });
+      return { code: error.code, message: error.message.slice(0, 2_000) };
+    }
+  }
+}
+
+const DAMAGED = (count: number): Failure => ({
+  code: 'archive.damaged',
+  message: `${count} objects are damaged, and could not be repaired from a second copy yet.`,
+});
+const BUSY: Failure = { code: 'archive.busy', message: 'The repository is in use. It is checked another time.' };
+
+/** In restic's words: `pack 3f…: …`. */
+function packsIn(messages: readonly string[]): string[] {
+  return messages.flatMap((message) => [...message.matchAll(/\bpack ([0-9a-f]{64})\b/gi)].map(([, id = '']) => id));
+}

@@ -1,0 +1,149 @@
+import { randomBytes } from 'node:crypto';
+import { open, stat, utimes } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ArchiveReport } from '#contracts/archive';
+import { waitFor } from '#libs/platform/clock';
+import { Copies } from '../copies/copies.service.js';
+import { TwoSites } from '../testing/two-sites.js';
+import { VaultService } from '../vault/vault.module.js';
+import { WrongObjectError } from '../vault/vault-objects.js';
+import { Readable } from 'node:stream';
+import { isInPart, nextPart, partsFor } from './check-rota.js';
+import { Checks } from './checks.service.js';
+import { Damages } from './damages.service.js';
+
+const signal = new AbortController().signal;
+let sites: TwoSites;
+
+beforeAll(async () => {
+  sites = await TwoSites.start();
+});
+afterAll(() => sites.stop());
+
+/** As a disk does after years: one bit, and no time of change. */
+async function flip(file: string): Promise<void> {
+  const { size } = await stat(file);
+  const handle = await open(file, 'r+');
+  const byte = Buffer.alloc(1);
+  const at = Math.floor(size / 2);
+  await handle.read(byte, 0, 1, at);
+  byte.writeUInt8(byte.readUInt8(0) ^ 1, 0);
+  const before = await handle.stat();
+  await handle.write(byte, 0, 1, at);
+  await handle.utimes(before.atime, before.mtime);
+  await handle.close();
+}
+const report = async () => (await sites.first.results<ArchiveReport>('archive.state')).at(-1);
+const check = (archiveId: string) => sites.first.get(Checks).check(archiveId, signal);
+const backedUp = async (archiveId: string) =>
+  sites.first.backup(archiveId, await sites.first.folder({ file: randomBytes(500_000) }));
+
+describe('the rota', () => {
+  test('takes each part in turn, and reads each pack once in a round', () => {
+    let at = 0;
+    const checked: { part: number; checkedAt: Date }[] = [];
+    const order: number[] = [];
+    for (let day = 0; day < 14; day += 1) {
+      const part = nextPart(7, checked);
+      order.push(part);
+      checked.splice(0, checked.length, ...checked.filter((each) => each.part !== part), {
+        part,
+        checkedAt: new Date((at += 1)),
+      });
+    }
+    expect(order).toEqual([1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 6, 7]);
+    for (let first = 0; first < 256; first += 1) {
+      const id = first.toString(16).padStart(2, '0').padEnd(64, '0');
+      expect(Array.from({ length: 25 }, (_, part) => part + 1).filter((part) => isInPart(id, part, 25))).toHaveLength(
+        1,
+      );
+    }
+    expect([partsFor(1), partsFor(2 ** 31), partsFor(2 ** 40)]).toEqual([1, 7, 25]);
+  });
+});
+
+describe('a check', () => {
+  test('of a sound repository says how much of it was read', async () => {
+    const archiveId = await sites.first.archive();
+    await backedUp(archiveId);
+    expect(await sites.first.get(Checks).due(10)).toContain(archiveId);
+    await check(archiveId);
+    expect(await report()).toMatchObject({ archiveId, checkedShare: 1, damaged: [] });
+    expect(await sites.first.get(Checks).due(10)).not.toContain(archiveId);
+  });
+
+  test('names what is damaged where there is no second copy, and says so until it is sound', async () => {
+    const archiveId = await sites.first.archive();
+    await backedUp(archiveId);
+    const [pack] = await sites.first.objects(archiveId, 'data');
+    await flip(pack?.path ?? '');
+    await check(archiveId);
+    expect(await report()).toMatchObject({
+      checkedShare: 0,
+      damaged: [{ object: `data/${pack?.id}`, repaired: false }],
+    });
+    await flip(pack?.path ?? '');
+    await check(archiveId);
+    expect(await report()).toMatchObject({ checkedShare: 1, damaged: [{ repaired: true }] });
+  });
+
+  test('repairs what is damaged, or gone, from the second copy, and the repository is whole again', async () => {
+    const archiveId = await sites.archive();
+    await backedUp(archiveId);
+    await sites.first.get(Copies).replicate(archiveId, signal);
+    for (const type of ['data', 'index', 'snapshots', 'keys']) {
+      const [object] = await sites.first.objects(archiveId, type);
+      const before = await stat(object?.path ?? '');
+      await flip(object?.path ?? '');
+      await check(archiveId);
+      const damaged = (await report())?.damaged ?? [];
+      expect(damaged.find((each) => each.object === `${type}/${object?.id}`)).toMatchObject({ repaired: true });
+      // Repaired, it is as old as it was: no longer, and no shorter retained.
+      expect((await stat(object?.path ?? '')).mtime).toEqual(before.mtime);
+    }
+    await sites.first.check(archiveId);
+  });
+
+  test('is not waited for: what a restore meets is repaired at once, and the restore goes on', async () => {
+    const archiveId = await sites.archive();
+    const snapshotId = await backedUp(archiveId);
+    await sites.first.get(Copies).replicate(archiveId, signal);
+    const packs = await sites.first.objects(archiveId, 'data');
+    for (const { path } of packs) {
+      await flip(path);
+      // The vault has hashed it as it came in, an hour ago.
+      await utimes(path, new Date(Date.now() - 7_200_000), new Date(Date.now() - 7_200_000));
+    }
+    await sites.first.restic(archiveId, 'dump', '--no-lock', snapshotId, '/file');
+    const repaired = async () =>
+      ((await report())?.damaged.length ?? 0) > 0 && (await report())?.damaged.every((each) => each.repaired);
+    await waitFor('the repair to be told', repaired, { timeoutMs: 10_000 });
+  });
+});
+
+test('nothing but an object’s own bytes is put in its place', async () => {
+  const archiveId = await sites.first.archive();
+  await backedUp(archiveId);
+  const { objects } = sites.first.get(VaultService);
+  const [pack] = await sites.first.objects(archiveId, 'data');
+  const name = { type: 'data', id: pack?.id ?? '' } as const;
+  await expect(objects.mend(archiveId, name, Readable.from([Buffer.from('other bytes')]))).rejects.toThrow(
+    WrongObjectError,
+  );
+  expect(await objects.look(archiveId, name)).toBe('sound');
+  expect(await sites.first.get(Damages).found(archiveId, name)).toBe('sound');
+  await sites.first.check(archiveId);
+});
+
+test('a second copy’s damaged object is taken away, and comes again', async () => {
+  const archiveId = await sites.archive();
+  await backedUp(archiveId);
+  const replicate = () => sites.first.get(Copies).replicate(archiveId, signal);
+  await replicate();
+  const [pack] = await sites.second.objects(archiveId, 'data');
+  await flip(pack?.path ?? '');
+  await sites.second.get(Checks).checkCopy(archiveId, 1, 1, signal);
+  expect((await sites.second.objects(archiveId, 'data')).map(({ id }) => id)).not.toContain(pack?.id);
+  await replicate();
+  expect((await sites.second.objects(archiveId, 'data')).map(({ id }) => id)).toContain(pack?.id);
+});

@@ -1,0 +1,62 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { z } from 'zod';
+import { type CopyAccess, copyAccessCommand } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { NotFoundError } from '#libs/platform/errors';
+import { type PeerCaller, type PeerCommandHandler, PeerHandler } from '#libs/sites/site';
+import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
+import { VaultService } from '../vault/vault.module.js';
+import { VaultRepositories } from '../vault/vault-repositories.service.js';
+
+type Asked = z.infer<typeof copyAccessCommand.input>;
+
+/** Long enough for a look and what it brings; the first site asks again for the next. */
+const SECONDS = 6 * 3_600;
+/** Whoever maintains keeps everybody else's locks out: not for longer than a prune of a large copy takes. */
+const MAINTAIN_SECONDS = 3_600;
+
+/** At the site that keeps the copy: lets the first site in, and nobody else. */
+@Injectable()
+export class CopyAccesses {
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly repositories: VaultRepositories,
+    private readonly vault: VaultService,
+    @Inject(ARCHIVE_SETTINGS) private readonly settings: ArchiveSettings,
+    @Inject(VAULT_AUTHORITY) private readonly authority: string,
+  ) {}
+
+  /** @throws NotFoundError unless this site keeps that archive for that site; RepositoryBusyError */
+  async give(caller: PeerCaller, { archiveId, role }: Asked): Promise<CopyAccess> {
+    const [kept] = await this.work.run((tx) =>
+      tx.query(`SELECT FROM archive_kept_copy WHERE archive_id = $1 AND workload_id = $2 AND first->>'siteId' = $3`, [
+        archiveId,
+        caller.workloadId,
+        caller.siteId,
+      ]),
+    );
+    if (!kept) throw new NotFoundError('copy');
+    const seconds = role === 'maintain' ? MAINTAIN_SECONDS : SECONDS;
+    const credential = await this.repositories.issue(archiveId, role, new Date(Date.now() + seconds * 1_000));
+    if (role === 'maintain') await this.repositories.maintain(archiveId, credential.credentialId, seconds);
+    const { url, host } = this.settings.vault;
+    await this.vault.localPort;
+    const base = url ?? `https://${host.includes(':') ? `[${host}]` : host}:${this.vault.port}`;
+    return {
+      url: `${base.replace(/\/+$/, '')}/${archiveId}/`,
+      user: credential.credentialId,
+      secret: credential.secret,
+      authority: this.settings.vault.tls ? null : this.authority,
+      seconds,
+    };
+  }
+}
+
+@PeerHandler(copyAccessCommand)
+export class CopyAccessHandler implements PeerCommandHandler<Asked, CopyAccess> {
+  constructor(private readonly accesses: CopyAccesses) {}
+
+  answer(caller: PeerCaller, input: Asked): Promise<CopyAccess> {
+    return this.accesses.give(caller, input);
+  }
+}
