@@ -42,7 +42,9 @@ const GATE_WAIT_MS = 2_500;
 
 /** What makes a tunnel this one and not its successor's. */
 export function tunnelFingerprint(version: string, configuration: AgentConfiguration, agentId: string): string {
-  const parts = [version, agentId, configuration];
+  // Not what is archived of a workload: production waits while a tunnel is replaced.
+  const names = configuration.workloads.map(({ name }) => name);
+  const parts = [version, agentId, postgresWorkloads(configuration), names];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }
 

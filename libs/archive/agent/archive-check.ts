@@ -12,6 +12,7 @@ import type { z } from 'zod';
 import { CustomerKey } from './customer-key.js';
 import { findRestic, INSTALL_RESTIC, type ResticProgram, WHOLE_MINOR } from './restic/program.js';
 import { commandPart } from './sources/command-source.js';
+import { linksAmong } from './work/backup-files.js';
 import { databasesOf, dumpTools, onServer } from './sources/postgres-dumps.js';
 
 export type ArchiveCheck = z.infer<typeof archiveCheckCommand.output>;
@@ -93,6 +94,10 @@ async function checkFiles({ paths }: FilesWorkload): Promise<ArchiveFinding[]> {
     const what = `The agent cannot read ${unreadable.slice(0, 5).join(', ')}${unreadable.length > 5 ? ' and others' : ''}.`;
     const remedy = 'Correct "paths" in agent.json, or let the agent read them.';
     findings.push(finding(none ? 'blocker' : 'warning', 'files-unreadable', what, remedy));
+  }
+  for (const link of await linksAmong(paths)) {
+    const what = `${link} is a link: only the link would be archived, not what it leads to.`;
+    findings.push(finding('warning', 'files-link', what, 'Name in agent.json what it leads to.'));
   }
   if (process.getuid?.() !== 0) {
     const what = 'The agent does not run as root: what its user may not read is left out, and each run says so.';

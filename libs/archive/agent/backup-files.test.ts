@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -20,9 +20,14 @@ beforeAll(async () => {
   for (let number = 0; number < 20; number += 1)
     await writeFile(path.join(share, 'plans', `${number}.doc`), `${number}`);
   await writeFile(path.join(share, 'scratch.tmp'), 'left out');
+  await symlink(share, path.join(home, 'link'));
   agent = await AgentUnderTest.start([
     { name: FILE, kind: 'files', paths: [share], excludes: ['*.tmp'] },
-    { name: 'odd', kind: 'files', paths: [share, '/proc/self/clear_refs', path.join(home, 'gone')] },
+    {
+      name: 'odd',
+      kind: 'files',
+      paths: [share, '/proc/self/clear_refs', path.join(home, 'gone'), path.join(home, 'link')],
+    },
   ]);
   archive = await TestArchive.open(place, 'escrowed');
 });
@@ -52,9 +57,9 @@ test('files are archived with the tags of the run, and what was removed and rena
 
 test('what cannot be read is listed, and the run is partial', async () => {
   const result = await agent.work(archive, 'odd', backupOf('files'));
-  expect(result).toMatchObject({ state: 'partial', faultCount: 2, failure: null });
+  expect(result).toMatchObject({ state: 'partial', faultCount: 3, failure: null });
   expect(result.faults.map((each) => each.path).sort()).toEqual(
-    [path.join(home, 'gone'), '/proc/self/clear_refs'].sort(),
+    [path.join(home, 'gone'), path.join(home, 'link'), '/proc/self/clear_refs'].sort(),
   );
   expect(result.snapshots).toHaveLength(1);
 });
@@ -84,6 +89,9 @@ test('a customer-held password is made here, and a repository of another one is 
   const file = agent.state.workload(FILE, 'archive-password.json');
   const { password } = JSON.parse(await readFile(file, 'utf8')) as { password: string };
   expect(await held.restic(['snapshots', '--json'], 'restic', password)).toContain(result.snapshots[0]?.id);
+  // The site cannot turn it into one that Mainstay reads.
+  const turned = await agent.work(archive, FILE, backupOf('files'));
+  expect(turned).toMatchObject({ state: 'failed', snapshots: [], failure: { code: 'archive.key-mode' } });
   await rm(file);
   expect(await agent.work(held, FILE, backupOf('files'))).toMatchObject({
     state: 'failed',

@@ -114,6 +114,8 @@ test('if told so, what differs is replaced, and what lies beside it stays', asyn
   await writeFile(at('plans', 'north.doc'), 'again');
   await agent.work(archive, NAME, restoreOf(point, { overwrite: 'always', paths: [at('plans', 'north.doc')] }));
   expect(await text('plans', 'north.doc')).toBe('north');
+  const missing = restoreOf(point, { overwrite: 'always', paths: [at('gone.doc')] });
+  expect(await agent.work(archive, NAME, missing)).toMatchObject({ state: 'partial', filesRestored: 0, faultCount: 1 });
 });
 
 test('a folder that agent.json allows is filled, and no other', async () => {

@@ -49,19 +49,27 @@ export class Repository {
   }
 
   /**
-   * @param create makes a customer-held repository that is not there, and its password before that
-   * @throws ArchiveWorkError when the address is not encrypted, or the password is not known here
+   * @param create for a backup: makes a customer-held repository that is not there, and its password before that
+   * @throws ArchiveWorkError when the address is not encrypted, the password is not known here, or the key mode is another
    */
   static async open(parts: RepositoryParts, { create }: { create: boolean }): Promise<Repository> {
     const { access, cacheDirectory, key } = parts;
     if (new URL(access.url).protocol !== 'https:') {
       throw new ArchiveWorkError('vault-unencrypted', 'The agent speaks to a vault over HTTPS only.');
     }
+    const held = await key.read();
+    if (create && access.password !== null && held) {
+      // A site that is in other hands must not get to read by asking for it.
+      throw new ArchiveWorkError(
+        'key-mode',
+        `The archive of this workload is one that only the agency can open, and the site asks for one that Mainstay can open too. If you have chosen that yourself, keep a copy of ${key.file}, remove it, and run again.`,
+      );
+    }
     await mkdir(cacheDirectory, { recursive: true, mode: 0o700 });
     const repository = new Repository(parts);
     await repository.write('repository', resticAddress(access));
     if (access.authority !== null) await repository.write(AUTHORITY, access.authority);
-    const password = access.password ?? (await key.read())?.password;
+    const password = access.password ?? held?.password;
     // Any will do to find out whether there is a repository at all.
     await repository.write('password', password ?? randomBytes(16).toString('hex'));
     const certain = access.password !== null || (password !== undefined && !create);
@@ -136,6 +144,7 @@ function entering(directory: string, cacheDirectory: string): string[] {
     `--repository-file=${path.join(directory, 'repository')}`,
     `--password-file=${path.join(directory, 'password')}`,
     `--cache-dir=${cacheDirectory}`,
+    '--cleanup-cache',
     ...(existsSync(authority) ? [`--cacert=${authority}`] : []),
   ];
 }

@@ -1,3 +1,4 @@
+import { lstat } from 'node:fs/promises';
 import type { FilesWorkload } from '#libs/sites/agent';
 import { resticFailure } from '../restic/failures.js';
 import { backupSummary, errorMessage, errorWords, statusMessage, type BackupSummary } from '../restic/messages.js';
@@ -8,6 +9,12 @@ import { progressOf, snapshotOf } from './summaries.js';
 
 /** restic's exit code for a snapshot that lacks what could not be read. */
 const INCOMPLETE = 3;
+
+/** restic archives a link as such, be it one that agent.json names. */
+export async function linksAmong(paths: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(paths.map((each) => lstat(each).catch(() => undefined)));
+  return paths.filter((_, index) => found[index]?.isSymbolicLink());
+}
 
 /**
  * Files and folders. What cannot be read is listed and makes the work partial.
@@ -20,6 +27,9 @@ export async function backupFiles(
   ownDirectory: string,
 ): Promise<Outcome> {
   const faults = new Faults();
+  for (const link of await linksAmong(workload.paths)) {
+    faults.add(link, 'It is a link, and only that is archived. Name in agent.json what it leads to.');
+  }
   let summary: BackupSummary | undefined;
   const end = await repository.call(
     [

@@ -62,7 +62,7 @@ export function isWithin(file: string, folder: string): boolean {
   return file === folder || file.startsWith(folder.endsWith('/') ? folder : `${folder}/`);
 }
 
-function normalized(file: string): string {
+export function normalized(file: string): string {
   return path.posix.normalize(file).replace(/(?<=.)\/$/, '');
 }
 

@@ -7,9 +7,11 @@ import { asPattern, limitArguments, STAGING_PREFIX } from './backup-arguments.js
 import { loadingNote } from './loading-note.js';
 import { Faults, NOTHING, type Outcome, type RestoreWork, type WorkAtHand, type WorkSurroundings } from './outcome.js';
 import { dropFaulty, Placing } from './placing.js';
-import { folderPlace, originalPlaces, type RestorePlace } from './restore-places.js';
+import { folderPlace, normalized, originalPlaces, type RestorePlace } from './restore-places.js';
 import { runRestore } from './run-restore.js';
 import { noteStaging } from './work-store.js';
+
+const MISSING = 'It is not in this recovery point.';
 
 interface Restoring {
   readonly at: WorkAtHand;
@@ -41,7 +43,7 @@ export async function restore(at: WorkAtHand, work: RestoreWork, surroundings: W
   if (target.kind === 'folder') {
     folder = await folderPlace(workload, target.path, surroundings);
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    places = [{ anchor: folder, paths: work.paths }];
+    places = [{ anchor: folder, paths: work.paths.map(normalized) }];
   } else places = await originalPlaces(workload, work.paths);
   const beside = work.overwrite === 'never' || workload.kind !== 'files';
   if (!beside) requireFeature(repository.restic, 'restore-in-place', 'a restore over files that are there');
@@ -96,7 +98,7 @@ async function restoreBeside(
   try {
     for (const each of paths) {
       if (await ifPresent(lstat(path.join(staging, each)))) continue;
-      if (!faulty.has(each)) faults.add(each, 'It is not in this recovery point.');
+      if (!faulty.has(each)) faults.add(each, MISSING);
     }
     const note = streams === undefined ? undefined : await loadingNote(workload, staging, streams);
     // In a folder the whole path is kept; back to where it was, what leads to the anchor is there already.
@@ -125,6 +127,8 @@ async function restoreInPlace(
     ...includes(wanted),
     ...limitArguments(work.limits, ['download', 'upload']),
   ]);
+  // restic says nothing of what it does not find.
+  if (restored + skipped === 0) for (const each of paths) faults.add(each, MISSING);
   sum.restored += restored;
   sum.skipped += skipped;
   sum.bytes += bytes;
