@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ensureArchiveOrder, judgeChangeOrder } from '#contracts/archive';
+import { ensureArchiveOrder, judgeChangeOrder, keepCopyOrder } from '#contracts/archive';
 import { orderFailed } from '#contracts/sites';
 import { ArchiveWatch } from '#libs/archive/control';
 import { ArchivedWorkload } from '#test/archived-workload';
@@ -138,6 +138,20 @@ describe('what people are told of archives', () => {
     await plane.until(archive.path, archive.agency.apiKey, ({ state }) => state === 'active');
     archive.state({ state: 'failed', failure });
     expect((await archive.notice('archives.failed')).severity).toBe('alarm');
+  });
+
+  it('a second copy that its site refuses', async () => {
+    const archive = await ArchivedWorkload.make(plane, { secondSiteId: plane.regional.id });
+    const { order } = await plane.regional.ordered(keepCopyOrder, ({ archiveId }) => archiveId === archive.id);
+    const refusal = { kind: keepCopyOrder.kind, code: 'vault.full', message: 'The vault has no room.' };
+    plane.regional.say(orderFailed, refusal, { tenantId: archive.agency.id, orderId: order.id });
+    expect((await archive.notice('archives.refused')).text).toMatch(
+      /^Wenatchee regional was asked to keep its second copy/,
+    );
+    expect((await plane.api.get(archive.path, archive.agency.apiKey)).body).toMatchObject({
+      state: 'preparing',
+      failure: null,
+    });
   });
 
   it('a suspected mass change with its numbers: one person may call it false, two release it', async () => {

@@ -1,10 +1,10 @@
 import {
   allowExitOrder,
-  cancelArchiveWorkOrder,
   dropPointOrder,
   ensureArchiveOrder,
   holdPointOrder,
   judgeChangeOrder,
+  keepCopyOrder,
   restoreOrder,
   rotateKeysOrder,
   runArchiveOrder,
@@ -28,9 +28,10 @@ const about = z.object({
   changeId: z.uuid().optional(),
 });
 
-/** What people were told that they asked for, by the kind of its order. Nobody waits for a cancel of what has ended. */
+/** What people asked for, by the kind of its order. Nobody waits for a cancel of what has ended. */
 const ASKED: Readonly<Record<string, string>> = {
   [ensureArchiveOrder.kind]: 'to archive it as it is now to be',
+  [keepCopyOrder.kind]: 'to keep its second copy',
   [runArchiveOrder.kind]: 'to run it now',
   [restoreOrder.kind]: 'to restore from it',
   [holdPointOrder.kind]: 'to hold a recovery point, or to lift a hold',
@@ -50,7 +51,7 @@ export class ArchiveOrderRefusedHandler implements ResultHandler<Failed> {
 
   async apply(tx: ProviderTransaction, result: AppliedResult<Failed>): Promise<void> {
     const { kind, code, message } = result.payload;
-    if (!(kind in ASKED) || kind === cancelArchiveWorkOrder.kind) return;
+    if (!(kind in ASKED)) return;
     const [order] = await tx.query<{ payload: unknown; tenantId: string | null }>(
       `SELECT payload, tenant_id AS "tenantId" FROM outgoing_order WHERE id = $1 AND site_id = $2 AND kind = $3`,
       [result.orderId, result.siteId, kind],
@@ -58,13 +59,14 @@ export class ArchiveOrderRefusedHandler implements ResultHandler<Failed> {
     const named = about.safeParse(order?.payload);
     if (!named.success || !order || order.tenantId === null) return;
     const archive = await this.store.find(tx, order.tenantId, named.data.archiveId);
-    if (archive?.siteId !== result.siteId) return;
-    await this.end(tx, archive, kind, named.data, JSON.stringify({ code, message }));
+    const second = kind === keepCopyOrder.kind;
+    if (!archive || (second ? archive.secondSiteId : archive.siteId) !== result.siteId) return;
+    if (!second) await this.end(tx, archive, kind, named.data, JSON.stringify({ code, message }));
     await this.record.tell(tx, archive, {
       kind: 'archives.refused',
       severity: 'alarm',
       title: `${archive.workloadName}: the site could not do what was asked of its archive`,
-      text: `${archive.siteName} was asked ${ASKED[kind]} and could not: ${message} (${code})`,
+      text: `${second ? archive.secondSiteName : archive.siteName} was asked ${ASKED[kind]} and could not: ${message} (${code})`,
       about: { order: kind },
     });
   }
