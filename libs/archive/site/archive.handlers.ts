@@ -18,8 +18,8 @@ import { Runs } from './runs/runs.service.js';
 import { WorkEngine } from './runs/work-engine.js';
 import { StandingCopies } from './standing/standing-copies.js';
 
-/** So many in one sweep; the next takes the others. */
-const SWEPT = 500;
+/** So many in one sweep: more than a site has at once, also where hundreds of agents are silent. */
+const SWEPT = 5_000;
 
 @Handles(reconcileArchiveJob)
 export class ReconcileArchiveHandler implements JobHandler<{ archiveId: string }> {

@@ -3,6 +3,8 @@ import { defineJob, defineSweep } from '#libs/platform/queue';
 
 const ofArchive = z.strictObject({ archiveId: z.uuid() });
 const once = { attempts: 1, backoffMs: 1_000 };
+/** A look at an agent takes so long at most; whoever waits for one that hangs keeps nobody else waiting. */
+const LOOK_SLOT_MS = 1_000;
 
 /** Brings an archive to where its row wants it: ready, or ended. */
 export const reconcileArchiveJob = defineJob({
@@ -10,6 +12,7 @@ export const reconcileArchiveJob = defineJob({
   queue: 'archive',
   payload: ofArchive,
   retry: once,
+  slotMs: 5_000,
 });
 /** One step of a run: begins it, or looks how far it is, or takes its end in. */
 export const advanceRunJob = defineJob({
@@ -17,6 +20,7 @@ export const advanceRunJob = defineJob({
   queue: 'archive',
   payload: z.strictObject({ runId: z.uuid() }),
   retry: once,
+  slotMs: LOOK_SLOT_MS,
 });
 /** The same of a restore. */
 export const advanceRestoreJob = defineJob({
@@ -24,6 +28,7 @@ export const advanceRestoreJob = defineJob({
   queue: 'archive',
   payload: z.strictObject({ restoreId: z.uuid() }),
   retry: once,
+  slotMs: LOOK_SLOT_MS,
 });
 /** Lays the newest point of a folder out at the site. */
 export const standingCopyJob = defineJob({

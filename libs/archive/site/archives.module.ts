@@ -28,7 +28,7 @@ import {
 import { OWN_JOBS } from './archives.jobs.js';
 import { Archives } from './archives.service.js';
 import { CARE_JOBS, CARE_ORDERS, CARE_PROVIDERS } from './care.js';
-import { Ending } from './ending.js';
+import { Ending, EndingParts } from './ending.js';
 import { Exits } from './exit/exits.service.js';
 import { ArchiveFacts } from './facts/archive-facts.js';
 import { Tellings } from './facts/tellings.js';
@@ -141,6 +141,7 @@ export class ArchivesModule {
         RepositoryKeys,
         ArchiveReconciler,
         Ending,
+        EndingParts,
         AgentWorks,
         WorkEngine,
         Runs,

@@ -2,12 +2,12 @@ import { Injectable } from '@nestjs/common';
 import type { Retention } from '#contracts/archive';
 import { Clock } from '#libs/platform/clock';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
-import { AppLogger } from '#libs/platform/nest';
 import type { ArchiveRow } from './archive.row.js';
 import { Archives } from './archives.service.js';
 import { UsageFacts } from './facts/usage-facts.js';
 import { ArchiveKeys } from './keys/archive-keys.js';
 import { Points } from './points/points.service.js';
+import { SiteRestic } from './restic/site-restic.js';
 import { VaultService } from './vault/vault.module.js';
 
 const DAY_MS = 86_400_000;
@@ -19,35 +19,38 @@ const DAY_MS = 86_400_000;
 export const longestDays = ({ hours, days, weeks, months, years }: Retention): number =>
   Math.max(hours / 24, days, weeks * 7, months * 31, years * 366);
 
+/** What the end of an archive concerns beside its bytes. */
+@Injectable()
+export class EndingParts {
+  constructor(
+    readonly points: Points,
+    readonly keys: ArchiveKeys,
+    readonly usage: UsageFacts,
+  ) {}
+}
+
 /** The end of an archive: its points stay until their time, then the repository goes. */
 @Injectable()
 export class Ending {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly archives: Archives,
-    private readonly points: Points,
-    private readonly keys: ArchiveKeys,
-    private readonly usage: UsageFacts,
+    private readonly parts: EndingParts,
     private readonly vault: VaultService,
+    private readonly restic: SiteRestic,
     private readonly clock: Clock,
-    private readonly logger: AppLogger,
   ) {}
 
   /** Safe to repeat. */
-  async advance(archive: ArchiveRow): Promise<void> {
+  async advance(archive: ArchiveRow, signal: AbortSignal): Promise<void> {
     const { archiveId } = archive;
     if (!(await this.isOver(archive))) return;
-    const gone = await this.archives.hold(
-      archiveId,
-      'retention',
-      async () => {
-        await this.vault.objects.removeAll(archiveId);
-        await this.work.run((tx) => this.close(tx, archive));
-        return true;
-      },
-      AbortSignal.timeout(600_000),
-    );
-    if (gone) this.logger.log.info({ archiveId }, 'an archive has ended, and its repository is gone');
+    const remove = async () => {
+      await this.vault.objects.removeAll(archiveId);
+      await this.restic.forgetCache(archiveId);
+      await this.work.run((tx) => this.close(tx, archive));
+    };
+    await this.archives.hold(archiveId, 'retention', remove, signal);
   }
 
   private async isOver({ archiveId, policy }: ArchiveRow): Promise<boolean> {
@@ -72,21 +75,21 @@ export class Ending {
 
   private async close(tx: SiteTransaction, archive: ArchiveRow): Promise<void> {
     const { archiveId } = archive;
-    for (const { snapshotId } of await this.points.list(tx, archiveId)) {
+    for (const { snapshotId } of await this.parts.points.list(tx, archiveId)) {
       await tx.execute(
         `UPDATE archive_point SET forgotten_at = clock_timestamp(), forgotten_because = 'retention'
           WHERE archive_id = $1 AND snapshot_id = $2`,
         [archiveId, snapshotId],
       );
-      await this.points.tell(tx, archiveId, snapshotId);
+      await this.parts.points.tell(tx, archiveId, snapshotId);
     }
-    for (const key of await this.keys.of(tx, archiveId)) await this.keys.retire(tx, key);
+    for (const key of await this.parts.keys.of(tx, archiveId)) await this.parts.keys.retire(tx, key);
     await tx.execute(
       `UPDATE vault_credential SET ends_at = clock_timestamp()
         WHERE repository_id = $1 AND (ends_at IS NULL OR ends_at > clock_timestamp())`,
       [archiveId],
     );
-    await this.usage.stored(tx, archive, 0);
+    await this.parts.usage.stored(tx, archive, 0);
     await tx.execute(
       `UPDATE archive SET state = 'ended', next_run_at = NULL, failure = NULL, version = version + 1 WHERE archive_id = $1`,
       [archiveId],

@@ -39,7 +39,7 @@ export class ArchiveReconciler {
       if (!archive) return;
       if (archive.state === 'preparing' || archive.state === 'failed') await this.prepare(archive, signal);
       else if (archive.state === 'active' || archive.state === 'paused') await this.settle(archive);
-      else if (archive.state === 'ending') await this.ending.advance(archive);
+      else if (archive.state === 'ending') await this.ending.advance(archive, signal);
     } catch (error) {
       if (signal.aborted) return;
       await this.failed(archiveId, error);

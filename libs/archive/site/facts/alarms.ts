@@ -3,7 +3,7 @@ import type { SiteTransaction } from '#libs/platform/database';
 import type { ArchiveRow } from '../archive.row.js';
 import { periodOf } from '../runs/schedule.js';
 
-/** A source that does not answer for so long, though a run waits for it, is silent. */
+/** A source whose agent does not answer for so long, though a run waits for it, is silent. */
 const SILENT_MS = 900_000;
 const HOUR_MS = 3_600_000;
 /** What an agent says when the password that it has, or has made anew, does not open the repository. */
@@ -24,7 +24,7 @@ export async function alarmsOf(tx: SiteTransaction, archive: ArchiveRow, now: Da
     `SELECT max(ended_at) FILTER (WHERE state IN ('completed', 'partial')) AS "completedAt",
             min(CASE state WHEN 'unknown' THEN coalesce(seen_at, started_at) ELSE due_at END)
               FILTER (WHERE state = 'unknown'
-                OR (state IN ('waiting', 'running') AND failure ->> 'code' = 'agent.unreachable')) AS "silentSince",
+                OR (state IN ('waiting', 'running') AND failure IS NOT NULL)) AS "silentSince",
             (array_agg(failure ->> 'code' ORDER BY ended_at DESC) FILTER (WHERE ended_at IS NOT NULL))[1] AS "lastFailure",
             max(ended_at) AS "lastAt"
        FROM archive_run WHERE archive_id = $1`,
@@ -39,7 +39,7 @@ export async function alarmsOf(tx: SiteTransaction, archive: ArchiveRow, now: Da
     alarms.push({ code: 'late', since: new Date(late).toISOString(), what });
   }
   if (seen?.silentSince && now.getTime() - seen.silentSince.getTime() > SILENT_MS) {
-    const what = 'A run is due, and the agent does not answer: nobody knows how the source is.';
+    const what = 'A run is due, and the agent does not answer or does not take it: nobody knows how the source is.';
     alarms.push({ code: 'source-silent', since: seen.silentSince.toISOString(), what });
   }
   if (archive.keyMode === 'customer-held' && seen?.lastFailure && PASSWORD_CODES.includes(seen.lastFailure)) {

@@ -122,6 +122,11 @@ export class SiteRestic implements OnApplicationBootstrap {
     return process.getuid?.() === 0 ? numberedIdentity(uid) : undefined;
   }
 
+  /** Of an archive that has ended. Safe to repeat. */
+  async forgetCache(archiveId: string): Promise<void> {
+    await rm(path.join(this.settings.directory, 'cache', archiveId), { recursive: true, force: true });
+  }
+
   private async inFolder<T>(
     archiveId: string,
     work: ResticWork,

@@ -6,8 +6,7 @@ import type { DomainError } from '#libs/platform/errors';
 import { SiteOutbox } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
 import { UsageFacts } from '../facts/usage-facts.js';
-import { bandwidthAt } from '../runs/schedule.js';
-import type { WorkKindOf } from '../runs/work-engine.js';
+import type { WorkKindOf } from '../runs/work-kind.js';
 import { findWork, RESTORES, type RestoreRow, type WorkChange } from '../runs/work.row.js';
 
 /** Restores to the agent's machine. */
@@ -23,9 +22,17 @@ export class Restores implements WorkKindOf<RestoreRow> {
     private readonly clock: Clock,
   ) {}
 
-  work(_tx: SiteTransaction, { policy }: ArchiveRow, { wish }: RestoreRow): Promise<ArchiveWork> {
-    // Somebody waits for it: the quiet hours' limit is not for it.
-    const limits = { bandwidthBytesPerSecond: bandwidthAt({ ...policy, quietHours: null }, this.clock.now()) };
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Somebody waits for it: the quiet hours' limit is not for it. */
+  limit({ policy }: ArchiveRow): number | null {
+    return policy.bandwidthBytesPerSecond;
+  }
+
+  work(_tx: SiteTransaction, archive: ArchiveRow, { wish }: RestoreRow): Promise<ArchiveWork> {
+    const limits = { bandwidthBytesPerSecond: this.limit(archive) };
     const { snapshotId, paths, target, overwrite } = wish;
     return Promise.resolve({ kind: 'restore', snapshotId, paths, target, overwrite, limits });
   }

@@ -11,7 +11,7 @@ import { UsageFacts } from '../facts/usage-facts.js';
 import { Points } from '../points/points.service.js';
 import { VaultService } from '../vault/vault.module.js';
 import { bandwidthAt } from './schedule.js';
-import type { WorkKindOf } from './work-engine.js';
+import type { WorkKindOf } from './work-kind.js';
 import { RUNS, type RunRow, type WorkChange } from './work.row.js';
 
 /** Farther off than this from the vault's clock, and people are told so. */
@@ -33,6 +33,15 @@ export class Runs implements WorkKindOf<RunRow> {
     private readonly clock: Clock,
   ) {}
 
+  /** Counted from the storage once after a start, which takes its time. */
+  async prepare({ archiveId }: ArchiveRow): Promise<void> {
+    await this.vault.storedBytes(archiveId);
+  }
+
+  limit({ policy }: ArchiveRow): number | null {
+    return bandwidthAt(policy, this.clock.now());
+  }
+
   async work(tx: SiteTransaction, archive: ArchiveRow, row: RunRow): Promise<ArchiveWork> {
     const { policy, source, archiveId } = archive;
     if (row.storedBefore === null) {
@@ -46,7 +55,7 @@ export class Runs implements WorkKindOf<RunRow> {
       kind: 'backup',
       source,
       excludes: policy.excludes,
-      limits: { bandwidthBytesPerSecond: bandwidthAt(policy, this.clock.now()) },
+      limits: { bandwidthBytesPerSecond: this.limit(archive) },
       previous: await this.previous(tx, archiveId),
       tags: [`archive:${archiveId}`, `run:${row.workId}`],
     };

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { ArchiveWork, Failure, WorkLook, WorkResult } from '#contracts/archive';
+import type { Failure, WorkLook, WorkResult } from '#contracts/archive';
 import { Clock } from '#libs/platform/clock';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import { DomainError, errorText } from '#libs/platform/errors';
@@ -7,9 +7,9 @@ import { AppLogger } from '#libs/platform/nest';
 import { AgentRefusedError, AgentUnreachableError } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
 import { Archives } from '../archives.service.js';
-import type { VaultRole } from '../vault/vault-rules.js';
 import { AgentWorks } from './agent-works.js';
-import { changeWork, findWork, isOver, type WorkChange, type WorkRow, type WorkTable } from './work.row.js';
+import { isNext, type WorkKindOf } from './work-kind.js';
+import { changeWork, findWork, isOver, type WorkChange, type WorkRow } from './work.row.js';
 
 /** An agent that was silent for so long leaves its work "unknown". */
 const SILENT_MS = 60_000;
@@ -17,23 +17,11 @@ const SILENT_MS = 60_000;
 const BEGUN_MAX = 5;
 /** Progress is told not more often. */
 const TOLD_MS = 2_000;
-/** Within so much of its end a credential is prolonged: not with every look. */
+/** A credential is prolonged not with every look, but so often. */
 const PROLONGED_MS = 3_600_000;
 
-/** What runs and restores do differently. */
-export interface WorkKindOf<R extends WorkRow> {
-  readonly table: WorkTable<R>;
-  readonly kind: 'run' | 'restore';
-  readonly role: VaultRole;
-  /** What the agent shall do; called at each begin. */
-  work(tx: SiteTransaction, archive: ArchiveRow, row: R): Promise<ArchiveWork>;
-  /** Tells the control plane all of the row. */
-  tell(tx: SiteTransaction, archive: ArchiveRow, row: R): Promise<void>;
-  /** What becomes of an end that the agent tells of: its state may be worse than the agent says, never better. */
-  judge(tx: SiteTransaction, archive: ArchiveRow, row: R, result: WorkResult): Promise<WorkChange>;
-  /** In the transaction of the end. */
-  ended(tx: SiteTransaction, archive: ArchiveRow, row: R): Promise<void>;
-}
+/** An agent's word that its last work on the repository is not over yet: another one waits. */
+const BUSY = 'archive.busy';
 
 const failureOf = (error: unknown): Failure =>
   error instanceof DomainError
@@ -49,6 +37,10 @@ export class WorkEngine {
   private readonly driving = new Set<string>();
   private readonly told = new Map<string, number>();
   private readonly prolonged = new Map<string, number>();
+  /** Works that were ended only to be begun anew with another bandwidth. */
+  private readonly paced = new Set<string>();
+  /** When a work that the agent did not take was offered last, by the monotonic clock. */
+  private readonly offered = new Map<string, number>();
 
   constructor(
     private readonly work: SiteUnitOfWork,
@@ -102,6 +94,7 @@ export class WorkEngine {
   /** Its turn comes when the repository is free. */
   private take<R extends WorkRow>(kind: WorkKindOf<R>, archive: ArchiveRow, row: R): Promise<R | undefined> {
     return this.work.run(async (tx) => {
+      if (!(await isNext(tx, kind, row))) return undefined;
       if (!(await this.archives.takeIn(tx, archive.archiveId, kind.kind, row.workId, null))) return undefined;
       const taken = await changeWork(tx, kind.table, row, {
         state: 'running',
@@ -129,11 +122,12 @@ export class WorkEngine {
       };
       return this.end(kind, archive, row, { state: 'failed', failure });
     }
+    if (this.waits(row)) return;
+    await kind.prepare(archive);
     const credential = await this.agents.credential(archive.archiveId, kind.role);
     const begun = await this.work.run(async (tx) => {
       const wanted = await kind.work(tx, archive, row);
-      const limit = 'limits' in wanted ? wanted.limits.bandwidthBytesPerSecond : null;
-      const change = { begun: row.begun + 1, begunLimit: limit, credentialId: credential.credentialId };
+      const change = { begun: row.begun + 1, begunLimit: kind.limit(archive), credentialId: credential.credentialId };
       const changed = await changeWork(tx, kind.table, row, { ...change, state: 'running' });
       return changed && { wanted, row: changed };
     });
@@ -145,7 +139,9 @@ export class WorkEngine {
       if (!(error instanceof DomainError)) throw error;
       // It may have been begun all the same: the next look says so.
       this.logger.log.info({ workId: row.workId, code: error.code, detail: error.detail }, 'a work was not begun');
-      await this.change(kind, begun.row, { failure: failureOf(error) });
+      this.offered.set(row.workId, this.clock.monotonic());
+      const busy = error.code === BUSY ? { begun: row.begun } : {};
+      await this.note(kind, archive, begun.row, { ...busy, failure: failureOf(error) });
     }
   }
 
@@ -157,7 +153,7 @@ export class WorkEngine {
   ): Promise<void> {
     const now = this.clock.now();
     await this.prolong(row);
-    const { wanted, current } = await this.work.run(async (tx) => {
+    const current = await this.work.run(async (tx) => {
       const changed = await changeWork(tx, kind.table, row, {
         state: 'running',
         seenAt: now,
@@ -168,13 +164,14 @@ export class WorkEngine {
       if (changed && (row.state !== 'running' || (moved && this.mayTell(row.workId)))) {
         await kind.tell(tx, archive, changed);
       }
-      return { wanted: await kind.work(tx, archive, row), current: changed };
+      return changed;
     });
-    const limit = 'limits' in wanted ? wanted.limits.bandwidthBytesPerSecond : null;
+    if (!current) return;
+    const otherLimit = kind.limit(archive) !== current.begunLimit;
+    if (!current.cancelWanted && !otherLimit) return;
     // restic cannot change its limit: the work is ended, and begun anew with the other one. What was stored stays.
-    if (current && (current.cancelWanted || limit !== current.begunLimit)) {
-      await this.agents.cancel(archive, row.workId);
-    }
+    if (!current.cancelWanted) this.paced.add(row.workId);
+    await this.agents.cancel(archive, row.workId);
   }
 
   private async silent<R extends WorkRow>(
@@ -183,17 +180,32 @@ export class WorkEngine {
     row: R,
     error: DomainError,
   ): Promise<void> {
+    // Nobody waits for the agent's word: what it may still be doing, it does without a credential.
+    if (row.cancelWanted) return this.end(kind, archive, row, { state: 'cancelled' });
     const heard = row.seenAt ?? row.startedAt;
     const long = heard !== null && this.clock.now().getTime() - heard.getTime() > SILENT_MS;
-    if (row.state === 'running' && long) {
-      await this.work.run(async (tx) => {
-        const changed = await changeWork(tx, kind.table, row, { state: 'unknown', failure: failureOf(error) });
-        if (changed) await kind.tell(tx, archive, changed);
-      });
-      return;
-    }
-    if (row.failure?.code === error.code) return;
-    await this.change(kind, row, { failure: failureOf(error) });
+    const silent = row.state === 'running' && long;
+    if (!silent && row.failure?.code === error.code) return;
+    await this.note(kind, archive, row, { failure: failureOf(error), ...(silent ? { state: 'unknown' } : {}) });
+  }
+
+  /** Writes down, and tells, why it does not go on for now. */
+  private async note<R extends WorkRow>(
+    kind: WorkKindOf<R>,
+    archive: ArchiveRow,
+    row: R,
+    change: WorkChange,
+  ): Promise<void> {
+    await this.work.run(async (tx) => {
+      const changed = await changeWork(tx, kind.table, row, change);
+      if (changed) await kind.tell(tx, archive, changed);
+    });
+  }
+
+  /** What the agent did not take is offered again after a while, longer each time. */
+  private waits({ workId, begun }: WorkRow): boolean {
+    const last = this.offered.get(workId);
+    return last !== undefined && this.clock.monotonic() - last < 1_000 * 2 ** begun;
   }
 
   private async takeIn<R extends WorkRow>(
@@ -205,7 +217,8 @@ export class WorkEngine {
     if (result.state === 'cancelled' && !row.cancelWanted) {
       // For another bandwidth, or the agent was stopped: once it has forgotten this, the next look finds nothing.
       await this.agents.forget(archive, row.workId);
-      return this.change(kind, row, { begun: Math.max(0, row.begun - 1) });
+      if (this.paced.delete(row.workId)) await this.change(kind, row, { begun: Math.max(0, row.begun - 1) });
+      return;
     }
     await this.end(kind, archive, row, (tx) => kind.judge(tx, archive, row, result));
   }
@@ -217,6 +230,7 @@ export class WorkEngine {
     row: R,
     how: WorkChange | ((tx: SiteTransaction) => Promise<WorkChange>),
   ): Promise<void> {
+    await kind.prepare(archive);
     const ended = await this.work.run(async (tx) => {
       const change = typeof how === 'function' ? await how(tx) : how;
       const changed = await changeWork(tx, kind.table, row, { endedAt: this.clock.now(), ...change });
@@ -227,7 +241,7 @@ export class WorkEngine {
       await this.archives.tell(tx, archive.archiveId);
       return changed;
     });
-    this.told.delete(row.workId);
+    for (const memory of [this.told, this.offered, this.paced]) memory.delete(row.workId);
     if (ended) await this.tidy(kind, archive, ended);
   }
 

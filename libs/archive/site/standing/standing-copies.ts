@@ -1,4 +1,4 @@
-import { lchown, mkdir, rm, statfs } from 'node:fs/promises';
+import { chmod, lchown, lstat, mkdir, readdir, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Failure } from '#contracts/archive';
@@ -91,7 +91,7 @@ export class StandingCopies {
     if (!wanted(archive)) return this.remove(archiveId);
     if (!point || there?.snapshotId === point.snapshotId) return;
     try {
-      await this.layOut(archive, point, signal);
+      await this.layOut(archive, point, Boolean(there?.snapshotId), signal);
       await this.note(archiveId, point, null);
     } catch (error) {
       if (signal.aborted || !(error instanceof DomainError)) throw error;
@@ -99,7 +99,7 @@ export class StandingCopies {
     }
   }
 
-  private async layOut({ archiveId }: ArchiveRow, point: PointRow, signal: AbortSignal): Promise<void> {
+  private async layOut({ archiveId }: ArchiveRow, point: PointRow, again: boolean, signal: AbortSignal): Promise<void> {
     const folder = this.folder(archiveId);
     const files = path.join(folder, 'files');
     for (const parent of [this.settings.directory, path.dirname(folder)]) await keptDirectory(parent);
@@ -110,8 +110,10 @@ export class StandingCopies {
     }
     const disk = await statfs(files);
     const free = disk.bavail * disk.bsize - disk.blocks * disk.bsize * FREE_SHARE;
-    // A first one; a later one writes only what differs.
-    if (point.bytes !== null && point.bytes > free) throw new NoRoomError(point.bytes);
+    // A later one writes only what differs; how much that is, nobody knows before.
+    const bytes = again ? 0 : (point.bytes ?? 0);
+    if (bytes > free) throw new NoRoomError(point.bytes ?? 0);
+    await openFolders(files);
     const args = ['restore', point.snapshotId, '--target', files, '--overwrite', 'if-changed', '--delete', '--no-lock'];
     await this.restic.run(archiveId, args, { role: 'read', purpose: 'keeping the files ready at the site', signal });
   }
@@ -151,5 +153,14 @@ export class StandingCopies {
 
   private folder(archiveId: string): string {
     return path.join(this.settings.directory, 'standing', archiveId);
+  }
+}
+
+/** A folder that the agency keeps from being written to is written to here: its owner may change that, restic does not. */
+async function openFolders(folder: string): Promise<void> {
+  const { mode } = await lstat(folder);
+  if ((mode & 0o700) !== 0o700) await chmod(folder, (mode & 0o7777) | 0o700);
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) await openFolders(path.join(folder, entry.name));
   }
 }
