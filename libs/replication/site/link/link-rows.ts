@@ -26,6 +26,12 @@ export interface LinkedWorkload {
   readonly clientNetworks: readonly string[];
 }
 
+/** A second copy of another site's archive that this site keeps: that site may ask about it, and nothing else. */
+interface KeptCopy {
+  readonly workloadId: string;
+  readonly first: PeerSite;
+}
+
 /** Without a notification the rows are read again after this long: it bounds how late a revocation can be. */
 const POLL_MS = 1_000;
 
@@ -36,6 +42,7 @@ const POLL_MS = 1_000;
 @Injectable()
 export class LinkRows implements OnApplicationShutdown {
   private rows: ReadonlyMap<string, LinkedWorkload> = new Map();
+  private copies: readonly KeptCopy[] = [];
   private readonly listeners: (() => void)[] = [];
   private readonly pulseListeners: (() => void)[] = [];
   private readonly listener: Listener;
@@ -90,8 +97,12 @@ export class LinkRows implements OnApplicationShutdown {
 
   /** The keys by which this site knows another one: those that the orders about common workloads brought. */
   peerKeys(siteId: string): string[] {
-    const keys = [...this.rows.values()].flatMap(({ peer }) => (peer?.siteId === siteId ? [peer.publicKey] : []));
-    return [...new Set(keys)];
+    const peers = [...[...this.rows.values()].map(({ peer }) => peer), ...this.copies.map(({ first }) => first)];
+    return [...new Set(peers.flatMap((peer) => (peer?.siteId === siteId ? [peer.publicKey] : [])))];
+  }
+
+  keepsCopyOf(workloadId: string, siteId: string): boolean {
+    return this.copies.some((copy) => copy.workloadId === workloadId && copy.first.siteId === siteId);
   }
 
   /** Reads now; a reading that is under way is followed by one more. */
@@ -109,7 +120,9 @@ export class LinkRows implements OnApplicationShutdown {
     do {
       this.again = false;
       try {
-        this.rows = new Map((await this.load()).map((row) => [row.workloadId, row]));
+        const { rows, copies } = await this.load();
+        this.rows = new Map(rows.map((row) => [row.workloadId, row]));
+        this.copies = copies;
         for (const callback of this.listeners) callback();
       } catch (error) {
         this.logger.log.warn({ err: error }, 'the site database cannot be read; what is open stays as it is');
@@ -118,9 +131,9 @@ export class LinkRows implements OnApplicationShutdown {
     if (!this.stopped) this.timer = setTimeout(() => void this.read(), POLL_MS);
   }
 
-  private load(): Promise<LinkedWorkload[]> {
-    return this.work.run((tx) =>
-      tx.query<LinkedWorkload>(
+  private load(): Promise<{ rows: LinkedWorkload[]; copies: KeptCopy[] }> {
+    return this.work.run(async (tx) => ({
+      rows: await tx.query<LinkedWorkload>(
         `SELECT s.workload_id AS "workloadId", s.agent_id AS "agentId", s.workload_name AS "workloadName", s.role,
                 s.state, s.follow, s.peer, s.forward_port AS "forwardPort", s.standby_port AS "standbyPort",
                 d.port AS "doorPort", d.leads_to AS "leadsTo",
@@ -131,6 +144,7 @@ export class LinkRows implements OnApplicationShutdown {
              ON a.agent_id = s.agent_id AND a.tenant_id = s.tenant_id AND a.revoked_at IS NULL
           WHERE s.state <> 'removed'`,
       ),
-    );
+      copies: await tx.query<KeptCopy>(`SELECT workload_id AS "workloadId", first FROM archive_kept_copy`),
+    }));
   }
 }

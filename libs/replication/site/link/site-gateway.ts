@@ -33,6 +33,8 @@ import { quietLog } from './quiet-log.js';
 
 /** The asking process sets the limit by going away; this only ends what nobody waits for. */
 const ASK_TIMEOUT_MS = 24 * 3_600_000;
+/** What the site whose archive has its second copy here may ask. */
+const ABOUT_COPIES = '/v1/peer/archive/';
 /** How a peer names the workload that its command is about. */
 const PEER_COMMAND = /^\/w\/([0-9a-f-]{36})(\/v1\/peer\/[a-z0-9/-]+)$/;
 
@@ -166,7 +168,8 @@ export class SiteGateway implements FarEnds {
 
   private async peerCommand(request: LinkRequest, siteId: string): Promise<LinkResponse> {
     const [, workloadId = '', path = ''] = PEER_COMMAND.exec(request.path) ?? [];
-    if (!this.shared(workloadId, siteId)) throw new NotFoundError('workload');
+    const aboutCopy = path.startsWith(ABOUT_COPIES) && this.rows.keepsCopyOf(workloadId, siteId);
+    if (!aboutCopy && !this.shared(workloadId, siteId)) throw new NotFoundError('workload');
     const caller = { siteId, workloadId };
     return forwardPeerCommand(this.site.siteSocket, caller, path, await request.json(), request.signal);
   }
