@@ -198,7 +198,7 @@ export class ScriptedSite {
     for await (const part of request) parts.push(part as Buffer);
     const question = siteQuestion.parse(JSON.parse(Buffer.concat(parts).toString()));
     this.questions.push(question);
-    const answer = this.answers.get(question.kind)?.(question.payload, question.tenantId) ?? NOT_FOUND;
+    const answer = (await this.answers.get(question.kind)?.(question.payload, question.tenantId)) ?? NOT_FOUND;
     if (answer instanceof CutShort) {
       response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': answer.of });
       response.write(answer.bytes, () => response.destroy());

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { askFile, askTree, dropPointOrder, dropResult, holdPointOrder, type TreeEntry } from '#contracts/archive';
+import { waitFor } from '#libs/platform/clock';
 import { ArchivedWorkload } from '#test/archived-workload';
 import { ControlPlane } from '#test/control-plane';
 import { CutShort } from '#test/scripted-site';
@@ -76,6 +77,19 @@ describe('recovery points', () => {
     for (const wrong of ['../etc', '/srv/../etc', '/a%00b']) {
       expect((await plane.api.get(`${point.path}/tree?path=${wrong}`, token)).status).toBe(400);
     }
+    // Eight of an agency at once; a place is free again once it is answered.
+    const gate = Promise.withResolvers<void>();
+    plane.metro.answers.set(askTree.kind, () => gate.promise.then(() => ({ entries: [], more: false })));
+    const [ask, before] = [() => plane.api.get(`${point.path}/tree`, token), plane.metro.questions.length];
+    const eight = Array.from({ length: 8 }, ask);
+    await waitFor('eight questions', () => plane.metro.questions.length === before + 8, {
+      timeoutMs: 20_000,
+      everyMs: 5,
+    });
+    expect(await ask()).toMatchObject({ status: 429, body: { code: 'site.too-many-questions' } });
+    gate.resolve();
+    expect((await Promise.all(eight)).map(({ status }) => status)).toEqual(Array(8).fill(200));
+    expect((await ask()).status).toBe(200);
     await plane.metro.cut();
     const lost = await plane.api.get(`${point.path}/tree`, token);
     expect(lost).toMatchObject({ status: 503, body: { code: 'site.unreachable' } });

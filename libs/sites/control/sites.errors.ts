@@ -22,6 +22,17 @@ export class SiteRefusedError extends DomainError {
   }
 }
 
+export class TooManyQuestionsError extends DomainError {
+  constructor(most: number) {
+    super(
+      'too-many',
+      'site.too-many-questions',
+      `At most ${most} folders and files of an agency are read at once. Wait for an answer, then ask again.`,
+      { facts: { most, retryAfterSeconds: 2 } },
+    );
+  }
+}
+
 /** An agency has as many of something as one agency may. */
 export class QuotaReachedError extends DomainError {
   constructor(what: string, most: number) {
