@@ -21,3 +21,10 @@ export const copyAccessCommand = Object.freeze({
   }),
 });
 export type CopyAccess = z.infer<typeof copyAccessCommand.output>;
+
+/** What was given is not needed any more: the credential ends, and with it its lease. Safe to repeat. */
+export const copyDoneCommand = Object.freeze({
+  path: '/v1/peer/archive/copy-done',
+  input: z.strictObject({ workloadId: uuid, archiveId: uuid, user: z.string().max(200) }),
+  output: z.object({ ok: z.literal(true) }),
+});

@@ -26,8 +26,11 @@ import { Checks } from './checks/checks.service.js';
 import { Damages } from './checks/damages.service.js';
 import { KeptCopies } from './checks/kept-copies.service.js';
 import { Copies } from './copies/copies.service.js';
-import { CopyAccesses, CopyAccessHandler } from './copies/copy-access.handler.js';
+import { CopyAccesses, CopyAccessHandler, CopyDoneHandler } from './copies/copy-access.handler.js';
+import { CopyForgetting } from './copies/copy-forgetting.service.js';
+import { CopyRows } from './copies/copy-rows.service.js';
 import { CopySite } from './copies/copy-site.js';
+import { Sending } from './copies/sending.service.js';
 import { JudgeChangeHandler } from './orders/judge-change.order.js';
 import { DropPointHandler, HoldPointHandler } from './orders/point.orders.js';
 import { DumpProof } from './proof/dump-proof.js';
@@ -55,8 +58,12 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   Copies,
   CopyAccesses,
   CopyAccessHandler,
+  CopyDoneHandler,
+  CopyForgetting,
   CopyArchiveHandler,
+  CopyRows,
   CopySite,
+  Sending,
   Damages,
   Dues,
   KeptCopies,

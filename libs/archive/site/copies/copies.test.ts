@@ -1,9 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { unlink, utimes } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ArchiveReport } from '#contracts/archive';
 import { waitFor } from '#libs/platform/clock';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { Archives } from '../archives.service.js';
+import { Damages } from '../checks/damages.service.js';
+import { RetentionService } from '../retention/retention.service.js';
 import { TwoSites } from '../testing/two-sites.js';
 import { Copies } from './copies.service.js';
+import { CopyForgetting } from './copy-forgetting.service.js';
 import { CopyAccesses } from './copy-access.handler.js';
 
 let sites: TwoSites;
@@ -25,6 +31,8 @@ const copyOf = async (archiveId: string) =>
     ?.copy;
 const backedUp = async (archiveId: string, bytes = 500_000) =>
   sites.first.backup(archiveId, await sites.first.folder({ file: randomBytes(bytes) }));
+const archiveOf = (archiveId: string) =>
+  sites.first.get(SiteUnitOfWork).run((tx) => sites.first.get(Archives).get(tx, archiveId));
 const lookedAt = (archiveId: string) =>
   sites.first.rows(`UPDATE archive_copy SET retry_at = NULL WHERE archive_id = $1`, [archiveId]);
 
@@ -81,6 +89,41 @@ describe('a second copy', () => {
     expect(await sites.first.get(Copies).due(10)).toContain(archiveId);
     await replicate(archiveId);
     expect(await copyOf(archiveId)).toMatchObject({ missingObjects: 0, failure: null });
+  });
+
+  test('forgets what was forgotten here, by its own minimum age, and nothing that is merely missing here', async () => {
+    const archiveId = await sites.archive();
+    const [old, other] = [await backedUp(archiveId), await backedUp(archiveId)];
+    await sites.first.age(archiveId, 3);
+    const newest = await backedUp(archiveId);
+    await replicate(archiveId);
+    const there = async () => (await sites.second.objects(archiveId, 'snapshots')).map(({ id }) => id).sort();
+    expect(await there()).toEqual([old, other, newest].sort());
+    await sites.first.get(RetentionService).tend(archiveId, new AbortController().signal);
+    // Received there a moment ago: retained, without an error.
+    await replicate(archiveId);
+    expect(await there()).toEqual([old, other, newest].sort());
+    expect(await copyOf(archiveId)).toMatchObject({ failure: null });
+    for (const { path, receivedAt } of await sites.second.objects(archiveId)) {
+      const then = new Date(receivedAt.getTime() - 2 * 86_400_000);
+      await utimes(path, then, then);
+    }
+    // A disk that has lost something here takes nothing there.
+    const [lost] = await sites.first.objects(archiveId, 'data');
+    await unlink(lost?.path ?? '');
+    const packs = (await sites.second.objects(archiveId, 'data')).length;
+    await sites.first.get(CopyForgetting).follow(await archiveOf(archiveId), new AbortController().signal);
+    expect(await there()).toEqual([old, other, newest].sort());
+    sites.first.get(CopyForgetting).again(archiveId);
+    await sites.first.get(CopyForgetting).follow(await archiveOf(archiveId), new AbortController().signal);
+    expect(await there()).toEqual([newest]);
+    const left = await sites.second.objects(archiveId, 'data');
+    expect(left.length).toBeLessThan(packs);
+    expect(left.map(({ id }) => id)).toContain(lost?.id);
+    expect(await sites.first.get(Damages).found(archiveId, { type: 'data', id: lost?.id ?? '' })).toBe('repaired');
+    await sites.first.check(archiveId);
+    const lease = await sites.second.rows(`SELECT FROM vault_repository WHERE maintained_by IS NOT NULL`);
+    expect(lease).toEqual([]);
   });
 
   test('lets in the site whose copy it is, about its own workload, and nobody else', async () => {

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { z } from 'zod';
-import { type CopyAccess, copyAccessCommand } from '#contracts/archive';
+import { type CopyAccess, copyAccessCommand, copyDoneCommand } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { type PeerCaller, type PeerCommandHandler, PeerHandler } from '#libs/sites/site';
@@ -9,6 +9,7 @@ import { VaultService } from '../vault/vault.module.js';
 import { VaultRepositories } from '../vault/vault-repositories.service.js';
 
 type Asked = z.infer<typeof copyAccessCommand.input>;
+type Done = z.infer<typeof copyDoneCommand.input>;
 
 /** Long enough for a look and what it brings; the first site asks again for the next. */
 const SECONDS = 6 * 3_600;
@@ -28,14 +29,7 @@ export class CopyAccesses {
 
   /** @throws NotFoundError unless this site keeps that archive for that site; RepositoryBusyError */
   async give(caller: PeerCaller, { archiveId, role }: Asked): Promise<CopyAccess> {
-    const [kept] = await this.work.run((tx) =>
-      tx.query(`SELECT FROM archive_kept_copy WHERE archive_id = $1 AND workload_id = $2 AND first->>'siteId' = $3`, [
-        archiveId,
-        caller.workloadId,
-        caller.siteId,
-      ]),
-    );
-    if (!kept) throw new NotFoundError('copy');
+    await this.checkKept(caller, archiveId);
     const seconds = role === 'maintain' ? MAINTAIN_SECONDS : SECONDS;
     const credential = await this.repositories.issue(archiveId, role, new Date(Date.now() + seconds * 1_000));
     if (role === 'maintain') await this.repositories.maintain(archiveId, credential.credentialId, seconds);
@@ -50,6 +44,28 @@ export class CopyAccesses {
       seconds,
     };
   }
+
+  /** @throws NotFoundError unless this site keeps that archive for that site */
+  async end(caller: PeerCaller, { archiveId, user }: Done): Promise<void> {
+    await this.checkKept(caller, archiveId);
+    const [own] = await this.work.run((tx) =>
+      tx.query(`SELECT FROM vault_credential WHERE repository_id = $1 AND credential_id::text = $2`, [archiveId, user]),
+    );
+    if (!own) return;
+    await this.repositories.endMaintenance(archiveId, user);
+    await this.repositories.end(user);
+  }
+
+  private async checkKept(caller: PeerCaller, archiveId: string): Promise<void> {
+    const [kept] = await this.work.run((tx) =>
+      tx.query(`SELECT FROM archive_kept_copy WHERE archive_id = $1 AND workload_id = $2 AND first->>'siteId' = $3`, [
+        archiveId,
+        caller.workloadId,
+        caller.siteId,
+      ]),
+    );
+    if (!kept) throw new NotFoundError('copy');
+  }
 }
 
 @PeerHandler(copyAccessCommand)
@@ -58,5 +74,15 @@ export class CopyAccessHandler implements PeerCommandHandler<Asked, CopyAccess> 
 
   answer(caller: PeerCaller, input: Asked): Promise<CopyAccess> {
     return this.accesses.give(caller, input);
+  }
+}
+
+@PeerHandler(copyDoneCommand)
+export class CopyDoneHandler implements PeerCommandHandler<Done, { ok: true }> {
+  constructor(private readonly accesses: CopyAccesses) {}
+
+  async answer(caller: PeerCaller, input: Done): Promise<{ ok: true }> {
+    await this.accesses.end(caller, input);
+    return { ok: true };
   }
 }

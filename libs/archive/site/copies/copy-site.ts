@@ -1,5 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { type CopyAccess, copyAccessCommand } from '#contracts/archive';
+import { type CopyAccess, copyAccessCommand, copyDoneCommand } from '#contracts/archive';
+import { errorText } from '#libs/platform/errors';
+import { AppLogger } from '#libs/platform/nest';
 import { PeerSites } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
 import { RemoteVault } from './remote-vault.js';
@@ -9,7 +11,10 @@ const CALL_MS = 20_000;
 /** The site that keeps an archive's second copy. */
 @Injectable()
 export class CopySite {
-  constructor(private readonly peers: PeerSites) {}
+  constructor(
+    private readonly peers: PeerSites,
+    private readonly logger: AppLogger,
+  ) {}
 
   /** @throws PeerUnreachableError, PeerRefusedError; TypeError when the archive has no second site */
   access(archive: ArchiveRow, role: 'append' | 'maintain', signal: AbortSignal): Promise<CopyAccess> {
@@ -19,13 +24,26 @@ export class CopySite {
     return this.peers.call({ peer: second, workloadId }, copyAccessCommand, input, { timeoutMs: CALL_MS, signal });
   }
 
+  /** To be called when an access is not needed any more; it ends by itself when this does not get through. */
+  async done({ second, workloadId, archiveId }: ArchiveRow, { user }: CopyAccess): Promise<void> {
+    if (second === null) return;
+    const input = { workloadId, archiveId, user };
+    try {
+      await this.peers.call({ peer: second, workloadId }, copyDoneCommand, input, { timeoutMs: CALL_MS });
+    } catch (error) {
+      this.logger.log.info({ archiveId, reason: errorText(error) }, 'an access to a copy ends by itself');
+    }
+  }
+
   /** Runs `work` with the copy's repository. @throws what `access` and `work` throw */
   async with<T>(archive: ArchiveRow, signal: AbortSignal, work: (copy: RemoteVault) => Promise<T>): Promise<T> {
-    const copy = new RemoteVault(await this.access(archive, 'append', signal));
+    const access = await this.access(archive, 'append', signal);
+    const copy = new RemoteVault(access);
     try {
       return await work(copy);
     } finally {
       copy.close();
+      await this.done(archive, access);
     }
   }
 }

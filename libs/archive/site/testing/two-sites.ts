@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import type { CopyAccess, copyAccessCommand } from '#contracts/archive';
+import { type copyAccessCommand, copyDoneCommand } from '#contracts/archive';
 import type { PeerSite } from '#contracts/sites';
 import { type PeerAddress, PeerSites, type SiteCommand } from '#libs/sites/site';
 import type { z } from 'zod';
@@ -13,11 +13,15 @@ class DirectPeers extends PeerSites {
   far: CareUnderTest | undefined;
   nearId = '';
 
-  call<I, O>({ workloadId }: PeerAddress, _command: SiteCommand<I, O>, input: I): Promise<O> {
+  async call<I, O>({ workloadId }: PeerAddress, command: SiteCommand<I, O>, input: I): Promise<O> {
     const caller = { siteId: this.nearId, workloadId };
-    const asked = input as unknown as z.infer<typeof copyAccessCommand.input>;
-    if (!this.far) return Promise.reject(new Error('the other site is away'));
-    return this.far.get(CopyAccesses).give(caller, asked) as Promise<CopyAccess> as Promise<O>;
+    if (!this.far) throw new Error('the other site is away');
+    const accesses = this.far.get(CopyAccesses);
+    if (command.path === copyDoneCommand.path) {
+      await accesses.end(caller, copyDoneCommand.input.parse(input));
+      return command.output.parse({ ok: true });
+    }
+    return command.output.parse(await accesses.give(caller, input as z.infer<typeof copyAccessCommand.input>));
   }
 
   stream(): Promise<Readable> {
