@@ -124,12 +124,15 @@ export class Checks {
         const outcome = await this.agent.run(archive, { kind: 'check', part, of }, signal);
         return outcome === 'busy' ? BUSY : null;
       }
-      await this.restic.run(archiveId, ['check', '--json', '--no-lock', `--read-data-subset=${part}/${of}`], {
-        role: 'read',
-        purpose: 'checking the repository',
-        signal,
-        onLine: told,
-      });
+      const args = ['check', '--json', '--no-lock', `--read-data-subset=${part}/${of}`];
+      await this.damages.watched(archiveId, signal, (watched) =>
+        this.restic.run(archiveId, args, {
+          role: 'read',
+          purpose: 'checking the repository',
+          signal: watched,
+          onLine: told,
+        }),
+      );
       return null;
     } catch (error) {
       signal.throwIfAborted();

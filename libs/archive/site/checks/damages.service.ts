@@ -1,6 +1,6 @@
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
-import { errorText } from '#libs/platform/errors';
+import { DomainError, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import type { ArchiveRow } from '../archive.row.js';
 import { Archives } from '../archives.service.js';
@@ -12,12 +12,23 @@ type NamedObject = Exclude<ObjectName, { type: 'config' }>;
 /** `gone`: a second copy's object was bad, and is taken away, so that the first site sends it again. */
 export type DamageOutcome = 'sound' | 'repaired' | 'damaged' | 'gone';
 
+/** An object that cannot be read, and of which there is no second copy that could be. */
+export class DamagedObjectError extends DomainError {
+  constructor(name: NamedObject) {
+    super('internal', 'archive.damaged', `The object ${objectLabel(name)} is damaged, and could not be repaired.`);
+  }
+}
+
 const REPAIR_MS = 30 * 60_000;
 
 /** Objects that do not hash to their names: written down, told, and put right from the second copy where there is one. */
 @Injectable()
 export class Damages implements OnApplicationBootstrap {
   private readonly under = new Map<string, Promise<DamageOutcome>>();
+  private readonly watchers = new Map<
+    symbol,
+    { readonly repositoryId: string; readonly heard: (name: NamedObject) => void }
+  >();
 
   constructor(
     private readonly work: SiteUnitOfWork,
@@ -37,12 +48,32 @@ export class Damages implements OnApplicationBootstrap {
     });
   }
 
+  /**
+   * Runs `work`, and aborts its signal with a DamagedObjectError when the repository turns out to hold something that nobody
+   * can repair: restic would go on asking for it for a quarter of an hour.
+   */
+  async watched<T>(repositoryId: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const damaged = new AbortController();
+    const key = Symbol(repositoryId);
+    this.watchers.set(key, { repositoryId, heard: (name) => damaged.abort(new DamagedObjectError(name)) });
+    try {
+      return await work(AbortSignal.any([signal, damaged.signal]));
+    } finally {
+      this.watchers.delete(key);
+    }
+  }
+
   /** Looks at the object itself first, so it may be called on a suspicion. One at a time for each object. */
   found(repositoryId: string, name: NamedObject): Promise<DamageOutcome> {
     const key = `${repositoryId}/${objectLabel(name)}`;
     const present = this.under.get(key);
     if (present) return present;
-    const working = this.lookAt(repositoryId, name).finally(() => this.under.delete(key));
+    const working = this.lookAt(repositoryId, name)
+      .then((outcome) => {
+        if (outcome === 'damaged') this.tellWatchers(repositoryId, name);
+        return outcome;
+      })
+      .finally(() => this.under.delete(key));
     this.under.set(key, working);
     return working;
   }
@@ -60,6 +91,10 @@ export class Damages implements OnApplicationBootstrap {
       if (name && (await this.found(archiveId, name)) === 'damaged') damaged += 1;
     }
     return damaged;
+  }
+
+  private tellWatchers(repositoryId: string, name: NamedObject): void {
+    for (const watcher of this.watchers.values()) if (watcher.repositoryId === repositoryId) watcher.heard(name);
   }
 
   private async lookAt(repositoryId: string, name: NamedObject): Promise<DamageOutcome> {

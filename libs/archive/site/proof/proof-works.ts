@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import type { ArchiveRow } from '../archive.row.js';
 import type { PointRow } from '../points/points.service.js';
 import { SiteRestic } from '../restic/site-restic.js';
+import { Damages } from '../checks/damages.service.js';
 import { DumpProof, type ProofCheck } from './dump-proof.js';
 import { FileProof } from './file-proof.js';
 import { ProofQueue } from './proof-queue.js';
@@ -29,10 +30,15 @@ export class ProofWorks {
     private readonly scratch: ProofScratch,
     private readonly queue: ProofQueue,
     private readonly restic: SiteRestic,
+    private readonly damages: Damages,
   ) {}
 
-  /** @throws NoRoomError, RestoreDiffersError, LoadFailedError, NotLoadableError, ResticFailedError */
-  async prove(archive: ArchiveRow, point: PointRow, signal: AbortSignal): Promise<Proven> {
+  /** @throws NoRoomError, RestoreDiffersError, LoadFailedError, NotLoadableError, DamagedObjectError, ResticFailedError */
+  prove(archive: ArchiveRow, point: PointRow, signal: AbortSignal): Promise<Proven> {
+    return this.damages.watched(point.archiveId, signal, (watched) => this.restore(archive, point, watched));
+  }
+
+  private async restore(archive: ArchiveRow, point: PointRow, signal: AbortSignal): Promise<Proven> {
     const { archiveId, snapshotId } = point;
     const bytes = await this.files.bytesOf(archiveId, snapshotId, signal);
     const isDump = archive.source === 'postgresql' && point.part !== null && point.part !== 'globals';

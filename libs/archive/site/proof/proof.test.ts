@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -86,6 +86,22 @@ describe('files', () => {
     expect(await proofOf(older)).toMatchObject({ state: 'proven' });
     expect(await prove()).toBe(false);
     expect(await scratch()).toEqual([]);
+  });
+
+  test('that are damaged in the vault fail their proof at once, by the name of what is damaged', async () => {
+    const archiveId = await site.archive();
+    const only = await site.backup(archiveId, await site.folder({ file: randomBytes(200_000) }));
+    for (const { path: file, receivedAt } of await site.objects(archiveId, 'data')) {
+      const bytes = await readFile(file);
+      bytes.writeUInt8(bytes.readUInt8(100) ^ 1, 100);
+      await writeFile(file, bytes);
+      // Received an hour and more ago: the vault hashes it again.
+      const then = new Date(receivedAt.getTime() - 7_200_000);
+      await utimes(file, then, then);
+    }
+    expect(await prove()).toBe(true);
+    expect(await proofOf(only)).toMatchObject({ state: 'failed', failure: { code: 'archive.damaged' } });
+    await rest();
   });
 
   test('of an agency that alone has the key are never restored here', async () => {

@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import type { ArchiveRow } from '../archive.row.js';
 import { RESTIC, ResticFailedError } from '../restic/restic.errors.js';
@@ -18,13 +18,31 @@ const MAX_UNUSED = '10%';
 
 /** Takes snapshots, and what only they used, out of a repository: at the site, or at the agent that has the key. */
 @Injectable()
-export class Maintenance {
+export class Maintenance implements OnModuleInit {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly restic: SiteRestic,
     private readonly agent: AgentCare,
     private readonly vault: VaultService,
   ) {}
+
+  /**
+   * A lease of a killed process would keep every client's lock out until it ends. What that process's restic still does is
+   * refused from now on, and loses nothing: it takes packs away last.
+   */
+  async onModuleInit(): Promise<void> {
+    await this.work.run((tx) =>
+      tx.execute(
+        `WITH ours AS (
+           UPDATE vault_repository v SET maintained_by = NULL, maintained_until = NULL FROM archive a
+            WHERE a.archive_id = v.repository_id AND a.key_mode = 'escrowed' AND v.maintained_by IS NOT NULL
+            RETURNING v.repository_id)
+         UPDATE vault_credential c SET ends_at = clock_timestamp() FROM ours
+          WHERE c.repository_id = ours.repository_id AND c.role = 'maintain'
+            AND (c.ends_at IS NULL OR c.ends_at > clock_timestamp())`,
+      ),
+    );
+  }
 
   /**
    * Forgets snapshots, by id and by nothing else. What the vault retains stays: look with {@link present}.

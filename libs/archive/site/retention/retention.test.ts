@@ -7,6 +7,7 @@ import { waitFor } from '#libs/platform/clock';
 import { DropPointHandler, HoldPointHandler } from '../orders/point.orders.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { VaultRepositories } from '../index.js';
+import { Maintenance } from './maintenance.js';
 import { RetentionService } from './retention.service.js';
 
 type DropReport = z.infer<typeof dropResult.payload>;
@@ -132,6 +133,18 @@ describe('retention', () => {
     await site.check(archiveId);
     expect(await bytesOf(archiveId)).toBeLessThan(400_000);
   });
+});
+
+test('a maintenance lease of a killed process ends at the next start, and keeps no client out', async () => {
+  const archiveId = await site.archive();
+  const repositories = site.get(VaultRepositories);
+  const dead = await repositories.issue(archiveId, 'maintain');
+  await repositories.maintain(archiveId, dead.credentialId, 600);
+  await site.get(Maintenance).onModuleInit();
+  await expect(repositories.maintain(archiveId, dead.credentialId, 600)).rejects.toMatchObject({
+    code: 'credential.not-found',
+  });
+  await site.backup(archiveId, await folder());
 });
 
 describe('two people who want a point gone', () => {

@@ -1,0 +1,69 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ArchiveReport } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { VAULT_AUTHORITY } from '../archive-settings.js';
+import { Checks } from '../checks/checks.service.js';
+import { Points, VaultRepositories, VaultService } from '../index.js';
+import { CareUnderTest } from '../testing/care-under-test.js';
+import { HoldingAgent } from '../testing/holding-agent.js';
+import { RetentionService } from './retention.service.js';
+
+const signal = new AbortController().signal;
+const agent = new HoldingAgent();
+let site: CareUnderTest;
+let archiveId: string;
+
+beforeAll(async () => {
+  site = await CareUnderTest.start({ agents: agent });
+  archiveId = await site.archive({ keyMode: 'customer-held' });
+  await agent.restic(await access(), 'init');
+});
+afterAll(() => site.stop());
+
+async function access() {
+  const { credentialId, secret } = await site.get(VaultRepositories).issue(archiveId, 'append');
+  const url = `https://127.0.0.1:${site.get(VaultService).port}/${archiveId}/`;
+  const authority = site.get<string>(VAULT_AUTHORITY as never);
+  return { repositoryId: archiveId, url, user: credentialId, secret, authority };
+}
+
+async function backup(): Promise<string> {
+  const folder = await site.folder({ file: randomUUID() });
+  const said = await agent.restic(await access(), 'backup', '--json', folder);
+  const { snapshot_id: snapshotId } = JSON.parse(said.trim().split('\n').at(-1) ?? '{}') as { snapshot_id: string };
+  const point = { archiveId, snapshotId, runId: randomUUID(), part: null, claimedAt: new Date(), clockDiffers: false };
+  const unknown = { files: null, bytes: null, bytesAddedPacked: null, change: null };
+  await site.get(SiteUnitOfWork).run((tx) => site.get(Points).upsert(tx, { ...point, ...unknown }));
+  return snapshotId;
+}
+
+test('what the site cannot read is forgotten and pruned by the agent, under a lease that ends with the work', async () => {
+  const old = await backup();
+  await site.age(archiveId, 3);
+  const newest = await backup();
+  await site.get(RetentionService).tend(archiveId, signal);
+  expect(agent.told).toEqual([{ kind: 'forget', snapshotIds: [old] }]);
+  expect((await site.objects(archiveId, 'snapshots')).map(({ id }) => id)).toEqual([newest]);
+  const [given] = agent.accesses;
+  expect(given?.password).toBeNull();
+  const [credential] = await site.rows<{ role: string; over: boolean }>(
+    `SELECT role, ends_at <= clock_timestamp() AS over FROM vault_credential WHERE credential_id = $1`,
+    [given?.user],
+  );
+  expect(credential).toEqual({ role: 'maintain', over: true });
+  expect(await site.rows(`SELECT FROM vault_repository WHERE maintained_by IS NOT NULL`)).toEqual([]);
+  const keys = await site.rows(`SELECT FROM archive_key_use WHERE archive_id = $1`, [archiveId]);
+  expect(keys).toEqual([]);
+});
+
+test('its check is the agent’s, with a credential that reads', async () => {
+  await site.get(Checks).check(archiveId, signal);
+  expect(agent.told.at(-1)).toEqual({ kind: 'check', part: 1, of: 1 });
+  const [credential] = await site.rows(`SELECT role FROM vault_credential WHERE credential_id = $1`, [
+    agent.accesses.at(-1)?.user,
+  ]);
+  expect(credential).toEqual({ role: 'read' });
+  const report = (await site.results<ArchiveReport>('archive.state')).at(-1);
+  expect(report).toMatchObject({ archiveId, checkedShare: 1, damaged: [] });
+});
