@@ -3,10 +3,11 @@ import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import { platform } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '#libs/platform/clock';
-import { isAlive, processTitle, signalProcess } from '#libs/platform/postgres';
+import { processTitle, signalProcess } from '#libs/platform/postgres';
 import { z } from 'zod';
 
 const PID_FILE = 'restic.pid';
+const INTERRUPTED_MS = 3_000;
 const END_MS = 10_000;
 const noted = z.object({ pid: z.number().int(), started: z.string().nullable() });
 
@@ -23,22 +24,28 @@ export function notePid(directory: string, pid: number): void {
 
 /**
  * Ends what a dead agent left running in a work's directory: restic with SIGINT, so that its lock goes, then all of its
- * group; and on Linux whatever else works there.
+ * group; and on Linux whatever else works there. Returns when they are gone from the list of processes too, since restic
+ * takes the lock of a process that is in it for one in use.
  */
 export async function endLeftovers(directory: string): Promise<number> {
   const text = await readFile(path.join(directory, PID_FILE), 'utf8').catch(() => '');
   const found = noted.safeParse(text === '' ? undefined : JSON.parse(text));
   const pids = new Set(await processesIn(directory));
   if (found.success && (await isSame(found.data, directory))) pids.add(found.data.pid);
+  const gone = () => ![...pids].some((pid) => signalProcess(pid, 0));
+  const within = (timeoutMs: number) => waitFor('restic to end', gone, { timeoutMs }).catch(() => undefined);
+  // The kernel may have interrupted it already, and a second time would end it before it has taken its lock back.
+  if (pids.size === 0) return 0;
+  await within(INTERRUPTED_MS);
   for (const pid of pids) signalProcess(pid, 'SIGINT');
-  const gone = async () => !(await Promise.all([...pids].map((pid) => isAlive(pid)))).includes(true);
-  await waitFor('restic to end', gone, { timeoutMs: END_MS }).catch(() => undefined);
-  for (const pid of pids) if (await isAlive(pid)) signalProcess(pid, 'SIGKILL');
+  await within(END_MS);
+  for (const pid of pids) signalProcess(pid, 'SIGKILL');
+  await within(END_MS);
   return pids.size;
 }
 
 async function isSame({ pid, started }: z.infer<typeof noted>, directory: string): Promise<boolean> {
-  if (!(await isAlive(pid))) return false;
+  if (!signalProcess(pid, 0)) return false;
   if (started === null) return (await processTitle(pid)).includes(directory);
   const now = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   return startOf(now) === started;
