@@ -167,7 +167,7 @@ export class ArchiveSite {
 
   /** What the control plane is told, of one kind, oldest first. */
   async results<P>(contract: ResultContract<P>): Promise<P[]> {
-    const sql = `SELECT payload FROM site_result WHERE kind = $1 ORDER BY seq`;
+    const sql = `SELECT payload FROM site_result WHERE kind = $1 ORDER BY written`;
     return (await this.rows<{ payload: P }>(sql, [contract.kind])).map(({ payload }) => payload);
   }
 

@@ -77,7 +77,7 @@ export class CareUnderTest {
 
   /** What the control plane is told, of one kind, oldest first. */
   async results<P>(kind: string): Promise<P[]> {
-    const rows = await this.rows<{ payload: P }>(`SELECT payload FROM site_result WHERE kind = $1 ORDER BY seq`, [
+    const rows = await this.rows<{ payload: P }>(`SELECT payload FROM site_result WHERE kind = $1 ORDER BY written`, [
       kind,
     ]);
     return rows.map(({ payload }) => payload);
