@@ -94,14 +94,17 @@ test('an orderly stop ends a work without a result: its site begins it anew', as
 test('what an agent that died left running is ended by the next, by its place and not by its number alone', async () => {
   const other = await AgentUnderTest.start([{ name: NAME, kind: 'files', paths: [home] }]);
   await other.stop();
-  const left = async (workId: string) => {
+  const leave = async (workId: string) => {
     const directory = other.state.archive('running', workId);
     await mkdir(directory, { recursive: true });
-    const child = spawn('/bin/sleep', ['600'], { cwd: directory, stdio: 'ignore', detached: true });
+    // As restic with a dump that works elsewhere.
+    const script = '(cd / && exec sleep 600) & echo $! >dump; exec sleep 600';
+    const child = spawn('/bin/sh', ['-c', script], { cwd: directory, stdio: 'ignore', detached: true });
     notePid(directory, child.pid!);
-    return child;
+    const dump = async () => Number(await readFile(path.join(directory, 'dump'), 'utf8'));
+    return { child, dump: await waitFor('the dump', dump, { timeoutMs: 10_000 }) };
   };
-  const restic = await left(randomUUID());
+  const left = await leave(randomUUID());
   // A number that another process has by now: noted in the folder, at work elsewhere, begun at another time.
   const stranger = spawn('/bin/sleep', ['600'], { stdio: 'ignore', detached: true });
   const taken = other.state.archive('running', randomUUID());
@@ -111,7 +114,9 @@ test('what an agent that died left running is ended by the next, by its place an
   await mkdir(folder);
   await noteStaging(taken, [folder, path.join(home, 'large')]);
   const next = await AgentUnderTest.start([{ name: NAME, kind: 'files', paths: [home] }], {}, other.home);
-  expect(await isAlive(restic.pid!)).toBe(false);
+  for (const pid of [left.child.pid!, left.dump]) {
+    await waitFor('it to be gone', async () => !(await isAlive(pid)), { timeoutMs: 10_000 });
+  }
   expect(await isAlive(stranger.pid!)).toBe(true);
   expect(await readdir(next.state.archive('running'))).toEqual([]);
   expect((await readdir(home)).sort()).toEqual(['large', 'small']);

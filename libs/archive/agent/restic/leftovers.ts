@@ -9,7 +9,8 @@ import { z } from 'zod';
 const PID_FILE = 'restic.pid';
 const INTERRUPTED_MS = 3_000;
 const END_MS = 10_000;
-const noted = z.object({ pid: z.number().int(), started: z.string().nullable() });
+const noted = z.object({ pid: z.number().int(), started: z.string().nullable(), boot: z.string().nullish() });
+type Noted = z.infer<typeof noted>;
 
 /** Which process works in a directory: its number, and on Linux when it was started, since numbers are used again. */
 export function notePid(directory: string, pid: number): void {
@@ -19,7 +20,8 @@ export function notePid(directory: string, pid: number): void {
   } catch {
     // It ended at once, or the system has no /proc: then the process's title tells.
   }
-  writeFileSync(path.join(directory, PID_FILE), JSON.stringify({ pid, started }), { mode: 0o600 });
+  const boot = bootId();
+  writeFileSync(path.join(directory, PID_FILE), JSON.stringify({ pid, started, boot }), { mode: 0o600 });
 }
 
 /**
@@ -35,16 +37,43 @@ export async function endLeftovers(directory: string): Promise<number> {
   const gone = () => ![...pids].some((pid) => signalProcess(pid, 0));
   const within = (timeoutMs: number) => waitFor('restic to end', gone, { timeoutMs }).catch(() => undefined);
   // The kernel may have interrupted it already, and a second time would end it before it has taken its lock back.
-  if (pids.size === 0) return 0;
-  await within(INTERRUPTED_MS);
+  if (pids.size > 0) await within(INTERRUPTED_MS);
   for (const pid of pids) signalProcess(pid, 'SIGINT');
   await within(END_MS);
   for (const pid of pids) signalProcess(pid, 'SIGKILL');
   await within(END_MS);
+  if (found.success && isOrphaned(found.data)) signalGroup(found.data.pid, 'SIGKILL');
   return pids.size;
 }
 
-async function isSame({ pid, started }: z.infer<typeof noted>, directory: string): Promise<boolean> {
+/**
+ * A dump that restic had started may outlive it, wherever it works. Its group bears the number of a process that is gone,
+ * and while it lasts the system gives that number to nobody else; after a reboot it would mean nothing.
+ */
+function isOrphaned({ pid, boot }: Noted): boolean {
+  return typeof boot === 'string' && boot === bootId() && !signalProcess(pid, 0);
+}
+
+/** Of this start of the system; null where it has none (Linux has). */
+function bootId(): string | null {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    // Then nothing is concluded from a number.
+    return null;
+  }
+}
+
+/** All processes of a group; those that are gone already are no fault. */
+export function signalGroup(leader: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-leader, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+async function isSame({ pid, started }: Noted, directory: string): Promise<boolean> {
   if (!signalProcess(pid, 0)) return false;
   if (started === null) return (await processTitle(pid)).includes(directory);
   const now = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { childEnvironment } from '#libs/platform/config';
 import { signalProcess } from '#libs/platform/postgres';
-import { notePid } from './leftovers.js';
+import { notePid, signalGroup } from './leftovers.js';
 import { exitMessage } from './messages.js';
 import type { ResticProgram } from './program.js';
 
@@ -108,15 +108,6 @@ function endOnAbort(child: ChildProcess, signal: AbortSignal): () => void {
     clearTimeout(timer);
     signal.removeEventListener('abort', interrupt);
   };
-}
-
-/** All processes of a group; those that are gone already are no fault. */
-export function signalGroup(leader: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-leader, signal);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
 }
 
 function read(stream: Readable | null, each: (line: string) => void): void {

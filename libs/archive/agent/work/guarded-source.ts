@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { childEnvironment } from '#libs/platform/config';
-import { signalGroup } from '../restic/run-restic.js';
+import { signalGroup } from '../restic/leftovers.js';
 import type { SourcePart } from '../sources/source-part.js';
 
 /**
