@@ -58,6 +58,7 @@ export class Restores implements WorkKindOf<RestoreRow> {
         faultCount: result?.faultCount ?? 0,
         faults: result?.faults ?? [],
         failure: row.failure,
+        ...(result?.note === undefined ? {} : { note: result.note }),
       },
     );
   }
