@@ -31,6 +31,8 @@ export class Archives1790000000021 implements MigrationInterface {
         pruned_at timestamptz,
         retention_at timestamptz,
         keys_rotated_at timestamptz,
+        -- New passwords are wanted, as soon as the repository is free.
+        rotation_id uuid,
         retry_at timestamptz,
         created_at timestamptz NOT NULL DEFAULT now(),
         version integer NOT NULL DEFAULT 1

@@ -4,12 +4,14 @@ import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
 import {
   advanceRestoreJob,
   advanceRunJob,
+  handExitJob,
   reconcileArchiveJob,
   standingCopyJob,
   sweepArchivesJob,
   sweepFactsJob,
   sweepWorkJob,
 } from './archives.jobs.js';
+import { Exits } from './exit/exits.service.js';
 import { ArchiveFacts } from './facts/archive-facts.js';
 import { ArchiveReconciler } from './reconciler.js';
 import { Restores } from './restores/restores.service.js';
@@ -51,6 +53,15 @@ export class AdvanceRestoreHandler implements JobHandler<{ restoreId: string }> 
 
   handle({ restoreId }: { restoreId: string }, signal: AbortSignal): Promise<void> {
     return this.engine.advance(this.restores, restoreId, signal);
+  }
+}
+
+@Handles(handExitJob)
+export class HandExitHandler implements JobHandler<{ exitId: string }> {
+  constructor(private readonly exits: Exits) {}
+
+  handle({ exitId }: { exitId: string }): Promise<void> {
+    return this.exits.hand(exitId);
   }
 }
 
@@ -96,15 +107,17 @@ export class SweepArchivesHandler implements JobHandler<Record<string, never>> {
     private readonly work: SiteUnitOfWork,
     private readonly queue: JobQueue,
     private readonly due: DueRuns,
+    private readonly exits: Exits,
   ) {}
 
   async handle(): Promise<void> {
     await this.due.begin();
+    for (const { exitId } of await this.exits.due()) await this.queue.add(handExitJob, { exitId }, { key: exitId });
     const unsettled = await this.work.run((tx) =>
       tx.query<{ archiveId: string }>(
         `SELECT archive_id AS "archiveId" FROM archive
           WHERE (retry_at IS NULL OR retry_at <= clock_timestamp())
-            AND (state IN ('preparing', 'failed')
+            AND (state IN ('preparing', 'failed') OR (rotation_id IS NOT NULL AND state <> 'ended')
               OR (state = 'active' AND (paused OR next_run_at IS NULL)) OR (state = 'paused' AND NOT paused))
           ORDER BY retry_at NULLS FIRST LIMIT $1`,
         [SWEPT],

@@ -26,6 +26,8 @@ export interface ArchiveRow {
   readonly prunedAt: Date | null;
   readonly retentionAt: Date | null;
   readonly keysRotatedAt: Date | null;
+  /** New passwords are wanted. */
+  readonly rotationId: string | null;
   readonly retryAt: Date | null;
   readonly createdAt: Date;
   readonly version: number;
@@ -35,5 +37,5 @@ export const ARCHIVE_COLUMNS = `
   archive_id AS "archiveId", tenant_id AS "tenantId", workload_id AS "workloadId", agent_id AS "agentId",
   workload_name AS "workloadName", source, key_mode AS "keyMode", state, policy, paused, second, failure, alarms,
   next_run_at AS "nextRunAt", work_id AS "workId", work_kind AS "workKind", pruned_at AS "prunedAt",
-  retention_at AS "retentionAt", keys_rotated_at AS "keysRotatedAt", retry_at AS "retryAt", created_at AS "createdAt",
+  retention_at AS "retentionAt", keys_rotated_at AS "keysRotatedAt", rotation_id AS "rotationId", retry_at AS "retryAt", created_at AS "createdAt",
   version`;

@@ -30,6 +30,14 @@ export const advanceRestoreJob = defineJob({
   retry: once,
   slotMs: LOOK_SLOT_MS,
 });
+/** Hands a way out to the agency's machine. */
+export const handExitJob = defineJob({
+  name: 'archive.hand-exit',
+  queue: 'archive',
+  payload: z.strictObject({ exitId: z.uuid() }),
+  retry: once,
+  slotMs: LOOK_SLOT_MS,
+});
 /** Lays the newest point of a folder out at the site. */
 export const standingCopyJob = defineJob({
   name: 'archive.standing-copy',
@@ -50,6 +58,7 @@ export const OWN_JOBS = [
   reconcileArchiveJob,
   advanceRunJob,
   advanceRestoreJob,
+  handExitJob,
   standingCopyJob,
   sweepWorkJob,
   sweepArchivesJob,

@@ -19,6 +19,7 @@ import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from './archi
 import {
   AdvanceRestoreHandler,
   AdvanceRunHandler,
+  HandExitHandler,
   ReconcileArchiveHandler,
   StandingCopyHandler,
   SweepArchivesHandler,
@@ -95,6 +96,7 @@ const HANDLERS = [
   ReconcileArchiveHandler,
   AdvanceRunHandler,
   AdvanceRestoreHandler,
+  HandExitHandler,
   StandingCopyHandler,
   SweepWorkHandler,
   SweepArchivesHandler,

@@ -40,6 +40,7 @@ export class ArchiveReconciler {
       if (archive.state === 'preparing' || archive.state === 'failed') await this.prepare(archive, signal);
       else if (archive.state === 'active' || archive.state === 'paused') await this.settle(archive);
       else if (archive.state === 'ending') await this.ending.advance(archive, signal);
+      if (archive.rotationId !== null) await this.rotate(archive, archive.rotationId, signal);
     } catch (error) {
       if (signal.aborted) return;
       await this.failed(archiveId, error);
@@ -96,6 +97,23 @@ export class ArchiveReconciler {
       ]);
       await this.archives.tell(tx, archiveId);
     });
+  }
+
+  /** As soon as the repository is free; cut off anywhere, it goes on where it was. */
+  private async rotate({ archiveId, state }: ArchiveRow, rotationId: string, signal: AbortSignal): Promise<void> {
+    if (state !== 'active' && state !== 'paused' && state !== 'ending') return;
+    const rotate = async (held: AbortSignal) => {
+      await this.keys.rotate(archiveId, rotationId, held);
+      await this.work.run(async (tx) => {
+        await tx.execute(
+          `UPDATE archive SET keys_rotated_at = $3, rotation_id = NULL, failure = NULL, retry_at = NULL, version = version + 1
+            WHERE archive_id = $1 AND rotation_id = $2`,
+          [archiveId, rotationId, this.clock.now()],
+        );
+        await this.archives.tell(tx, archiveId);
+      });
+    };
+    await this.archives.hold(archiveId, 'keys', rotate, signal);
   }
 
   private async failed(archiveId: string, error: unknown): Promise<void> {

@@ -47,17 +47,22 @@ export class ArchiveKeys {
     );
   }
 
-  /** A sealed row with a new password, unless one of this id is there. The repository does not have it yet. */
-  async make(archiveId: string, keyId: string, holder: KeyHolder): Promise<void> {
+  /**
+   * A sealed row with a new password, unless one of this id is there. The repository does not have it yet.
+   *
+   * @returns whether it is new: then nobody can have tried to add it
+   */
+  async make(archiveId: string, keyId: string, holder: KeyHolder): Promise<boolean> {
     const plain = Buffer.from(randomBytes(PASSWORD_BYTES).toString('base64url'));
     const sealed = await this.encryption.seal(plain, contextOf({ archiveId, keyId, holder }));
-    await this.work.run((tx) =>
+    const made = await this.work.run((tx) =>
       tx.execute(
         `INSERT INTO archive_key (archive_id, key_id, holder, sealed, sealed_by) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT DO NOTHING`,
         [archiveId, keyId, holder, sealed, this.encryption.id],
       ),
     );
+    return made === 1;
   }
 
   /** The repository has it from now on: it is the one that is used. */

@@ -17,6 +17,7 @@ import { waitFor } from '#libs/platform/clock';
 import { childEnvironment } from '#libs/platform/config';
 import { ArchiveSite, type KnownArchive } from '#test/archive-site';
 import { AgentUnderTest } from '#test/archiving-agent';
+import { SiteRestic } from '../restic/site-restic.js';
 import { ArchiveKeys } from './archive-keys.js';
 
 const run = promisify(execFile);
@@ -104,22 +105,27 @@ test('a stolen append credential reads no other repository, and says no more tha
 test('after a rotation neither an old password nor a key that somebody added opens anything', async () => {
   const before = await exit(archive);
   await restic(before, ['cat', 'config']);
-  const thief = path.join(home, 'thief');
-  await writeFile(thief, 'mine now');
-  const append = await site.get(ArchiveKeys).open(archive.archiveId, 'agent', 'a test');
-  expect(append).toBe(before.password);
   const { archiveId, workloadId } = archive;
+  // Somebody who has got at the password has added a key of his own.
+  await site.get(SiteRestic).run(archiveId, ['key', 'add', '--new-password-file', 'thief'], {
+    role: 'append',
+    purpose: 'a thief',
+    signal: new AbortController().signal,
+    files: { thief: 'mine now' },
+  });
   const rotationId = randomUUID();
   await site.order(rotateKeysOrder, { archiveId, workloadId, rotationId });
   const told = await site.state(archive, ({ keysRotatedAt }) => keysRotatedAt !== null);
   expect(told.keysRotatedAt).not.toBeNull();
-  await expect(restic(before, ['cat', 'config'])).rejects.toThrow(/wrong password or no key found/);
+  for (const password of [before.password, 'mine now']) {
+    await expect(restic({ ...before, password }, ['cat', 'config'])).rejects.toThrow(/wrong password or no key found/);
+  }
   const after = await exit(archive);
   expect(after.password).not.toBe(before.password);
   expect((await restic(after, ['dump', 'latest', share])).stdout).toBe('a permit');
-  expect(await site.ended(await site.request(archive))).toMatchObject({ state: 'completed' });
   // The same order once more, as after a crash at its end.
   await site.order(rotateKeysOrder, { archiveId, workloadId, rotationId });
+  await site.state(archive, ({ keysRotatedAt }) => keysRotatedAt !== null && keysRotatedAt !== told.keysRotatedAt);
   expect(await site.ended(await site.request(archive))).toMatchObject({ state: 'completed' });
   const keys = await readdir(path.join(site.home.directory, 'archive', 'vault', archiveId, 'keys'));
   expect(keys).toHaveLength(2);

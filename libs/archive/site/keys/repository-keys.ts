@@ -14,6 +14,8 @@ type ListedKey = z.infer<typeof keyList>[number];
 
 /** restic notes host and user with each key: by the host we find the row of one that a crash came after. */
 const USER = 'mainstay';
+/** What restic says of a key that it has added, 0.17 to 0.19. */
+const ADDED = /^saved new key with ID ([0-9a-f]{64})$/;
 const HOLDERS: readonly KeyHolder[] = ['site', 'agent'];
 
 /**
@@ -37,10 +39,10 @@ export class RepositoryKeys {
       if (known.some((key) => key.holder === holder && key.resticKey !== null)) continue;
       const pending = known.find((key) => key.holder === holder);
       const keyId = pending?.keyId ?? derivedId(archiveId, 'first', holder);
-      if (!pending) await this.keys.make(archiveId, keyId, holder);
+      const fresh = !pending && (await this.keys.make(archiveId, keyId, holder));
       const row = await this.row(archiveId, keyId);
       if (holder === 'site') await this.initialise(row, signal);
-      else await this.add(row, signal);
+      else await this.add(row, fresh, signal);
     }
   }
 
@@ -54,9 +56,9 @@ export class RepositoryKeys {
     const added: ArchiveKeyRow[] = [];
     for (const holder of HOLDERS) {
       const keyId = derivedId(rotationId, holder);
-      await this.keys.make(archiveId, keyId, holder);
+      const fresh = await this.keys.make(archiveId, keyId, holder);
       const row = await this.row(archiveId, keyId);
-      if (row.resticKey === null) await this.add(row, signal);
+      if (row.resticKey === null) await this.add(row, fresh, signal);
       added.push(await this.row(archiveId, keyId));
     }
     // Each new password opens the repository, before any other ceases to.
@@ -93,18 +95,22 @@ export class RepositoryKeys {
     await this.work.run((tx) => this.keys.added(tx, key, current.id));
   }
 
-  private async add(key: ArchiveKeyRow, signal: AbortSignal): Promise<void> {
+  /** @param fresh nobody has tried before: it need not be looked for */
+  private async add(key: ArchiveKeyRow, fresh: boolean, signal: AbortSignal): Promise<void> {
     const { archiveId, keyId } = key;
-    const mine = (listed: ListedKey) => listed.hostName === keyId;
-    let there = (await this.list(archiveId, signal)).find(mine);
-    if (!there) {
+    const look = async () => (await this.list(archiveId, signal)).find(({ hostName }) => hostName === keyId)?.id;
+    let there = fresh ? undefined : await look();
+    if (there === undefined) {
       const files = { 'new-password': await this.keys.openKey(key, 'adding it to the repository') };
       const args = ['key', 'add', '--new-password-file', 'new-password', '--user', USER, '--host', keyId];
-      await this.restic.run(archiveId, args, { role: 'append', purpose: 'adding a key', signal, files });
-      there = (await this.list(archiveId, signal)).find(mine);
+      const ways = { role: 'append', purpose: 'adding a key', signal, files } as const;
+      const { messages } = await this.restic.run(archiveId, args, ways);
+      there = messages.map((line) => ADDED.exec(line)?.[1]).find((id) => id !== undefined) ?? (await look());
     }
-    if (!there) throw new KeyUnavailableError(`the key ${keyId} was added to ${archiveId}, and is not there`);
-    const { id } = there;
+    if (there === undefined) {
+      throw new KeyUnavailableError(`the key ${keyId} was added to ${archiveId}, and is not there`);
+    }
+    const id = there;
     await this.work.run((tx) => this.keys.added(tx, key, id));
   }
 

@@ -9,15 +9,13 @@ import {
 import type { z } from 'zod';
 import { Clock } from '#libs/platform/clock';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
-import { DomainError, NotFoundError } from '#libs/platform/errors';
+import { NotFoundError } from '#libs/platform/errors';
 import { JobQueue } from '#libs/platform/queue';
 import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
 import { ArchiveStateError, CustomerHeldError } from '../archives.errors.js';
-import { advanceRestoreJob, advanceRunJob } from '../archives.jobs.js';
+import { advanceRestoreJob, advanceRunJob, handExitJob, reconcileArchiveJob } from '../archives.jobs.js';
 import { Archives } from '../archives.service.js';
-import { Exits } from '../exit/exits.service.js';
-import { RepositoryKeys } from '../keys/repository-keys.js';
 import { Points } from '../points/points.service.js';
 import { Restores } from '../restores/restores.service.js';
 import { Runs } from '../runs/runs.service.js';
@@ -89,20 +87,28 @@ export class CancelArchiveWorkHandler implements OrderHandler<Cancel> {
     private readonly queue: JobQueue,
   ) {}
 
+  /** At once, whatever orders of the archive come before it. */
+  async received(tx: SiteTransaction, order: ReceivedOrder<Cancel>): Promise<void> {
+    if (!(await owned(this.archives, tx, order))) return;
+    const { archiveId, workId } = order.payload;
+    for (const { name, id } of [RUNS, RESTORES]) {
+      await tx.execute(
+        `UPDATE ${name} SET cancel_wanted = true WHERE ${id} = $1 AND archive_id = $2 AND ended_at IS NULL`,
+        [workId, archiveId],
+      );
+    }
+    tx.afterCommit(() => {
+      this.queue.wake(advanceRunJob, { runId: workId });
+      this.queue.wake(advanceRestoreJob, { restoreId: workId });
+    });
+  }
+
   /** @throws NotFoundError */
   async carryOut(order: ReceivedOrder<Cancel>): Promise<void> {
-    const { archiveId, workId } = order.payload;
     await this.work.run(async (tx) => {
       if (!(await owned(this.archives, tx, order))) throw new NotFoundError('archive');
-      for (const { name, id } of [RUNS, RESTORES]) {
-        await tx.execute(
-          `UPDATE ${name} SET cancel_wanted = true WHERE ${id} = $1 AND archive_id = $2 AND ended_at IS NULL`,
-          [workId, archiveId],
-        );
-      }
+      await this.received(tx, order);
     });
-    this.queue.wake(advanceRunJob, { runId: workId });
-    this.queue.wake(advanceRestoreJob, { restoreId: workId });
   }
 }
 
@@ -148,59 +154,53 @@ export class RestoreHandler implements OrderHandler<RestoreWish> {
   }
 }
 
-/** Its repository is in use: tried again. */
-class ArchiveBusyError extends DomainError {
-  constructor() {
-    super('unavailable', 'archive.busy', 'The archive is in use; its keys are changed as soon as it is free.');
-  }
-}
-
-/** New passwords for site and agent. */
+/** New passwords for site and agent, as soon as the repository is free. */
 @CarriesOut(rotateKeysOrder)
 export class RotateKeysHandler implements OrderHandler<Rotate> {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly archives: Archives,
-    private readonly keys: RepositoryKeys,
-    private readonly clock: Clock,
+    private readonly queue: JobQueue,
   ) {}
 
-  /** @throws NotFoundError, CustomerHeldError, ArchiveStateError, ArchiveBusyError, ResticFailedError */
-  async carryOut(order: ReceivedOrder<Rotate>, signal: AbortSignal): Promise<void> {
-    const archive = await this.work.run((tx) => owned(this.archives, tx, order));
-    if (!archive) throw new NotFoundError('archive');
-    const { archiveId, keyMode, state } = archive;
-    if (keyMode === 'customer-held') throw new CustomerHeldError('change it');
-    if (state === 'ended' || state === 'preparing') throw new ArchiveStateError(state);
-    const rotate = async (held: AbortSignal) => {
-      await this.keys.rotate(archiveId, order.payload.rotationId, held);
-      return true;
-    };
-    if (!(await this.archives.hold(archiveId, 'keys', rotate, signal))) throw new ArchiveBusyError();
+  /** @throws NotFoundError, CustomerHeldError, ArchiveStateError */
+  async carryOut(order: ReceivedOrder<Rotate>): Promise<void> {
+    const { archiveId, rotationId } = order.payload;
     await this.work.run(async (tx) => {
-      await tx.execute(`UPDATE archive SET keys_rotated_at = $2, version = version + 1 WHERE archive_id = $1`, [
+      const archive = await owned(this.archives, tx, order);
+      if (!archive) throw new NotFoundError('archive');
+      if (archive.keyMode === 'customer-held') throw new CustomerHeldError('change it');
+      if (archive.state === 'ended') throw new ArchiveStateError(archive.state);
+      await tx.execute(`UPDATE archive SET rotation_id = $2, version = version + 1 WHERE archive_id = $1`, [
         archiveId,
-        this.clock.now(),
+        rotationId,
       ]);
-      await this.archives.tell(tx, archiveId);
     });
+    this.queue.wake(reconcileArchiveJob, { archiveId });
   }
 }
 
-/** Hands the way out to the agency's machine. */
+/** Hands the way out to the agency's machine, as soon as its agent answers. */
 @CarriesOut(allowExitOrder)
 export class AllowExitHandler implements OrderHandler<Exit> {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly archives: Archives,
-    private readonly exits: Exits,
+    private readonly queue: JobQueue,
   ) {}
 
-  /** @throws NotFoundError, ArchiveStateError, AgentUnreachableError */
+  /** @throws NotFoundError, ArchiveStateError */
   async carryOut(order: ReceivedOrder<Exit>): Promise<void> {
-    const archive = await this.work.run((tx) => owned(this.archives, tx, order));
-    if (!archive) throw new NotFoundError('archive');
-    if (archive.state === 'ended') throw new ArchiveStateError(archive.state);
-    await this.exits.allow(archive, order.payload.exitId, new Date(order.payload.until));
+    const { archiveId, exitId, until } = order.payload;
+    await this.work.run(async (tx) => {
+      const archive = await owned(this.archives, tx, order);
+      if (!archive) throw new NotFoundError('archive');
+      if (archive.state === 'ended') throw new ArchiveStateError(archive.state);
+      await tx.execute(
+        `INSERT INTO archive_exit (exit_id, archive_id, until) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+        [exitId, archiveId, until],
+      );
+    });
+    this.queue.wake(handExitJob, { exitId });
   }
 }
