@@ -14,7 +14,8 @@ const stats = z.object({ total_size: z.number().nonnegative(), total_file_count:
  * as root, makes them.
  */
 const NOT_OURS = /\b(mknod|l?setxattr|xattr)\b.*(operation not permitted|not supported)/i;
-const LAST_WORD = /^(Fatal: )?There were \d+ errors$/;
+// restic 0.18 ends it with a line break, which stands as two characters in its JSON.
+const LAST_WORD = /^(Fatal: )?There were \d+ errors(\\n|\s)*$/;
 
 /** What was restored is not what the snapshot says. */
 export class RestoreDiffersError extends DomainError {

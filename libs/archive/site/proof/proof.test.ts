@@ -4,9 +4,8 @@ import { mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/pr
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ArchivePolicy, PointReport } from '#contracts/archive';
+import type { PointReport } from '#contracts/archive';
 import { findPostgres, serverIdentity } from '#libs/platform/postgres';
-import { testFolder, TestServer } from '#libs/platform/postgres/testing';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { ProofScratch } from './proof-scratch.js';
 import { ProofService } from './proof.service.js';
@@ -15,33 +14,11 @@ import { ScratchPostgres } from './scratch-postgres.js';
 const run = promisify(execFile);
 const signal = new AbortController().signal;
 let site: CareUnderTest;
-let agency: TestServer;
 
 beforeAll(async () => {
   site = await CareUnderTest.start();
-  agency = await TestServer.primary(await testFolder('proof-agency'));
-  await agency.sql(`CREATE ROLE clerk`);
-  await agency.sql(`CREATE DATABASE permits`);
-  const { binDirectory } = await findPostgres();
-  const sql = `CREATE TABLE permit (id int PRIMARY KEY, note text);
-    INSERT INTO permit SELECT n, 'permit ' || n FROM generate_series(1, 1000) n;
-    CREATE TABLE inspector (name text);
-    ALTER TABLE permit OWNER TO clerk; ALTER TABLE permit ENABLE ROW LEVEL SECURITY; ALTER TABLE permit FORCE ROW LEVEL SECURITY`;
-  await run(path.join(binDirectory, 'psql'), [
-    '-h',
-    '127.0.0.1',
-    '-p',
-    String(agency.port),
-    '-U',
-    'postgres',
-    '-d',
-    'permits',
-    '-c',
-    sql,
-  ]);
-}, 60_000);
+});
 afterAll(async () => {
-  await agency?.remove();
   await site?.stop();
 });
 
@@ -51,19 +28,6 @@ const proofOf = async (snapshotId: string) =>
 /** What is left to prove is none of the next test's. */
 const rest = () => site.rows(`UPDATE archive_point SET proof_state = 'proven' WHERE proof_state = 'never'`);
 const scratch = () => readdir(path.join(site.directory, 'proof'));
-
-/** As the agent does, with the agency's own programs. */
-async function dump(archiveId: string, runId = randomUUID()): Promise<string> {
-  const { binDirectory } = await findPostgres();
-  const reach = ['-h', '127.0.0.1', '-p', String(agency.port), '-U', 'postgres'];
-  await site.backup(archiveId, null, {
-    runId,
-    part: 'globals',
-    dump: { name: 'globals.sql', command: [path.join(binDirectory, 'pg_dumpall'), ...reach, '--globals-only'] },
-  });
-  const command = [path.join(binDirectory, 'pg_dump'), ...reach, '-Fc', '-Z0', 'permits'];
-  return site.backup(archiveId, null, { runId, part: 'permits', dump: { name: 'permits.dump', command } });
-}
 
 describe('files', () => {
   test('are restored, compared by name, size and hash, and the time is kept; the scratch is empty again', async () => {
@@ -116,55 +80,6 @@ describe('files', () => {
       [archiveId, 'a'.repeat(64)],
     );
     expect(await prove()).toBe(false);
-  });
-});
-
-describe('a dump', () => {
-  const checks: ArchivePolicy['checks'] = [
-    { name: 'permits are there', database: 'permits', sql: 'SELECT count(*) FROM permit;', atLeast: 1_000 },
-    { name: 'nobody writes', database: 'permits', sql: `SELECT 1 FROM pg_ls_dir('/')`, atLeast: 1 },
-    { name: 'one statement', database: 'permits', sql: 'SELECT 1; DROP TABLE permit', atLeast: 1 },
-    { name: 'another database', database: 'water', sql: 'SELECT 1', atLeast: 1 },
-  ];
-
-  test('is loaded into a server of its major version, its rows are counted, and the agency’s checks asked', async () => {
-    const archiveId = await site.archive({ source: 'postgresql', policy: { checks: checks.slice(0, 1) } });
-    const first = await dump(archiveId);
-    await prove();
-    const proof = await proofOf(first);
-    expect(proof).toMatchObject({ state: 'proven', failure: null });
-    const found = new Map(proof?.checks.map((check) => [check.name, check.found]));
-    expect(found.get('rows')).toBe('1000 in 2 tables');
-    expect(found.get('rows of public.permit')).toBe('1000');
-    expect(found.get('permits are there')).toBe('1000 (at least 1000)');
-    const second = await dump(archiveId);
-    await prove();
-    const again = new Map((await proofOf(second))?.checks.map((check) => [check.name, check.found]));
-    expect(again.get('rows of public.permit')).toBe('1000 (the proof before: 1000)');
-    await rest();
-    expect(await scratch()).toEqual([]);
-  }, 90_000);
-
-  test('fails its proof by a check that does not pass, and no check can change or reach anything', async () => {
-    const archiveId = await site.archive({ source: 'postgresql', policy: { checks } });
-    const only = await dump(archiveId);
-    await prove();
-    const proof = await proofOf(only);
-    expect(proof).toMatchObject({ state: 'failed', failure: { code: 'proof.check' } });
-    const found = new Map(proof?.checks.map((check) => [check.name, check]));
-    expect(found.get('permits are there')).toMatchObject({ passed: true });
-    expect(found.get('nobody writes')?.found).toMatch(/permission denied/);
-    expect(found.get('one statement')?.found).toMatch(/syntax error/);
-    expect(found.has('another database')).toBe(false);
-    await rest();
-  }, 90_000);
-
-  test('that is none fails, with what the program said', async () => {
-    const archiveId = await site.archive({ source: 'postgresql' });
-    const wrong = { name: 'permits.dump', command: ['/bin/echo', 'no dump'] };
-    const only = await site.backup(archiveId, null, { part: 'permits', dump: wrong });
-    await prove();
-    expect(await proofOf(only)).toMatchObject({ state: 'failed', failure: { code: 'proof.load' } });
   });
 });
 
