@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { objectLabel, type ObjectName } from './object-names.js';
 import type { ByteRange, StoredObject, VaultStorage } from './storage.js';
 import { ObjectDamagedError, ObjectNotFoundError, VaultAnswerError } from './vault.errors.js';
@@ -50,11 +48,12 @@ export class Downloads {
     await this.verify(repository, name, object);
     const first = range?.first ?? 0;
     const last = range?.last ?? object.bytes - 1;
-    const body = await this.storage.read(repository, name, range);
     const headers = { 'content-length': last - first + 1, 'accept-ranges': 'bytes', ...OCTETS };
-    if (range) response.writeHead(206, { ...headers, 'content-range': `bytes ${first}-${last}/${object.bytes}` });
-    else response.writeHead(200, headers);
-    await pipeline(body, response);
+    const begin = (): void => {
+      if (range) response.writeHead(206, { ...headers, 'content-range': `bytes ${first}-${last}/${object.bytes}` });
+      else response.writeHead(200, headers);
+    };
+    await sendAll(this.storage.pieces(repository, name, range), response, begin);
   }
 
   /** The object has just been hashed on its way in, which is worth as much as having been read. */
@@ -78,7 +77,7 @@ export class Downloads {
     const key = mark(repository, name, object);
     const until = this.trusted.get(key);
     if (until !== undefined && until > Date.now()) return;
-    const found = await hashOf(await this.storage.read(repository, name));
+    const found = await hashOf(this.storage.pieces(repository, name));
     if (found !== name.id) {
       this.trusted.delete(key);
       this.damaged(repository, name);
@@ -90,8 +89,31 @@ export class Downloads {
 
 const OCTETS = { 'content-type': 'application/octet-stream' };
 
-async function hashOf(body: Readable): Promise<string> {
+async function hashOf(pieces: AsyncIterable<Buffer>): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of body as AsyncIterable<Buffer>) hash.update(chunk);
+  for await (const piece of pieces) hash.update(piece);
   return hash.digest('hex');
+}
+
+/** Nothing is answered before the first piece is there: until then it may still become a refusal. */
+async function sendAll(pieces: AsyncIterable<Buffer>, response: ServerResponse, begin: () => void): Promise<void> {
+  for await (const piece of pieces) {
+    if (!response.headersSent) begin();
+    if (!(await sent(piece, response))) return;
+  }
+  if (!response.headersSent) begin();
+  response.end();
+}
+
+/** Resolves once the piece is the kernel's, or encrypted; with false when the client has gone. */
+function sent(piece: Buffer, response: ServerResponse): Promise<boolean> {
+  return new Promise((resolve) => {
+    const gone = (): void => resolve(false);
+    if (response.destroyed) return gone();
+    response.once('close', gone);
+    response.write(piece, (error) => {
+      response.off('close', gone);
+      resolve(!error);
+    });
+  });
 }

@@ -1,24 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream, type Dirent } from 'node:fs';
-import {
-  access,
-  link,
-  mkdir,
-  open,
-  opendir,
-  readdir,
-  rename,
-  rm,
-  stat,
-  unlink,
-  type FileHandle,
-} from 'node:fs/promises';
+import type { Dirent } from 'node:fs';
+import { access, mkdir, open, opendir, readdir, rename, rm, unlink, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
-import { errorCode, errorText } from '#libs/platform/errors';
+import { errorCode } from '#libs/platform/errors';
+import { fullIsNamed, IncomingFile, pieces, statObject, syncFolder } from './local-files.js';
 import { isObjectId, OBJECT_TYPES, objectLabel, type ObjectName, type ObjectType } from './object-names.js';
 import type { ByteRange, IncomingObject, ListedObject, StoredObject, VaultStorage } from './storage.js';
-import { ObjectNotFoundError, StorageFullError } from './vault.errors.js';
+import { ObjectNotFoundError } from './vault.errors.js';
 
 /** Restores read packs of 16 MiB; a stream's default of 64 KiB would cost four times the calls. */
 const READ_BYTES = 512 * 1024;
@@ -26,7 +15,6 @@ const PRIVATE = { directory: 0o700, file: 0o600 };
 /** Beside the repositories, on the same file system: what is here is seen by nobody. */
 const INCOMING = '.incoming';
 const REMOVED = '.removed';
-const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 /**
  * A vault on a local file system, in the layout that `restic -r <folder>` opens: `config`, `data/<first two digits>/<id>`,
@@ -84,21 +72,26 @@ export class LocalStorage implements VaultStorage {
   }
 
   async read(repository: string, name: ObjectName, range?: ByteRange): Promise<Readable> {
-    try {
-      const handle = await open(this.file(repository, name), 'r');
-      const limits = range ? { start: range.first, end: range.last } : {};
-      return createReadStream('', { fd: handle, highWaterMark: READ_BYTES, ...limits });
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') throw new ObjectNotFoundError(objectLabel(name));
-      throw error;
-    }
+    const handle = await this.opened(repository, name);
+    const limits = range ? { start: range.first, end: range.last } : {};
+    return handle.createReadStream({ highWaterMark: READ_BYTES, ...limits });
+  }
+
+  async *pieces(repository: string, name: ObjectName, range?: ByteRange): AsyncIterable<Buffer> {
+    const handle = await this.opened(repository, name);
+    const whole = async (): Promise<ByteRange> => ({ first: 0, last: (await handle.stat()).size - 1 });
+    yield* pieces(handle, range ?? (await whole()));
   }
 
   async incoming(repository: string, name: ObjectName): Promise<IncomingObject> {
     const folder = path.join(this.root, INCOMING);
-    await mkdir(folder, { recursive: true, mode: PRIVATE.directory });
     const temporary = path.join(folder, randomUUID());
-    const handle = await fullIsNamed(() => open(temporary, 'wx', PRIVATE.file));
+    const create = (): Promise<FileHandle> => fullIsNamed(() => open(temporary, 'wx', PRIVATE.file));
+    const handle = await create().catch(async (error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error;
+      await mkdir(folder, { recursive: true, mode: PRIVATE.directory });
+      return create();
+    });
     return new IncomingFile(handle, temporary, this.file(repository, name));
   }
 
@@ -134,6 +127,15 @@ export class LocalStorage implements VaultStorage {
     }
   }
 
+  private async opened(repository: string, name: ObjectName): Promise<FileHandle> {
+    try {
+      return await open(this.file(repository, name), 'r');
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') throw new ObjectNotFoundError(objectLabel(name));
+      throw error;
+    }
+  }
+
   private folder(repository: string): string {
     return path.join(this.root, repository);
   }
@@ -143,103 +145,6 @@ export class LocalStorage implements VaultStorage {
     if (name.type === 'config') return path.join(base, 'config');
     if (name.type === 'data') return path.join(base, 'data', name.id.slice(0, 2), name.id);
     return path.join(base, name.type, name.id);
-  }
-}
-
-class IncomingFile implements IncomingObject {
-  private open = true;
-
-  constructor(
-    private readonly handle: FileHandle,
-    private readonly temporary: string,
-    private readonly final: string,
-  ) {}
-
-  async write(chunks: readonly Buffer[]): Promise<void> {
-    let rest = [...chunks];
-    while (rest.length > 0) {
-      const { bytesWritten } = await fullIsNamed(() => this.handle.writev(rest));
-      rest = after(rest, bytesWritten);
-    }
-  }
-
-  async commit(): Promise<'stored' | 'exists'> {
-    await fullIsNamed(() => this.handle.sync());
-    await this.close();
-    const outcome = await fullIsNamed(() => link(this.temporary, this.final)).then(
-      () => 'stored' as const,
-      (error: unknown) => {
-        if (errorCode(error) === 'EEXIST') return 'exists' as const;
-        throw error;
-      },
-    );
-    await unlink(this.temporary);
-    // Also when it exists: whoever stored it may not have come this far, and we are about to vouch for it.
-    await syncFolder(path.dirname(this.final));
-    return outcome;
-  }
-
-  async replace(): Promise<void> {
-    const present = await statObject(this.final);
-    if (present) await this.handle.utimes(present.receivedAt, present.receivedAt);
-    await fullIsNamed(() => this.handle.sync());
-    await this.close();
-    await rename(this.temporary, this.final);
-    await syncFolder(path.dirname(this.final));
-  }
-
-  async discard(): Promise<void> {
-    await this.close();
-    await rm(this.temporary, { force: true });
-  }
-
-  private async close(): Promise<void> {
-    if (!this.open) return;
-    this.open = false;
-    await this.handle.close();
-  }
-}
-
-/** What `writev` has not written yet. */
-function after(chunks: readonly Buffer[], written: number): Buffer[] {
-  let left = written;
-  const rest: Buffer[] = [];
-  for (const chunk of chunks) {
-    if (left >= chunk.length) left -= chunk.length;
-    else {
-      rest.push(left > 0 ? chunk.subarray(left) : chunk);
-      left = 0;
-    }
-  }
-  return rest;
-}
-
-async function statObject(file: string): Promise<StoredObject | undefined> {
-  try {
-    const found = await stat(file);
-    return { bytes: found.size, receivedAt: found.mtime };
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-/** A name is durable only once its folder is (fsync(2)). */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function fullIsNamed<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (FULL.has(errorCode(error) ?? '')) throw new StorageFullError(errorText(error));
-    throw error;
   }
 }
 

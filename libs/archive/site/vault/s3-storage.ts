@@ -93,6 +93,10 @@ export class S3Storage implements VaultStorage {
     }
   }
 
+  async *pieces(repository: string, name: ObjectName, range?: ByteRange): AsyncIterable<Buffer> {
+    yield* (await this.read(repository, name, range)) as AsyncIterable<Buffer>;
+  }
+
   async incoming(repository: string, name: ObjectName): Promise<IncomingObject> {
     return new IncomingUpload(
       this.place,

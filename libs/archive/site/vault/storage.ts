@@ -24,7 +24,7 @@ export interface ByteRange {
  */
 export interface IncomingObject {
   /**
-   * Takes ownership of the buffers until it resolves.
+   * The buffers are the storage's from now on. It joins small ones: what it throws may be about an earlier one.
    *
    * @throws StorageFullError
    */
@@ -67,6 +67,13 @@ export interface VaultStorage {
    * @throws ObjectNotFoundError
    */
   read(repository: string, name: ObjectName, range?: ByteRange): Promise<Readable>;
+  /**
+   * The same for a reader that is through with each piece before it asks for the next: the piece's memory is then used
+   * again. Whoever needs it for longer copies it.
+   *
+   * @throws ObjectNotFoundError when the first is asked for
+   */
+  pieces(repository: string, name: ObjectName, range?: ByteRange): AsyncIterable<Buffer>;
   incoming(repository: string, name: ObjectName): Promise<IncomingObject>;
   /** Durable once it has resolved. False when there was none. */
   remove(repository: string, name: ObjectName): Promise<boolean>;

@@ -6,8 +6,6 @@ import type { RepositoryUsage } from './repository-usage.js';
 import type { IncomingObject, StoredObject, VaultStorage } from './storage.js';
 import { NotAllowedError, VaultAnswerError } from './vault.errors.js';
 
-/** Writes are joined to about so much: fewer calls, and a bounded memory for each upload. */
-const WRITE_BYTES = 1024 * 1024;
 /** restic's packs end at 128 MiB; an index of a very large repository stays below too. */
 const OBJECT_BYTES_MAX = 512 * 1024 * 1024;
 
@@ -116,21 +114,12 @@ export class Uploads {
 /** Hashes a body and, where there is somewhere to, writes it. Answers its length in bytes. */
 async function receive(body: IncomingMessage, hash: Hash, into: IncomingObject | undefined): Promise<number> {
   let bytes = 0;
-  let pending: Buffer[] = [];
-  let pendingBytes = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > OBJECT_BYTES_MAX) throw new VaultAnswerError(400, 'object.too-large', 'The object is too large.');
     hash.update(chunk);
-    if (!into) continue;
-    pending.push(chunk);
-    pendingBytes += chunk.length;
-    if (pendingBytes < WRITE_BYTES) continue;
-    await into.write(pending);
-    pending = [];
-    pendingBytes = 0;
+    await into?.write([chunk]);
   }
-  if (pending.length > 0) await into?.write(pending);
   return bytes;
 }
 

@@ -37,7 +37,7 @@ export class VaultObjects {
     if (!(await this.storage.stat(repository, name))) return 'missing';
     if (name.type === 'config') return 'sound';
     const hash = createHash('sha256');
-    for await (const chunk of (await this.storage.read(repository, name)) as AsyncIterable<Buffer>) hash.update(chunk);
+    for await (const piece of this.storage.pieces(repository, name)) hash.update(piece);
     return hash.digest('hex') === name.id ? 'sound' : 'damaged';
   }
 
