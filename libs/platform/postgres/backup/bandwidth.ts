@@ -30,6 +30,7 @@ export class BandwidthLimit {
   take(bytes: number, signal?: AbortSignal): Promise<void> {
     if (this.bytesPerSecond === undefined) return Promise.resolve();
     const mine = this.turn.then(() => this.takeNow(bytes, signal));
+    // Who was turned away is told; the next one's turn comes all the same.
     this.turn = mine.catch(() => undefined);
     return mine;
   }
