@@ -142,6 +142,7 @@ function parseJson(bytes: Buffer): unknown {
   try {
     return bytes.length === 0 ? undefined : JSON.parse(bytes.toString('utf8'));
   } catch {
+    // No JSON is no answer of a site: the status says whether it refused, and the command's schema refuses the rest.
     return undefined;
   }
 }
