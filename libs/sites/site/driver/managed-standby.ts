@@ -175,6 +175,7 @@ export class ManagedStandby {
 
   async stop(): Promise<void> {
     const server = await this.server();
+    // However one way failed, the next is harsher; the failure of the last is thrown.
     await server
       .stop('fast', 30_000)
       .catch(() => server.stop('immediate', 15_000))

@@ -247,6 +247,7 @@ export class ProcessDriver implements SiteDriver {
     const state = await loadState(paths.stateFile);
     if (state) {
       const server = await (await this.load(workloadId)).server();
+      // Whatever kept it from stopping, it is killed; what keeps it from that is thrown.
       await server.stop('immediate', 15_000).catch(() => server.kill9());
       await unlinkTablespaces(state.tablespaceLinks, paths.tablespaces);
     }

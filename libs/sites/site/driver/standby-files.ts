@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { ifPresent } from '#libs/platform/errors';
 import { keptDirectory, type ServerIdentity } from '#libs/platform/postgres';
 import { replaceFile } from './standby-state.js';
 
@@ -18,7 +19,7 @@ export async function writeTls(
 
 /** False once the server has been promoted. */
 export async function isMarkedStandby(dataDirectory: string): Promise<boolean> {
-  return (await stat(path.join(dataDirectory, STANDBY_SIGNAL)).catch(() => undefined)) !== undefined;
+  return (await ifPresent(stat(path.join(dataDirectory, STANDBY_SIGNAL)))) !== undefined;
 }
 
 /** The signal file that makes a server start as a standby; PostgreSQL removes it when it is promoted. */

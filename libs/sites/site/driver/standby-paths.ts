@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { ifPresent } from '#libs/platform/errors';
 import { keptDirectory, removeTree, runTool, type ServerIdentity } from '#libs/platform/postgres';
 import type { Volume } from '#libs/sites/site/volume';
 import { SiteHostError } from './errors.js';
@@ -62,11 +63,11 @@ export class StandbyLayout {
   /** Every workload of which anything is here. */
   async workloads(): Promise<string[]> {
     const found = await Promise.all([
-      readdir(path.join(this.root, 'standbys')).catch(() => []),
-      readdir(path.join(this.root, 'wal')).catch(() => []),
+      ifPresent(readdir(path.join(this.root, 'standbys'))),
+      ifPresent(readdir(path.join(this.root, 'wal'))),
       this.volume.list(),
     ]);
-    return [...new Set(found.flat())].filter((name) => UUID.test(name)).sort();
+    return [...new Set(found.flatMap((names) => names ?? []))].filter((name) => UUID.test(name)).sort();
   }
 
   /** The state's folder goes last: as long as it is there, the workload is listed and removal is taken up again. */
