@@ -18,5 +18,4 @@ export * from './principal.js';
 export { problem, type Problem, RequestInvalidError, TemporarilyUnavailableError, toProblem } from './problem.js';
 export { Limit } from './rate-limit.interceptor.js';
 export { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
-export { sourceOf } from './source.js';
 export { idParam, validationPipe } from './validation.js';

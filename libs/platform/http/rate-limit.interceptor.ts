@@ -9,10 +9,10 @@ import {
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Observable } from 'rxjs';
+import { sourceOf } from '#libs/platform/address';
 import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
 import { callerKey } from './principal.js';
 import { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
-import { sourceOf } from './source.js';
 
 const QUOTA = Symbol('mainstay quota');
 
