@@ -1,21 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream, type Dirent } from 'node:fs';
-import {
-  access,
-  link,
-  mkdir,
-  open,
-  opendir,
-  readdir,
-  rename,
-  rm,
-  stat,
-  unlink,
-  type FileHandle,
-} from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { link, mkdir, open, opendir, readdir, rename, rm, stat, unlink, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
-import { errorCode, errorText } from '#libs/platform/errors';
+import { errorCode, errorText, ifPresent } from '#libs/platform/errors';
 import { isObjectId, OBJECT_TYPES, objectLabel, type ObjectName, type ObjectType } from './object-names.js';
 import type { ByteRange, IncomingObject, ListedObject, StoredObject, VaultStorage } from './storage.js';
 import { ObjectNotFoundError, StorageFullError } from './vault.errors.js';
@@ -48,11 +36,8 @@ export class LocalStorage implements VaultStorage {
     for (const folder of [data, base, this.root]) await syncFolder(folder);
   }
 
-  repositoryExists(repository: string): Promise<boolean> {
-    return access(path.join(this.folder(repository), 'data', 'ff')).then(
-      () => true,
-      () => false,
-    );
+  async repositoryExists(repository: string): Promise<boolean> {
+    return (await ifPresent(stat(path.join(this.folder(repository), 'data', 'ff')))) !== undefined;
   }
 
   async removeRepository(repository: string): Promise<void> {
@@ -67,7 +52,7 @@ export class LocalStorage implements VaultStorage {
   }
 
   async repositories(): Promise<readonly string[]> {
-    const entries = await readdir(this.root, { withFileTypes: true }).catch(absentAsEmpty);
+    const entries = (await ifPresent(readdir(this.root, { withFileTypes: true }))) ?? [];
     return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map(({ name }) => name);
   }
 
@@ -84,14 +69,10 @@ export class LocalStorage implements VaultStorage {
   }
 
   async read(repository: string, name: ObjectName, range?: ByteRange): Promise<Readable> {
-    try {
-      const handle = await open(this.file(repository, name), 'r');
-      const limits = range ? { start: range.first, end: range.last } : {};
-      return createReadStream('', { fd: handle, highWaterMark: READ_BYTES, ...limits });
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') throw new ObjectNotFoundError(objectLabel(name));
-      throw error;
-    }
+    const handle = await ifPresent(open(this.file(repository, name), 'r'));
+    if (!handle) throw new ObjectNotFoundError(objectLabel(name));
+    const limits = range ? { start: range.first, end: range.last } : {};
+    return createReadStream('', { fd: handle, highWaterMark: READ_BYTES, ...limits });
   }
 
   async incoming(repository: string, name: ObjectName): Promise<IncomingObject> {
@@ -118,8 +99,8 @@ export class LocalStorage implements VaultStorage {
     let found = 0;
     for (const name of [INCOMING, REMOVED]) {
       const folder = path.join(this.root, name);
-      const entries = await readdir(folder).catch(absentAsEmpty);
-      for (const entry of entries) await rm(path.join(folder, String(entry)), { recursive: true, force: true });
+      const entries = (await ifPresent(readdir(folder))) ?? [];
+      for (const entry of entries) await rm(path.join(folder, entry), { recursive: true, force: true });
       found += entries.length;
     }
     return found;
@@ -206,13 +187,8 @@ function after(chunks: readonly Buffer[], written: number): Buffer[] {
 }
 
 async function statObject(file: string): Promise<StoredObject | undefined> {
-  try {
-    const found = await stat(file);
-    return { bytes: found.size, receivedAt: found.mtime };
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+  const found = await ifPresent(stat(file));
+  return found && { bytes: found.size, receivedAt: found.mtime };
 }
 
 /** A name is durable only once its folder is (fsync(2)). */
@@ -232,9 +208,4 @@ async function fullIsNamed<T>(work: () => Promise<T>): Promise<T> {
     if (FULL.has(errorCode(error) ?? '')) throw new StorageFullError(errorText(error));
     throw error;
   }
-}
-
-function absentAsEmpty(error: unknown): Dirent[] {
-  if (errorCode(error) === 'ENOENT') return [];
-  throw error;
 }
