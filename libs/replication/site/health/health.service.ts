@@ -72,6 +72,7 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
 
   async beforeApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
+    // Its failure is told to whoever asked for it: here it is only waited for, while the database still answers.
     await this.latest?.healths.catch(() => undefined);
   }
 
@@ -110,7 +111,7 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
     });
     const present = new Set(recorded.map(({ standby }) => standby.workloadId));
     for (const workloadId of this.memories.keys()) if (!present.has(workloadId)) this.memories.delete(workloadId);
-    // Without its folder the disk is not known; each standby says by itself what it lacks.
+    // Without its folder the disk is not known; each standby says by itself what it lacks, and the site's snapshot fails.
     const capacity = await this.driver.capacity().catch(() => undefined);
     return Promise.all(recorded.map((row) => this.measure(row, capacity)));
   }
