@@ -1,9 +1,13 @@
-import type { Finding } from '#contracts/replication';
-import { information, listed, warning } from './finding.js';
+import { hbaNameFollows, hbaRefusalWidens, type Finding } from '#contracts/replication';
+import { withPrefix } from '../server-facts.js';
+import { blocker, information, listed, warning } from './finding.js';
 import { valueOf, type HbaLine, type ServerLook } from './server-look.js';
 
 /** What a site can check by itself: the hashes of passwords come with the copy. */
 const FOLLOWS = new Set(['scram-sha-256', 'md5', 'password', 'trust', 'reject']);
+
+/** Databases that are not known by their names. */
+const WHOEVER = new Set(['all', 'sameuser', 'samerole']);
 
 /** What each of the other methods needs, that only the agency's network or machine has. */
 const NEEDS: Readonly<Record<string, string>> = {
@@ -19,11 +23,46 @@ const NEEDS: Readonly<Record<string, string>> = {
 
 /**
  * Who gets in here, and will not at a site after a failover: the site renders the rules anew, for clients that come
- * through its front door. It works, so these are warnings; but to find out during a flood would be too late.
+ * through its front door. It works, so these are warnings; but to find out during a flood would be too late. Where nobody
+ * at all might get in, it is a blocker.
  */
 export function checkFollowing(look: ServerLook): Finding[] {
   const lines = (look.hbaLines ?? []).filter(({ error, database }) => error === null && !isReplication(database));
-  return [...checkMethods(lines), ...checkNames(lines), ...checkLocal(lines), ...checkTls(look, lines)];
+  return [
+    ...checkRefusals(lines),
+    ...checkMethods(lines),
+    ...checkNames(lines),
+    ...checkLocal(lines),
+    ...checkTls(look, lines),
+  ];
+}
+
+/** What a site cannot say of whom a line refuses, it says of everybody: nobody may get in there who is refused here. */
+function checkRefusals(lines: readonly HbaLine[]): Finding[] {
+  const network = lines.filter(({ type }) => type !== 'local');
+  return network.flatMap((refusal, index) => {
+    if (refusal.method !== 'reject') return [];
+    const unsaid = hbaRefusalWidens({ ...refusal, address: withPrefix(refusal.address, refusal.netmask) });
+    const shut = network.slice(index + 1).filter((line) => mayFollow(line) && meets(line, refusal));
+    if (unsaid === undefined || shut.length === 0) return [];
+    return [
+      blocker(
+        'hba.refusal-widens',
+        `A site cannot tell whom pg_hba.conf refuses in line ${refusal.line} (${unsaid}), and so whoever gets in here by line ${listed(shut.map(({ line }) => String(line)))} is refused there after a failover.`,
+        `Name the roles and databases themselves in line ${refusal.line}, and addresses instead of names of machines (leave those out of clientNetworks); or put the line below those whom it does not mean.`,
+      ),
+    ];
+  });
+}
+
+const mayFollow = ({ method }: HbaLine): boolean => method !== 'reject' && FOLLOWS.has(method);
+
+/** Whether the refusal, as a site would write it, could be about somebody whom the line lets in there. */
+function meets(line: HbaLine, refusal: HbaLine): boolean {
+  const wide = (name: string): boolean => WHOEVER.has(name) || !hbaNameFollows(name);
+  const common = (letIn: readonly string[], refused: readonly string[]): boolean =>
+    letIn.filter(hbaNameFollows).some((name) => WHOEVER.has(name) || refused.some(wide) || refused.includes(name));
+  return common(line.database, refusal.database) && common(line.user, refusal.user);
 }
 
 function checkMethods(lines: readonly HbaLine[]): Finding[] {
@@ -44,9 +83,9 @@ function checkMethods(lines: readonly HbaLine[]): Finding[] {
 /** Groups, patterns and lists in files mean nothing to the rules as a site writes them. */
 function checkNames(lines: readonly HbaLine[]): Finding[] {
   const names = lines
-    .filter(({ type }) => type !== 'local')
+    .filter(({ type, method }) => type !== 'local' && method !== 'reject')
     .flatMap(({ line, user, database }) =>
-      [...user, ...database].filter((name) => /^[+@/]/.test(name)).map((name) => `${name} in line ${line}`),
+      [...user, ...database].filter((name) => !hbaNameFollows(name)).map((name) => `${name} in line ${line}`),
     );
   if (names.length === 0) return [];
   return [

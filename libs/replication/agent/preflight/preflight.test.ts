@@ -239,6 +239,8 @@ test('who gets in here and would not at a site is told of before the day', async
   const [names] = warned({ user: ['+clerks', 'pat'] }, { database: ['@lists/databases'] });
   expect(names).toMatchObject({ code: 'hba.names-stay', severity: 'warning' });
   expect(names!.what).toContain('+clerks in line 1, @lists/databases in line 2');
+  // Who is refused cannot get in nowhere.
+  expect(warned({ user: ['+clerks'], method: 'reject' })).toEqual([]);
   expect(warned({ type: 'local', method: 'peer', address: null, netmask: null })).toMatchObject([
     { code: 'hba.socket-stays', severity: 'information' },
   ]);

@@ -9,8 +9,14 @@ const rule = (method: string, address: string | null, user = 'clerk') => ({
   address,
   method,
 });
-const methods = (...rules: ReturnType<typeof rule>[]) =>
-  renderedRules(rules as Parameters<typeof renderedRules>[0], TEST_NAMES)
+type Rules = Parameters<typeof renderedRules>[0];
+/** Without those of the sites' own roles: database, user and method of each. */
+const rules = (...said: Rules) =>
+  renderedRules(said, TEST_NAMES)
+    .slice(2)
+    .map(({ database, user, method }) => `${database} ${user} ${method}`);
+const methods = (...said: Rules) =>
+  renderedRules(said, TEST_NAMES)
     .filter(({ user }) => user === 'clerk')
     .map(({ method }) => method);
 
@@ -19,4 +25,27 @@ test('who is refused from everywhere is refused at the site, however "everywhere
     expect(methods(rule('reject', address), rule('scram-sha-256', '10.0.0.0/8'))).toEqual(['reject']);
   }
   expect(methods(rule('reject', '10.1.0.0/16'), rule('scram-sha-256', '10.0.0.0/8'))).toEqual(['scram-sha-256']);
+});
+
+test('who cannot be named at a site, and is refused, is let in by no wider rule: everybody is refused there', () => {
+  const everybody = { ...rule('scram-sha-256', '10.0.0.0/8'), user: ['all'] };
+  for (const name of ['+contractors', '/^tmp_', '@former', 'the "old" clerk']) {
+    expect(rules({ ...everybody, user: ['pat', name], address: 'all', method: 'reject' }, everybody)).toEqual([
+      'all pat reject',
+      'all all reject',
+    ]);
+    const elsewhere = { ...everybody, database: [name], user: ['pat'], address: 'all', method: 'reject' };
+    expect(rules(elsewhere, everybody)).toEqual(['all pat reject', 'all all scram-sha-256']);
+  }
+  const permits = { ...everybody, database: ['permits'], user: ['+contractors'], address: 'all', method: 'reject' };
+  expect(rules(permits, everybody)).toEqual(['permits all reject', 'all all scram-sha-256']);
+  // Whom it lets in stays behind, and lets in nobody else.
+  expect(rules({ ...everybody, user: ['+contractors', 'clerk@town'] })).toEqual(['all clerk@town scram-sha-256']);
+});
+
+test('who is refused by the name of a machine is let in from none: a site cannot tell them apart', () => {
+  for (const address of ['desk.town.example', '.town.example']) {
+    expect(methods(rule('reject', address), rule('scram-sha-256', '10.0.0.0/8'))).toEqual(['reject']);
+    expect(methods(rule('scram-sha-256', address))).toEqual(['scram-sha-256']);
+  }
 });
