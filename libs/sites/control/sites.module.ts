@@ -15,7 +15,7 @@ import { ResultApplying } from './result-applying.js';
 import { ResultStreams } from './result-streams.js';
 import { CONTROL_TLS, type ControlTls, SiteEndpoints } from './site-endpoint.js';
 import { Sites } from './site.service.js';
-import { SitesCollector } from './sites.metrics.js';
+import { sitesCollector } from './sites.metrics.js';
 import { WarmConnections } from './warm-connections.js';
 
 export interface SitesOptions {
@@ -71,7 +71,7 @@ export class SitesModule {
         AgentLinkHandler,
         DeliverOrdersHandler,
         SweepOrdersHandler,
-        SitesCollector,
+        sitesCollector,
       ],
     };
   }
