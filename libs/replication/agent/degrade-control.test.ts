@@ -1,25 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { TEST_NAMES } from '#test/agency';
+import { pulseEntry as entry } from '#test/pulse';
 import { DegradeControl, type DegradeInput, type Heard } from './degrade-control.js';
 import { PROMISE_MS } from './promise.js';
 import type { PulseEntry } from './protected-workload.js';
-
-const entry = (over: Partial<PulseEntry> = {}): PulseEntry => ({
-  workloadId: randomUUID(),
-  name: 'permits',
-  role: 'metro',
-  mode: 'strict',
-  epoch: 1,
-  names: TEST_NAMES,
-  promotedAtLsn: null,
-  promotedTimeline: null,
-  refuseLease: false,
-  disarmed: null,
-  rearm: false,
-  rebootUntil: null,
-  ...over,
-});
 
 /** Nobody streams, and has not for long. */
 const alone = (now: number, over: Partial<DegradeInput> = {}): DegradeInput => ({
