@@ -3,7 +3,7 @@ import { ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, idParam } from '#libs/platform/http';
-import { Protections } from '#libs/replication/control';
+import { ProtectionsAtSite } from '#libs/replication/control';
 import { Sites } from '#libs/sites/control';
 import { CurrentStaff, type StaffCaller, StaffOnly } from '#libs/tenancy/control';
 import { siteChange, type SiteChange, siteRegistration, type SiteRegistration, staffSite } from './site.schemas.js';
@@ -16,7 +16,7 @@ export class StaffSitesController {
   constructor(
     private readonly work: UnitOfWork,
     private readonly sites: Sites,
-    private readonly protections: Protections,
+    private readonly protections: ProtectionsAtSite,
   ) {}
 
   @Post()
@@ -65,7 +65,7 @@ export class StaffSitesController {
   })
   retire(@CurrentStaff() staff: StaffCaller, @Param('id', { schema: idParam }) id: string) {
     return this.work.provider(async (tx) =>
-      this.sites.retire(tx, id, await this.protections.countAt(tx, id), staff.actor),
+      this.sites.retire(tx, id, await this.protections.count(tx, id), staff.actor),
     );
   }
 }
