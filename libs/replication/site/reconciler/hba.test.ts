@@ -49,3 +49,22 @@ test('who is refused by the name of a machine is let in from none: a site cannot
     expect(methods(rule('scram-sha-256', address))).toEqual(['scram-sha-256']);
   }
 });
+
+test('who must use TLS at home, or must not, does so at the site', () => {
+  const typed = (type: string, method = 'scram-sha-256') => ({ ...rule(method, '10.0.0.0/8'), type });
+  const types = (...said: Rules) =>
+    renderedRules(said, TEST_NAMES)
+      .slice(2)
+      .map(({ type, method }) => `${type} ${method}`);
+  expect(types(typed('hostssl'), typed('hostnossl', 'md5'))).toEqual(['hostssl scram-sha-256', 'hostnossl md5']);
+  expect(types({ ...typed('hostnossl', 'reject'), address: 'all' }, typed('host'))).toEqual([
+    'hostnossl reject',
+    'host scram-sha-256',
+  ]);
+  // The first rule is about both, so the others decide nothing.
+  expect(types(typed('host'), typed('hostssl', 'md5'), typed('hostnossl', 'md5'))).toEqual(['host scram-sha-256']);
+  // Encryption by Kerberos stays at home, with what is said of it.
+  expect(types({ ...typed('hostgssenc', 'reject'), address: 'all' }, typed('hostnogssenc'))).toEqual([
+    'host scram-sha-256',
+  ]);
+});

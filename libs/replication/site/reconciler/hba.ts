@@ -4,6 +4,13 @@ import type { HbaRule } from '#libs/platform/postgres';
 type SourceRule = ServerFacts['hbaRules'][number];
 
 const LOOPBACK = '127.0.0.1/32';
+/** With TLS or without, as at the agency. A site has no Kerberos: what asks for its encryption is for nobody there. */
+const TYPES: Readonly<Record<string, HbaRule['type']>> = {
+  host: 'host',
+  hostssl: 'hostssl',
+  hostnossl: 'hostnossl',
+  hostnogssenc: 'host',
+};
 /** What a site can check by itself. LDAP, GSS, peer and certificates need what only the agency has. */
 const PASSWORD_METHODS = new Set(['md5', 'password', 'trust']);
 
@@ -25,16 +32,16 @@ export function renderedRules(rules: readonly SourceRule[], names: ReplicationNa
   }));
   const seen = new Set<string>();
   for (const rule of rules) {
-    if (!rule.type.startsWith('host')) continue;
+    const type = TYPES[rule.type];
     const method = methodFor(rule);
-    if (!method) continue;
+    if (!type || !method) continue;
     for (const database of namesOf(rule.database, method)) {
       for (const user of namesOf(rule.user, method)) {
-        const key = `${database}\0${user}`;
+        const whom = `${database}\0${user}`;
         // The first rule that fits decides, in PostgreSQL and here.
-        if (seen.has(key)) continue;
-        seen.add(key);
-        rendered.push({ type: 'host', database, user, address: LOOPBACK, method });
+        if (seen.has(`host\0${whom}`) || seen.has(`${type}\0${whom}`)) continue;
+        seen.add(`${type}\0${whom}`);
+        rendered.push({ type, database, user, address: LOOPBACK, method });
       }
     }
   }

@@ -19,7 +19,8 @@ export interface StandbyPaths {
   readonly stateFile: string;
   readonly receipt: string;
   readonly passfile: string;
-  readonly tls: string;
+  /** Certificate and key, in a folder of its own. */
+  readonly certificate: string;
   readonly logDirectory: string;
   readonly startLog: string;
   readonly archiveScript: string;
@@ -48,7 +49,7 @@ export class StandbyLayout {
       stateFile: path.join(home, 'standby.json'),
       receipt: path.join(home, 'receipt'),
       passfile: path.join(home, 'passfile'),
-      tls: path.join(home, 'tls'),
+      certificate: path.join(home, 'tls', 'server.pem'),
       logDirectory: path.join(home, 'log'),
       startLog: path.join(home, 'start.log'),
       archiveScript: path.join(home, 'keep-wal.sh'),

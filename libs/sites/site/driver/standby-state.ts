@@ -32,6 +32,7 @@ const standbyState = z.object({
   hba: z.array(hbaRule),
   port: z.number().int(),
   memoryBytes: z.number(),
+  /** Whether clients may use TLS: then the certificate's file is there. */
   tls: z.boolean(),
   /** Set by seeding, which is whole once `seeded` is true. */
   superuser: z.string().nullable(),
@@ -46,6 +47,18 @@ const standbyState = z.object({
 });
 /** What the driver remembers of one standby; the truth of its configuration, from which all files are rendered. */
 export type StandbyState = z.infer<typeof standbyState>;
+
+/** Of a standby that has no data yet. */
+export const UNSEEDED = {
+  superuser: null,
+  systemIdentifier: null,
+  seeded: false,
+  follow: null,
+  tablespaceLinks: [],
+  refused: [],
+  limits: {},
+  tls: false,
+} satisfies Partial<StandbyState>;
 
 /** What no server of a standby need read. */
 const OURS: FileOwner = { uid: 0, gid: 0, switched: false };
