@@ -9,7 +9,7 @@ import { DatabaseModule, UnitOfWork } from '#libs/platform/database';
 import { DomainError } from '#libs/platform/errors';
 import { ClockModule, TelemetryModule } from '#libs/platform/nest';
 import { type ControlDatabase, createControlDatabase } from '#test/databases';
-import { Answers, createHttpApp, IdempotencyKeyRequired, Public } from './index.js';
+import { Answers, createHttpApp, IdempotencyKeyRequired, Public } from '../index.js';
 
 const body = z.strictObject({ text: z.string() });
 const made = z.object({ id: z.string(), secret: z.string() });

@@ -1,8 +1,8 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { z } from 'zod';
-import type { HttpOptions } from './http-options.js';
-import { problem } from './problem.js';
+import type { HttpOptions } from '../http-options.js';
+import { problem } from '../problem/problem.js';
 
 interface JsonSchema {
   readonly [keyword: string]: unknown;

@@ -1,6 +1,6 @@
 import { StandardSchemaValidationPipe } from '@nestjs/common';
 import { z } from 'zod';
-import { type Misfit, RequestInvalidError } from './problem.js';
+import { type Misfit, RequestInvalidError } from '../problem/problem.js';
 
 type Issue = Readonly<{ message: string; path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined }>;
 

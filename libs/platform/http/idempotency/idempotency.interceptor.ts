@@ -4,8 +4,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { from, lastValueFrom, type Observable } from 'rxjs';
 import { withCommitHook } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
-import { answerSchema } from './answers.js';
-import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
+import { answerSchema } from '../shapes/answers.js';
+import { HTTP_OPTIONS, type HttpOptions } from '../http-options.js';
 import {
   checkKey,
   IdempotencyKeyMissingError,
@@ -15,7 +15,7 @@ import {
   type StoredAnswer,
 } from './idempotency.js';
 import { IdempotencyStore, type KeyedRequest, RENEW_CLAIM_MS } from './idempotency.store.js';
-import { callerKey } from './principal.js';
+import { callerKey } from '../access/principal.js';
 
 /** Header fields that belong to an answer and are sent again with it. */
 const KEPT_HEADERS = ['location', 'set-cookie'] as const;

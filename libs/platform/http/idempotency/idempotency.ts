@@ -2,7 +2,7 @@ import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { ApiHeader } from '@nestjs/swagger';
 import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { DomainError } from '#libs/platform/errors';
-import { RequestInvalidError } from './problem.js';
+import { RequestInvalidError } from '../problem/problem.js';
 
 export const KEY_REQUIRED = Symbol('mainstay idempotency key required');
 export const SEVERAL_TRANSACTIONS = Symbol('mainstay several transactions');

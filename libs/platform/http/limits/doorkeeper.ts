@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { createHash } from 'node:crypto';
 import { sourceOf } from '#libs/platform/address';
 import { Clock } from '#libs/platform/clock';
-import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
+import { HTTP_OPTIONS, type HttpOptions } from '../http-options.js';
 import { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
 
 /** Unknown credentials that one source may show in a minute before it is slowed down. */

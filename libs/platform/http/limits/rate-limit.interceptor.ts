@@ -10,8 +10,8 @@ import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Observable } from 'rxjs';
 import { sourceOf } from '#libs/platform/address';
-import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
-import { callerKey } from './principal.js';
+import { callerKey } from '../access/principal.js';
+import { HTTP_OPTIONS, type HttpOptions } from '../http-options.js';
 import { type Quota, RateLimiter, TooManyRequestsError } from './rate-limiter.js';
 
 const QUOTA = Symbol('mainstay quota');

@@ -7,7 +7,7 @@ import {
   RequestInFlightError,
   type StoredAnswer,
 } from './idempotency.js';
-import type { Principal } from './principal.js';
+import type { Principal } from '../access/principal.js';
 
 /**
  * A claim that nobody renews is free again after this long: its process was killed, and whoever declares a failover
