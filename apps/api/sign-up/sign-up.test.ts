@@ -96,6 +96,19 @@ describe('sign-up', () => {
     expect((await confirm(second)).status).toBe(201);
   });
 
+  it('twenty strangers’ sign-ups for an address do not keep its owner out', async () => {
+    const email = 'owner@elm.example';
+    await api.post('/v1/sign-ups', request(email));
+    for (let n = 0; n < 19; n++) await api.post('/v1/sign-ups', request(email));
+    await aWhileLater(email);
+    const { body } = await api.post('/v1/sign-ups', { ...request(email), agencyName: 'The owner’s own' });
+    expect(await api.rows(`SELECT agency_name FROM sign_up WHERE id = $1 AND mails = 1`, [body.id])).toEqual([
+      { agency_name: 'The owner’s own' },
+    ]);
+    expect(await api.rows(`SELECT count(*)::int AS n FROM sign_up WHERE email = $1`, [email])).toEqual([{ n: 20 }]);
+    expect((await confirm(await api.mailedToken(email))).status).toBe(201);
+  });
+
   it('a stranger who signs up with a clerk’s address gains nothing, whichever mail the clerk confirms', async () => {
     const email = 'clerk@elm.example';
     const theirs = await api.post('/v1/sign-ups', request(email));
