@@ -47,7 +47,7 @@ export class AgentGuard implements CanActivate {
     }
     const path = request.url.split('?')[0] ?? '';
     const lookUp = (): Promise<KeyRow | undefined> => this.proved({ agentId, challenge, signature, path });
-    const row = await (this.door ? this.door.admit(request.ip, proof ?? '', lookUp) : lookUp());
+    const row = await (this.door ? this.door.admit(request.ip, proof ?? '', lookUp, { once: true }) : lookUp());
     if (!row) throw new AgentProofInvalidError();
     // Only an agent that has proved itself learns that it was revoked.
     if (row.revokedAt !== null) throw new AgentRevokedError();

@@ -5,9 +5,9 @@ import { type Actor, Audit } from '#libs/audit/control';
 import { Clock } from '#libs/platform/clock';
 import { type ProviderTransaction, type TenantTransaction, UnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
-import { HandedOutByMembers } from '#libs/tenancy/control';
+import { HandedOutByMembers, requirePlace } from '#libs/tenancy/control';
 import { readAgentKey } from './agent-challenge.js';
-import { AgentQuotas } from './agent-quotas.js';
+import { AGENTS, ENROLMENT_TOKENS } from './agent-quotas.js';
 import { Agents } from './agent.service.js';
 import type { Location } from './geography.js';
 import { Sites } from './site.service.js';
@@ -62,7 +62,6 @@ export class Enrolment {
     private readonly audit: Audit,
     private readonly clock: Clock,
     private readonly handedOut: HandedOutByMembers,
-    private readonly quotas: AgentQuotas,
   ) {}
 
   /** Makes a token. Its text is in this answer only: the database keeps its SHA-256. */
@@ -71,7 +70,7 @@ export class Enrolment {
     input: EnrolmentTokenInput,
     actor: Actor,
   ): Promise<EnrolmentTokenView & { token: string }> {
-    await this.quotas.token(tx);
+    await requirePlace(tx, tx.tenantId, ENROLMENT_TOKENS);
     const id = randomUUID();
     const token = `mainstay_enrol_${randomBytes(24).toString('base64url')}`;
     const expiresAt = new Date(this.clock.now().getTime() + input.validSeconds * 1_000);
@@ -172,7 +171,7 @@ export class Enrolment {
       if (!(await this.handedOut.makerStillHas(tx, token.tenantId, token.madeBy, 'agents:write'))) {
         throw new EnrolmentTokenExpiredError();
       }
-      await this.quotas.agent(tx, token.tenantId);
+      await requirePlace(tx, token.tenantId, AGENTS);
       return this.admit(tx, token, { ...request, publicKey });
     });
   }

@@ -2,7 +2,6 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { Clock } from '#libs/platform/clock';
 import { AgentChallenges } from './agent-challenge.js';
-import { AgentQuotas } from './agent-quotas.js';
 import { AgentLinkHandler, AgentLinkStore, OrderFailureLog } from './agent-links.js';
 import { AgentGuard } from './agent-signed.guard.js';
 import { Agents } from './agent.service.js';
@@ -48,7 +47,6 @@ export class SitesModule {
         Orders,
         Sites,
         Agents,
-        AgentQuotas,
         Enrolment,
         AgentGuard,
         SnapshotStores,
