@@ -14,6 +14,7 @@ const NEEDS: Readonly<Record<string, string>> = {
   ldap: "the agency's directory",
   radius: "the agency's RADIUS server",
   gss: "the agency's Kerberos",
+  hostgssenc: "the agency's Kerberos",
   sspi: "the agency's Windows domain",
   pam: "this machine's PAM",
   bsd: "this machine's users",
@@ -66,7 +67,11 @@ function meets(line: HbaLine, refusal: HbaLine): boolean {
 }
 
 function checkMethods(lines: readonly HbaLine[]): Finding[] {
-  const stay = lines.filter(({ type, method }) => type !== 'local' && !FOLLOWS.has(method));
+  const stay = lines
+    .filter(
+      ({ type, method }) => type !== 'local' && (type === 'hostgssenc' ? method !== 'reject' : !FOLLOWS.has(method)),
+    )
+    .map(({ line, type, method }) => ({ line, method: type === 'hostgssenc' ? type : method }));
   if (stay.length === 0) return [];
   const said = stay.map(
     ({ line, method }) => `line ${line} (${method}, needs ${NEEDS[method] ?? 'what only this machine has'})`,
@@ -110,7 +115,7 @@ function checkLocal(lines: readonly HbaLine[]): Finding[] {
   ];
 }
 
-/** A site's front door has no certificate of the agency. */
+/** The site's server shows a certificate of its own: whoever checks it must know what signed it, before the day. */
 function checkTls(look: ServerLook, lines: readonly HbaLine[]): Finding[] {
   if (valueOf(look, 'ssl') !== 'on') return [];
   const only = lines.filter(({ type }) => type === 'hostssl').map(({ line }) => String(line));
@@ -118,8 +123,8 @@ function checkTls(look: ServerLook, lines: readonly HbaLine[]): Finding[] {
   return [
     warning(
       'tls.stays',
-      `Clients can use TLS with this server's certificate${asked}. The server at a site does not have it: clients with sslmode=require, verify-ca or verify-full do not connect there.`,
-      'For clients that list the front door, use sslmode=prefer, on a network or VPN that may be trusted with it.',
+      `Clients can use TLS with this server's certificate${asked}. It stays here: a site's server shows a certificate of its own after a failover, of its front door's name. Clients with sslmode=require or less connect there; those with verify-ca or verify-full do not until they trust the site's authority, too.`,
+      'For clients that check certificates, add the rootCertificates in "connection" of the workload (GET /v1/workloads/…) to their sslrootcert, beside the present content. Both sites have made theirs once their standbys are there.',
     ),
   ];
 }

@@ -202,6 +202,9 @@ test('the authority’s key is nobody’s to read but the site’s own, and it i
   const another = randomUUID();
   const made = await Promise.all([one.ensure(another), other.ensure(another), one.ensure(another)]);
   expect(new Set(made.map(({ privateKey }) => privateKey)).size).toBe(1);
+  // A superuser has the key of what its own server shows: that says nothing to another workload's clients.
+  const served = new X509Certificate((await metro.driver.certificate(workloadId))!);
+  expect(served.verify(new X509Certificate(made[0].certificate).publicKey)).toBe(false);
   await other.forget(another);
   expect(await readdir(path.dirname(authorityFile()))).toEqual([`${workloadId}.pem`]);
   expect(await one.certificate(another)).toBeNull();
