@@ -18,6 +18,7 @@ import { AheadClock } from '#test/ahead-clock';
 import { pulseEntry } from '#test/pulse';
 import {
   DegradeReceiver,
+  grantsRecord,
   KeptConnection,
   madeRecord,
   openConnection,
@@ -42,6 +43,7 @@ const entry = (over: Partial<PulseEntry> = {}): PulseEntry => pulseEntry({ workl
 
 async function watch(): Promise<{ workload: ProtectedWorkload; receiver: () => DegradeReceiver }> {
   let receiver: DegradeReceiver | undefined;
+  const state = path.join(agency.home, `state-${randomUUID()}`);
   const workload = new ProtectedWorkload({
     workload: agency.workload,
     connection: new KeptConnection(agency.workload),
@@ -50,7 +52,8 @@ async function watch(): Promise<{ workload: ProtectedWorkload; receiver: () => D
       receiver = new DegradeReceiver({ workload: agency.workload, lease, scratch }, clock);
       return receiver;
     },
-    record: new DurableValue(path.join(agency.home, `state-${randomUUID()}`, 'protection.json'), protectionRecord),
+    record: new DurableValue(path.join(state, 'protection.json'), protectionRecord),
+    grants: new DurableValue(path.join(state, 'grants.json'), grantsRecord),
     fencing: { observe: async () => undefined, report: () => ({ fenced: null, divergence: null, alarms: [] }) },
     clock,
   });
