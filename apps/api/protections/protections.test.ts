@@ -11,7 +11,7 @@ import {
   unprotectOrder,
 } from '#contracts/replication';
 import { AGENT_AUTHORIZATION_SCHEME, agentLinkResult, agentProof, orderFailed } from '#contracts/sites';
-import { createAuthority, signDocument } from '#libs/link';
+import { signDocument } from '#libs/link';
 import { ControlPlane, type EnrolledAgent } from '#test/control-plane';
 
 describe('workloads and their protection', () => {
@@ -116,29 +116,6 @@ describe('workloads and their protection', () => {
     });
     await plane.metro.open();
     await plane.until(`${path}/protection`, agency.apiKey, ({ condition }) => condition === 'armed');
-  });
-
-  it('shows what signs for the standbys behind the front doors, to clients that check certificates', async () => {
-    const { agency, id } = await plane.protectedWorkload();
-    const path = `/v1/workloads/${id}`;
-    const before = (await plane.api.get(path, agency.apiKey)).body;
-    expect(before.connection.rootCertificates).toBeNull();
-    expect((await plane.api.get(`${path}/protection`, agency.apiKey)).body.metro.frontDoor.authority).toBeNull();
-    const made = await Promise.all([plane.metro, plane.regional].map(({ id: site }) => createAuthority(site)));
-    const authorities = made.map(({ certificate }) => certificate);
-    for (const [index, site] of [plane.metro, plane.regional].entries()) {
-      site.workloads = site.workloads.map((one) =>
-        one.workloadId === id ? { ...one, frontDoor: { ...one.frontDoor!, authority: authorities[index]! } } : one,
-      );
-      site.show();
-    }
-    const shown = await plane.until(
-      `${path}/protection`,
-      agency.apiKey,
-      ({ metro, regional }) => metro.frontDoor.authority !== null && regional.frontDoor.authority !== null,
-    );
-    expect([shown.metro, shown.regional].map(({ frontDoor }) => frontDoor.authority)).toEqual(authorities);
-    expect((await plane.api.get(path, agency.apiKey)).body.connection.rootCertificates).toBe(authorities.join(''));
   });
 
   it('changes reach both sites; removing ends once both have said that nothing is left', async () => {
@@ -282,13 +259,13 @@ describe('workloads and their protection', () => {
     plane.metro.say(oldPrimaryFenced, { workloadId: id, epoch: 2, at, evidence: 'stopped, exit code 0' }, head);
     const path = `/v1/workloads/${id}/protection/events`;
     const { items } = await plane.until(path, agency.apiKey, (body) => body.items.length === 3);
-    const kinds = items.map(({ kind }: { kind: string }) => kind).sort();
+    const kinds = items.map(({ kind }) => kind).sort();
     expect(kinds).toEqual(['replication.arming-changed', 'replication.divergence', 'replication.old-primary-fenced']);
     expect(
       (await plane.api.get(`/v1/workloads/${other.id}/protection/events`, other.agency.apiKey)).body.items,
     ).toEqual([]);
     const notices = await plane.until('/v1/notices', agency.apiKey, (body) => body.items?.length >= 3);
-    expect(notices.items.map(({ kind }: { kind: string }) => kind)).toContain('replication.disarmed');
+    expect(notices.items.map(({ kind }) => kind)).toContain('replication.disarmed');
   });
 
   it('tells the other site when a gateway moves, and people when an agent’s identity is shown twice', async () => {
@@ -299,12 +276,12 @@ describe('workloads and their protection', () => {
     const link = { agentId: agent.id, version: null, roundTripMilliseconds: null };
     plane.metro.say(agentLinkResult, { ...link, state: 'duplicate' }, { tenantId: agency.id });
     const notices = await plane.until('/v1/notices', agency.apiKey, (body) =>
-      body.items?.some(({ kind }: { kind: string }) => kind === 'agents.duplicate'),
+      body.items?.some(({ kind }) => kind === 'agents.duplicate'),
     );
-    expect(notices.items[0].severity).toBe('alarm');
+    expect(notices.items[0]!.severity).toBe('alarm');
     const seen = await plane.api.get(`/v1/agents/${agent.id}`, agency.apiKey);
-    const there = seen.body.sites.find(({ siteId }: { siteId: string }) => siteId === plane.metro.id);
-    expect(there.duplicateSeenAt).not.toBeNull();
+    const there = seen.body.sites.find(({ siteId }) => siteId === plane.metro.id);
+    expect(there!.duplicateSeenAt).not.toBeNull();
   });
 
   it('sets a result aside that can never be applied, and goes on with the next', async () => {

@@ -123,7 +123,7 @@ function checkTls(look: ServerLook, lines: readonly HbaLine[]): Finding[] {
   return [
     warning(
       'tls.stays',
-      `Clients can use TLS with this server's certificate${asked}. It stays here: a site's server shows a certificate of its own after a failover, of its front door's name. Clients with sslmode=require or less connect there; those with verify-ca or verify-full do not until they trust the site's authority, too.`,
+      `Clients can use TLS with this server's certificate${asked}. It stays here: a site's server shows a certificate of its own after a failover, of its front door's name. Clients with sslmode=require or less connect there; those with verify-ca or verify-full, or with a sslrootcert, do not until they trust the site's authority, too.`,
       'For clients that check certificates, add the rootCertificates in "connection" of the workload (GET /v1/workloads/…) to their sslrootcert, beside the present content. Both sites have made theirs once their standbys are there.',
     ),
   ];

@@ -161,6 +161,8 @@ test('after a failover clients that demand TLS get in by the front door, and can
   expect(await psql('clerk', 'verify-ca', { root })).toMatch(/^TLS/);
   expect(await psql('clerk', 'verify-full', { root })).toMatch(/^TLS/);
   await expect(psql('clerk', 'verify-full', { root: own })).rejects.toThrow('certificate verify failed');
+  // With a root certificate at hand libpq takes "require" for "verify-ca".
+  await expect(psql('clerk', 'require', { root: own })).rejects.toThrow('certificate verify failed');
   await expect(psql('clerk', 'verify-full', { root, host: 'localhost' })).rejects.toThrow('does not match host name');
   await expect(psql('clerk', 'disable')).rejects.toThrow(/no pg_hba.conf entry.*no encryption/);
   expect(await psql('kiosk', 'disable')).toBe('');
