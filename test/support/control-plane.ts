@@ -7,7 +7,7 @@ import { type CertificateText, createAuthority, createKeyPair, issueCertificate,
 import { preflightOrder, preflightResult, protectOrder } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
 import { AppLogger, NestLogger } from '#libs/platform/nest';
-import { type Answered, type TestAgency, TestApi } from './api.js';
+import { type Answered, type AnsweredBody, type TestAgency, TestApi } from './api.js';
 import { ScriptedSite } from './scripted-site.js';
 
 const WITHIN = { timeoutMs: 20_000, everyMs: 10 };
@@ -127,7 +127,7 @@ export class ControlPlane {
   }
 
   /** Asks until the answer fits. */
-  async until(path: string, token: string, fits: (body: Answered['body']) => boolean): Promise<Answered['body']> {
+  async until(path: string, token: string, fits: (body: AnsweredBody) => boolean): Promise<AnsweredBody> {
     let last: unknown;
     try {
       return await waitFor(
@@ -172,7 +172,7 @@ export class ControlPlane {
       agency.apiKey,
       (body) => body.state === 'passed',
     );
-    return made.body.id as string;
+    return made.body.id;
   }
 
   /** Answers a preflight from whichever site was asked. */

@@ -230,7 +230,7 @@ describe('workloads and their protection', () => {
     expect(payload).toMatchObject({ requestId: granted.body.requestId, seconds: 600 });
     const [open] = await self();
     expect(open).toMatchObject({ workloadId: id, requestId: granted.body.requestId, epoch: 1 });
-    expect(open.secondsLeft).toBeGreaterThan(500);
+    expect(open!.secondsLeft).toBeGreaterThan(500);
     await plane.api.post(`${path}/rearm`, {}, agency.apiKey);
     await plane.metro.ordered(rearmOrder, ({ workloadId }) => workloadId === id);
     expect(await self()).toEqual([]);

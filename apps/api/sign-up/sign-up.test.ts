@@ -40,10 +40,7 @@ describe('sign-up', () => {
       body: { agencyId: confirmed.body.id, role: 'owner', mayDeclare: true },
     });
     const log = await api.get('/v1/audit', owner);
-    expect(log.body.items.map((entry: { action: string }) => entry.action)).toEqual([
-      'session.opened',
-      'agency.signed-up',
-    ]);
+    expect(log.body.items.map((entry) => entry.action)).toEqual(['session.opened', 'agency.signed-up']);
   });
 
   it('422 for a token used twice, a wrong one and an expired one; nothing is made', async () => {
@@ -165,7 +162,7 @@ describe('sign-up', () => {
     expect(misfit.status).toBe(400);
     expect(misfit.headers.get('content-type')).toMatch('application/problem+json');
     expect(misfit.body).toMatchObject({ status: 400, code: 'request.invalid', type: '/problems/request.invalid' });
-    const pointers = misfit.body.errors.map(({ pointer }: { pointer: string }) => pointer);
+    const pointers = misfit.body.errors.map(({ pointer }) => pointer);
     expect(pointers).toEqual(expect.arrayContaining(['/agencyName', '/state', '']));
     expect(misfit.headers.get('x-request-id')).toBe(misfit.body.requestId);
     await api.post('/v1/sign-ups', request('weak@elm.example'));
