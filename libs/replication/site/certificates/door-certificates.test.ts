@@ -1,10 +1,12 @@
 import { randomUUID, X509Certificate } from 'node:crypto';
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createAuthority, FrontDoor, issueCertificate } from '#libs/link';
-import { waitFor } from '#libs/platform/clock';
+import { SystemClock, waitFor } from '#libs/platform/clock';
+import { AppLogger } from '#libs/platform/nest';
 import { chownTo, connect, renderHba, runTool, serverIdentity } from '#libs/platform/postgres';
 import { testFolder } from '#libs/platform/postgres/testing';
 import { SiteSettings } from '#libs/sites/site';
@@ -12,6 +14,7 @@ import { TestAgency } from '#test/agency';
 import { AgencyDesk } from '#test/agency-desk';
 import { WarmSite } from '#test/warm-site';
 import { DoorAuthorities } from './door-authorities.js';
+import { DoorCertificates } from './door-certificates.js';
 
 vi.setConfig({ testTimeout: 120_000 });
 // One story: a server with a certificate of its own is protected, the site is restarted, fails over, and renews.
@@ -210,4 +213,24 @@ test('the authority’s key is nobody’s to read but the site’s own, and it i
   await other.forget(another);
   expect(await readdir(path.dirname(authorityFile()))).toEqual([`${workloadId}.pem`]);
   expect(await one.certificate(another)).toBeNull();
+});
+
+test('a certificate has the name by which clients know the door, and follows when the site is given another', async () => {
+  const prepared = randomUUID();
+  await metro.driver.prepareStandby(prepared, { majorVersion: 15, parameters: {}, hba: [] });
+  const settings = metro.app.get(SiteSettings, { strict: false });
+  const served = async (frontDoorHost: string) => {
+    const at = new SiteSettings({ ...settings, frontDoorHost });
+    const logger = metro.app.get(AppLogger, { strict: false });
+    await new DoorCertificates(new DoorAuthorities(at), at, metro.driver, new SystemClock(), logger).keep(prepared);
+    return new X509Certificate((await metro.driver.certificate(prepared))!);
+  };
+  const long = `${'metro.'.repeat(15)}provider.example`;
+  for (const host of ['metro.provider.example', 'Metro_1.Example', 'localhost', long, '10.0.0.1', '2001:db8::7']) {
+    const certificate = await served(host);
+    expect(isIP(host) ? certificate.checkIP(host) : certificate.checkHost(host)).toBe(host);
+    // Made once: a look that finds nothing to do reloads nothing.
+    expect((await served(host)).serialNumber).toBe(certificate.serialNumber);
+  }
+  await metro.driver.remove(prepared);
 });
