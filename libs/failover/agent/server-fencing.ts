@@ -1,6 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Alarm, PulseWorkload } from '#contracts/replication';
-import type { Clock } from '#libs/platform/clock';
+import { pause, type Clock } from '#libs/platform/clock';
 import { DomainError, errorText } from '#libs/platform/errors';
 import type { PostgresServer } from '#libs/platform/postgres';
 import { ALARMS, type Fencing, type PulseEntry } from '#libs/replication/agent';
@@ -152,10 +151,7 @@ export class ServerFencing implements Fencing {
     const late = new AbortController();
     const stillStopping = { stopped: false, lsn: null, evidence: 'the server is still being stopped' };
     try {
-      return await Promise.race([
-        this.carryingOut,
-        delay(ANSWER_MS, stillStopping, { signal: late.signal }).catch(() => stillStopping),
-      ]);
+      return await Promise.race([this.carryingOut, pause(ANSWER_MS, late.signal).then(() => stillStopping)]);
     } finally {
       late.abort();
     }

@@ -66,6 +66,7 @@ export async function withConnection<T>(
   try {
     return await work(client);
   } finally {
+    // One that is broken already needs no goodbye: the work has thrown.
     await client.end().catch(() => undefined);
   }
 }
@@ -98,6 +99,7 @@ export class KeptConnection {
    */
   session<T>(withinMs: number, work: (client: PostgresClient) => Promise<T>): Promise<T> {
     const mine = this.turn.then(() => this.bounded(withinMs, work));
+    // The next in line only waits for it; its failure is its own caller's.
     this.turn = mine.catch(() => undefined);
     return mine;
   }

@@ -191,6 +191,7 @@ export class ProtectedWorkload {
   }
 
   private async look(pulse: Pulse | undefined): Promise<{ sample: Sample; verdict: Verdict } | undefined> {
+    // Whatever keeps the server from answering in time: the pulse says so, and it counts as not armed.
     const sample = await this.sampler.look().catch(() => undefined);
     if (!sample || !this.protection) {
       this.floor.reset();

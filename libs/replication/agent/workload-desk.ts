@@ -60,6 +60,7 @@ export class WorkloadDesk {
         return work(this.commands);
       }),
     );
+    // The next in line only waits for it; its failure is its own caller's.
     this.turn = mine.catch(() => undefined);
     return mine;
   }

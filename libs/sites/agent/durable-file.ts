@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { z } from 'zod';
+import { ifPresent } from '#libs/platform/errors';
 import { AgentConfigurationError } from './errors.js';
 
 /**
@@ -52,13 +53,8 @@ export class DurableValue<T> {
   ) {}
 
   async read(): Promise<T | undefined> {
-    let text: string;
-    try {
-      text = await readFile(this.file, 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
+    const text = await ifPresent(readFile(this.file, 'utf8'));
+    if (text === undefined) return undefined;
     try {
       return this.schema.parse(JSON.parse(text));
     } catch (cause) {
@@ -72,6 +68,7 @@ export class DurableValue<T> {
   /** One after the other: the last value given is the one that stays. */
   write(value: T): Promise<void> {
     const text = `${JSON.stringify(value, null, 2)}\n`;
+    // What was given before failed for its own caller.
     const mine = this.writing.catch(() => undefined).then(() => writeDurably(this.file, text));
     this.writing = mine;
     return mine;
@@ -79,8 +76,6 @@ export class DurableValue<T> {
 
   async clear(): Promise<void> {
     await rm(this.file, { force: true });
-    await syncDirectory(path.dirname(this.file)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-    });
+    await ifPresent(syncDirectory(path.dirname(this.file)));
   }
 }
