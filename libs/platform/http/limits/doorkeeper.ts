@@ -42,11 +42,17 @@ export class Doorkeeper {
   }
 
   /**
-   * The caller that `lookUp` finds behind `credential`, or undefined.
+   * The caller that `lookUp` finds behind `credential`, or undefined. One that is good once only, such as a proof over a
+   * challenge, is not remembered: it would push out those that come again.
    *
    * @throws TooManyRequestsError for an unknown credential that is shown too often, or from a source that shows many.
    */
-  async admit<T>(address: string, credential: string, lookUp: () => Promise<T | undefined>): Promise<T | undefined> {
+  async admit<T>(
+    address: string,
+    credential: string,
+    lookUp: () => Promise<T | undefined>,
+    { once = false } = {},
+  ): Promise<T | undefined> {
     const source = sourceOf(address);
     const hash = createHash('sha256').update(credential).digest('base64');
     const [ofSource, ofCredential] = [this.quota(OF_SOURCE), this.quota(OF_CREDENTIAL)];
@@ -65,7 +71,7 @@ export class Doorkeeper {
       if (!known) this.leave(source);
     }
     if (found !== undefined) {
-      this.remember(hash);
+      if (!once) this.remember(hash);
       return found;
     }
     this.good.delete(hash);
