@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -6,9 +5,10 @@ import { fenceCommand } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
 import { findPostgres, PostgresServer } from '#libs/platform/postgres';
 import { ArmedLeases } from '#libs/replication/site';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { TestAgency } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 
 interface Pair {
   readonly agency: TestAgency;
@@ -16,19 +16,16 @@ interface Pair {
   readonly site: WarmSite;
   readonly workloadId: string;
 }
-const pairs: Pair[] = [];
+const worlds: WarmWorld[] = [];
 
 async function regional(): Promise<Pair> {
-  const agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  const desk = await AgencyDesk.open(agency);
-  const workloadId = randomUUID();
-  const site = await WarmSite.start({ role: 'regional', desk, workloadId, tenantId: randomUUID() });
-  const made = { agency, desk, site, workloadId };
-  pairs.push(made);
+  const world = new WarmWorld();
+  worlds.push(world);
+  const { agency, desk } = await world.openAgency();
+  const site = await world.openSite('regional');
   await site.protect();
   await site.until('the regional to stream', ({ state }) => state === 'streaming');
-  return made;
+  return { agency, desk, site, workloadId: world.workloadId };
 }
 
 let silent: Pair;
@@ -38,11 +35,7 @@ beforeAll(async () => {
   [silent, answering, broken] = (await Promise.all([regional(), regional(), regional()])) as [Pair, Pair, Pair];
 });
 afterAll(async () => {
-  for (const { site, desk, agency } of pairs) {
-    await site.close();
-    await desk.close();
-    await agency.remove();
-  }
+  for (const world of worlds) await world.close();
 });
 
 const lease = ({ site, workloadId }: Pair) => site.work.run((tx) => site.app.get(ArmedLeases).state(tx, workloadId));

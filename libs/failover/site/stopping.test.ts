@@ -1,12 +1,12 @@
-import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { findPostgres, PostgresServer, childProcesses, signalProcess } from '#libs/platform/postgres';
 import type { SiteRole } from '#contracts/sites';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { TestAgency } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 
 interface Pair {
   readonly agency: TestAgency;
@@ -14,18 +14,15 @@ interface Pair {
   readonly site: WarmSite;
   readonly workloadId: string;
 }
-const pairs: Pair[] = [];
+const worlds: WarmWorld[] = [];
 
 async function pair(role: SiteRole): Promise<Pair> {
-  const agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  const desk = await AgencyDesk.open(agency);
-  const workloadId = randomUUID();
-  const site = await WarmSite.start({ role, desk, workloadId, tenantId: randomUUID() });
-  const made = { agency, desk, site, workloadId };
-  pairs.push(made);
+  const world = new WarmWorld();
+  worlds.push(world);
+  const { agency, desk } = await world.openAgency();
+  const site = await world.openSite(role);
   await site.protect();
-  return made;
+  return { agency, desk, site, workloadId: world.workloadId };
 }
 
 let regional: Pair;
@@ -36,11 +33,7 @@ beforeAll(async () => {
   await metro.site.until('the metro to be armed', ({ armed }) => armed === true);
 });
 afterAll(async () => {
-  for (const { site, desk, agency } of pairs) {
-    await site.close();
-    await desk.close();
-    await agency.remove();
-  }
+  for (const world of worlds) await world.close();
 });
 
 test('an agency that still answers is stopped cleanly, and what that proves replaces what was feared', async () => {
