@@ -113,13 +113,7 @@ export class Enrolment {
       [tx.tenantId, id],
     );
     if (changed === 0) throw new NotFoundError('enrolment token');
-    await this.audit.record(tx, {
-      tenantId: tx.tenantId,
-      actor,
-      action: 'enrolment-token.withdrawn',
-      subjectKind: 'enrolment-token',
-      subjectId: id,
-    });
+    await this.recordWithdrawal(tx, id, actor);
   }
 
   /** Withdraws the unused tokens that these members and keys made. */
@@ -129,16 +123,18 @@ export class Enrolment {
         WHERE tenant_id = $1 AND made_by = ANY ($2::uuid[]) AND used_at IS NULL AND revoked_at IS NULL RETURNING id`,
       [tx.tenantId, makers],
     );
-    for (const { id } of rows) {
-      await this.audit.record(tx, {
-        tenantId: tx.tenantId,
-        actor,
-        action: 'enrolment-token.withdrawn',
-        subjectKind: 'enrolment-token',
-        subjectId: id,
-        detail: { reason: 'who made it may no longer' },
-      });
-    }
+    for (const { id } of rows) await this.recordWithdrawal(tx, id, actor, { reason: 'who made it may no longer' });
+  }
+
+  private recordWithdrawal(
+    tx: TenantTransaction,
+    subjectId: string,
+    actor: Actor,
+    detail: Record<string, unknown> = {},
+  ): Promise<void> {
+    const { tenantId } = tx;
+    const what = { action: 'enrolment-token.withdrawn', subjectKind: 'enrolment-token', subjectId };
+    return this.audit.record(tx, { tenantId, actor, ...what, detail });
   }
 
   /**
