@@ -1,21 +1,21 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { Clock } from '#libs/platform/clock';
-import { AgentChallenges } from './agent-challenge.js';
-import { AgentLinkHandler, AgentLinkStore, OrderFailureLog } from './agent-links.js';
-import { AgentGuard } from './agent-signed.guard.js';
-import { Agents } from './agent.service.js';
-import { ResultHandlers, SnapshotStores } from './applies-result.js';
-import { Enrolment } from './enrolment.service.js';
-import { DeliverOrdersHandler, OrderDelivery, SweepOrdersHandler } from './order-delivery.js';
-import { OrderSigner } from './order-signing.js';
-import { Orders } from './orders.js';
-import { ResultApplying } from './result-applying.js';
-import { ResultStreams } from './result-streams.js';
-import { CONTROL_TLS, type ControlTls, SiteEndpoints } from './site-endpoint.js';
+import { AgentChallenges } from './agents/agent-challenge.js';
+import { AgentLinkHandler, AgentLinkStore, OrderFailureLog } from './agents/agent-links.js';
+import { AgentGuard } from './agents/agent-signed.guard.js';
+import { Agents } from './agents/agent.service.js';
+import { Enrolment } from './agents/enrolment.service.js';
+import { CONTROL_TLS, type ControlTls, SiteEndpoints } from './connections/site-endpoint.js';
+import { WarmConnections } from './connections/warm-connections.js';
+import { DeliverOrdersHandler, OrderDelivery, SweepOrdersHandler } from './orders/order-delivery.js';
+import { OrderSigner } from './orders/order-signing.js';
+import { Orders } from './orders/orders.js';
+import { ResultHandlers, SnapshotStores } from './results/applies-result.js';
+import { ResultApplying } from './results/result-applying.js';
+import { ResultStreams } from './results/result-streams.js';
 import { Sites } from './site.service.js';
 import { sitesCollector } from './sites.metrics.js';
-import { WarmConnections } from './warm-connections.js';
 
 export interface SitesOptions {
   /** The provider's Ed25519 key, PKCS #8, PEM. Secret. */

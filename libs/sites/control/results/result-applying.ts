@@ -5,8 +5,8 @@ import { type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
 import { DomainError, errorCode, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { continueTrace, isTracing, withLogContext } from '#libs/platform/telemetry';
+import { orderStatesBefore } from '../orders/order.states.js';
 import { ResultHandlers, SnapshotStores, UnknownResultError } from './applies-result.js';
-import { orderStatesBefore } from './order.states.js';
 
 /** PostgreSQL or the way to it is out of reach, or a deadlock was broken: trying again helps. */
 const PASSING = /^(40001|40P01|53\d{3}|57P0[123]|08\w{3}|55P03|E[A-Z]+)$/;

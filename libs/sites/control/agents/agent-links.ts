@@ -8,7 +8,7 @@ import {
   type ResultHandler,
   type SnapshotStore,
   SnapshotStores,
-} from './applies-result.js';
+} from '../results/applies-result.js';
 
 /** Keeps which agents a site has links with, from its snapshots. */
 @Injectable()

@@ -3,8 +3,8 @@ import { admitAgentOrder, type AgentAssignment, type AgentSite, revokeAgentOrder
 import { type Actor, Audit } from '#libs/audit/control';
 import type { TenantTransaction, Transaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
-import type { Location } from './geography.js';
-import { Orders } from './orders.js';
+import type { Location } from '../geography.js';
+import { Orders } from '../orders/orders.js';
 
 /** An agent's link to one site. `unknown`: the site itself has been silent for ten seconds. */
 export interface AgentLinkView {

@@ -6,9 +6,9 @@ import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { Handles, type JobHandler, JobQueue } from '#libs/platform/queue';
 import { continueTrace } from '#libs/platform/telemetry';
-import { ResultHandlers } from './applies-result.js';
-import { type SiteAddress, SiteEndpoints } from './site-endpoint.js';
-import { deliverOrdersJob, sweepOrdersJob } from './sites.jobs.js';
+import { type SiteAddress, SiteEndpoints } from '../connections/site-endpoint.js';
+import { ResultHandlers } from '../results/applies-result.js';
+import { deliverOrdersJob, sweepOrdersJob } from '../sites.jobs.js';
 
 interface OrderRow {
   readonly id: string;

@@ -3,7 +3,7 @@ import type { PeerCertificate } from 'node:tls';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { errorCode, errorText } from '#libs/platform/errors';
 import { currentTraceparent } from '#libs/platform/telemetry';
-import { SiteUnreachableError } from './sites.errors.js';
+import { SiteUnreachableError } from '../sites.errors.js';
 
 /** Where a site takes orders, and by which certificate it is known. */
 export interface SiteAddress {

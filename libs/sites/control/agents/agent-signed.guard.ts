@@ -11,8 +11,8 @@ import { AGENT_AUTHORIZATION_SCHEME, agentProof } from '#contracts/sites';
 import { verifyDocument } from '#libs/link';
 import { isUuid, UnitOfWork } from '#libs/platform/database';
 import { Access, Doorkeeper } from '#libs/platform/http';
+import { AgentProofInvalidError, AgentRevokedError } from '../sites.errors.js';
 import { AgentChallenges, readAgentKey } from './agent-challenge.js';
-import { AgentProofInvalidError, AgentRevokedError } from './sites.errors.js';
 
 interface KeyRow {
   readonly tenantId: string;

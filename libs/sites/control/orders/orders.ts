@@ -5,9 +5,9 @@ import { Clock } from '#libs/platform/clock';
 import type { Transaction } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
 import { currentTraceparent } from '#libs/platform/telemetry';
+import { deliverOrdersJob } from '../sites.jobs.js';
 import { OrderDelivery } from './order-delivery.js';
 import { OrderSigner } from './order-signing.js';
-import { deliverOrdersJob } from './sites.jobs.js';
 
 export interface OrderRequest<P> {
   readonly siteId: string;

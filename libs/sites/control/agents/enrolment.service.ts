@@ -6,18 +6,18 @@ import { Clock } from '#libs/platform/clock';
 import { type ProviderTransaction, type TenantTransaction, UnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { HandedOutByMembers, requirePlace } from '#libs/tenancy/control';
+import type { Location } from '../geography.js';
+import { Sites } from '../site.service.js';
 import { readAgentKey } from './agent-challenge.js';
 import { AGENTS, ENROLMENT_TOKENS } from './agent-quotas.js';
 import { Agents } from './agent.service.js';
-import type { Location } from './geography.js';
-import { Sites } from './site.service.js';
 import {
   AgentKeyInvalidError,
   EnrolmentTokenExpiredError,
   EnrolmentTokenUnknownError,
   EnrolmentTokenUsedError,
   NoSiteError,
-} from './sites.errors.js';
+} from '../sites.errors.js';
 
 export interface EnrolmentTokenInput {
   /** What the agent will be called. */

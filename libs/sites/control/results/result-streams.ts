@@ -5,8 +5,8 @@ import { outboxPage } from '#contracts/sites';
 import { UnitOfWork } from '#libs/platform/database';
 import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
+import { type SiteAddress, SiteEndpoints } from '../connections/site-endpoint.js';
 import { ResultApplying } from './result-applying.js';
-import { type SiteAddress, SiteEndpoints } from './site-endpoint.js';
 
 /**
  * How long a site may hold a look into its outbox open. Results end it at once; without any, its end brings the next
