@@ -9,6 +9,14 @@ export interface WarmPair {
   readonly regional: WarmSite;
 }
 
+/** An agency with one of its sites. */
+export interface LoneSite {
+  readonly agency: TestAgency;
+  readonly desk: AgencyDesk;
+  readonly site: WarmSite;
+  readonly workloadId: string;
+}
+
 /**
  * An agency with one workload, its agent, and the warm sites of that workload. A test opens what it needs of it, in this
  * order; `close` ends as much as there is.
@@ -35,6 +43,14 @@ export class WarmWorld {
     const site = await WarmSite.start({ role, desk, workloadId, tenantId, ...how });
     this.sites.push(site);
     return site;
+  }
+
+  /** The agency, and one site that has been told to protect the workload. */
+  async openAlone(role: SiteRole): Promise<LoneSite> {
+    const { agency, desk } = await this.openAgency();
+    const site = await this.openSite(role);
+    await site.protect();
+    return { agency, desk, site, workloadId: this.workloadId };
   }
 
   async openPair(): Promise<WarmPair> {

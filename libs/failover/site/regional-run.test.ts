@@ -5,40 +5,27 @@ import { fenceCommand } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
 import { findPostgres, PostgresServer } from '#libs/platform/postgres';
 import { ArmedLeases } from '#libs/replication/site';
-import type { TestAgency } from '#test/agency';
-import type { AgencyDesk } from '#test/agency-desk';
-import type { WarmSite } from '#test/warm-site';
-import { WarmWorld } from '#test/warm-world';
+import { type LoneSite, WarmWorld } from '#test/warm-world';
 
-interface Pair {
-  readonly agency: TestAgency;
-  readonly desk: AgencyDesk;
-  readonly site: WarmSite;
-  readonly workloadId: string;
+const worlds = [new WarmWorld(), new WarmWorld(), new WarmWorld()] as const;
+let silent: LoneSite;
+let answering: LoneSite;
+let broken: LoneSite;
+
+async function open(world: WarmWorld): Promise<LoneSite> {
+  const alone = await world.openAlone('regional');
+  await alone.site.until('the regional to stream', ({ state }) => state === 'streaming');
+  return alone;
 }
-const worlds: WarmWorld[] = [];
-
-async function regional(): Promise<Pair> {
-  const world = new WarmWorld();
-  worlds.push(world);
-  const { agency, desk } = await world.openAgency();
-  const site = await world.openSite('regional');
-  await site.protect();
-  await site.until('the regional to stream', ({ state }) => state === 'streaming');
-  return { agency, desk, site, workloadId: world.workloadId };
-}
-
-let silent: Pair;
-let answering: Pair;
-let broken: Pair;
 beforeAll(async () => {
-  [silent, answering, broken] = (await Promise.all([regional(), regional(), regional()])) as [Pair, Pair, Pair];
+  [silent, answering, broken] = await Promise.all([open(worlds[0]), open(worlds[1]), open(worlds[2])]);
 });
 afterAll(async () => {
   for (const world of worlds) await world.close();
 });
 
-const lease = ({ site, workloadId }: Pair) => site.work.run((tx) => site.app.get(ArmedLeases).state(tx, workloadId));
+const lease = ({ site, workloadId }: LoneSite) =>
+  site.work.run((tx) => site.app.get(ArmedLeases).state(tx, workloadId));
 const ACCEPTED = { acceptedLoss: { kind: 'unknown' }, oldServer: 'unknown' } as const;
 
 test('what another site may have granted is waited out while the agency is silent', async () => {

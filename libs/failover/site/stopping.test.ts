@@ -2,38 +2,19 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { findPostgres, PostgresServer, childProcesses, signalProcess } from '#libs/platform/postgres';
-import type { SiteRole } from '#contracts/sites';
-import type { TestAgency } from '#test/agency';
-import type { AgencyDesk } from '#test/agency-desk';
-import type { WarmSite } from '#test/warm-site';
-import { WarmWorld } from '#test/warm-world';
+import { type LoneSite, WarmWorld } from '#test/warm-world';
 
-interface Pair {
-  readonly agency: TestAgency;
-  readonly desk: AgencyDesk;
-  readonly site: WarmSite;
-  readonly workloadId: string;
-}
-const worlds: WarmWorld[] = [];
-
-async function pair(role: SiteRole): Promise<Pair> {
-  const world = new WarmWorld();
-  worlds.push(world);
-  const { agency, desk } = await world.openAgency();
-  const site = await world.openSite(role);
-  await site.protect();
-  return { agency, desk, site, workloadId: world.workloadId };
-}
-
-let regional: Pair;
-let metro: Pair;
+const worlds = { regional: new WarmWorld(), metro: new WarmWorld() };
+let regional: LoneSite;
+let metro: LoneSite;
 beforeAll(async () => {
-  [regional, metro] = await Promise.all([pair('regional'), pair('metro')]);
+  [regional, metro] = await Promise.all([worlds.regional.openAlone('regional'), worlds.metro.openAlone('metro')]);
   await regional.site.until('the regional to stream', ({ state }) => state === 'streaming');
   await metro.site.until('the metro to be armed', ({ armed }) => armed === true);
 });
 afterAll(async () => {
-  for (const world of worlds) await world.close();
+  await worlds.regional.close();
+  await worlds.metro.close();
 });
 
 test('an agency that still answers is stopped cleanly, and what that proves replaces what was feared', async () => {
