@@ -1,5 +1,5 @@
 import { randomUUID, X509Certificate } from 'node:crypto';
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -202,6 +202,12 @@ test('the authority’s key is nobody’s to read but the site’s own, and it i
     const reading = metro.sql(`SELECT pg_read_file('${authorityFile()}')`);
     await expect(reading).rejects.toThrow('Permission denied');
   }
+  const failing = (alarms: readonly { code: string }[]) => alarms.some(({ code }) => code === 'site.certificate');
+  await chmod(authorityFile(), 0o644);
+  const exposed = await metro.until('an alarm', ({ alarms }) => failing(alarms));
+  expect(exposed.frontDoor?.authority).toBeNull();
+  await chmod(authorityFile(), 0o600);
+  await metro.until('its end', ({ alarms, frontDoor }) => !failing(alarms) && frontDoor?.authority != null);
   const settings = metro.app.get(SiteSettings, { strict: false });
   const [one, other] = [new DoorAuthorities(settings), new DoorAuthorities(settings)];
   const another = randomUUID();

@@ -3,7 +3,6 @@ import { isIP } from 'node:net';
 import { Inject, Injectable } from '@nestjs/common';
 import { type CertificateRequest, issueCertificate } from '#libs/link';
 import { Clock } from '#libs/platform/clock';
-import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import { SiteSettings } from '#libs/sites/site/gateway';
@@ -21,6 +20,9 @@ const COMMON_NAME_MAX = 64;
  */
 @Injectable()
 export class DoorCertificates {
+  /** Workloads whose certificate could not be kept at the last look. */
+  private readonly failing = new Set<string>();
+
   constructor(
     private readonly authorities: DoorAuthorities,
     private readonly settings: SiteSettings,
@@ -31,14 +33,27 @@ export class DoorCertificates {
 
   /**
    * Gives the standby a certificate where it has none, or one that ends soon or has another name. A running server goes
-   * on with its connections. It never throws: what fails is logged and tried again, and must keep nothing else waiting.
+   * on with its connections. It never throws: what fails is logged, an alarm, and tried again; it must keep nothing else waiting.
    */
   async keep(workloadId: string): Promise<void> {
     try {
       if ((await this.driver.phase(workloadId)) !== undefined) await this.renew(workloadId);
+      this.failing.delete(workloadId);
     } catch (error) {
-      this.logger.log.warn({ workloadId, reason: errorText(error) }, 'the certificate of a standby could not be kept');
+      const said = this.failing.has(workloadId);
+      this.failing.add(workloadId);
+      if (!said) this.logger.log.warn({ workloadId, err: error }, 'the certificate of a standby could not be kept');
     }
+  }
+
+  isFailing(workloadId: string): boolean {
+    return this.failing.has(workloadId);
+  }
+
+  /** PEM of what signs for the workload's door; null while there is none, or none that can be used. */
+  authority(workloadId: string): Promise<string | null> {
+    // What is wrong with its file is an alarm, by keeping the certificate.
+    return this.authorities.certificate(workloadId).catch(() => null);
   }
 
   private async renew(workloadId: string): Promise<void> {

@@ -12,7 +12,7 @@ import {
   SnapshotSources,
   type StandbyPosition,
 } from '#libs/sites/site';
-import { DoorAuthorities } from '../certificates/door-authorities.js';
+import { DoorCertificates } from '../certificates/door-certificates.js';
 import { ArmedLeases, FrontDoors, type FrontDoorState, type LeaseState } from '../link/index.js';
 import { isFresh, regionalLeads, type SourceReport, SourceReports } from '../source-reports.js';
 import type { Standby } from '../standby.row.js';
@@ -45,7 +45,7 @@ export class HealthSources {
     readonly reports: SourceReports,
     readonly leases: ArmedLeases,
     readonly doors: FrontDoors,
-    readonly authorities: DoorAuthorities,
+    readonly certificates: DoorCertificates,
   ) {}
 }
 
@@ -129,6 +129,7 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
     const sourceLsn = follows && isFresh(report) ? report.lsn : null;
     const behind = sourceLsn !== null && received !== null;
     const stalledSeconds = this.stalledSeconds(memory, behind ? sourceLsn : null, received);
+    const uncertified = this.sources.certificates.isFailing(standby.workloadId);
     // Who is not the synchronous one is neither armed nor not.
     const leads = follows && regionalLeads(report) === (standby.role === 'regional');
     return {
@@ -150,12 +151,12 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
       armedUntil: leads ? (lease.armedUntil?.toISOString() ?? null) : null,
       asynchronousSinceLsn: follows && (leads || standby.role === 'metro') ? lease.disarmedAtLsn : null,
       seeding: seedingOf(standby),
-      alarms: alarmsOf({ standby, report, position, stalledSeconds, capacity }, this.clock.now()),
+      alarms: alarmsOf({ standby, report, position, stalledSeconds, capacity, uncertified }, this.clock.now()),
       frontDoor: door && {
         host: door.host,
         port: door.port,
         leadsTo: door.leadsTo,
-        authority: await this.authority(standby),
+        authority: await this.sources.certificates.authority(standby.workloadId),
       },
     };
   }
@@ -164,11 +165,6 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
     if (state === 'preparing' || state === 'seeding' || state === 'removing' || state === 'removed') return undefined;
     // A server that does not answer has no position; that it does not is an alarm of its own.
     return this.driver.position(workloadId).catch(() => undefined);
-  }
-
-  private authority({ workloadId }: Standby): Promise<string | null> {
-    // What is wrong with its file the reconciler says, time and again: nobody can trust what nobody sees.
-    return this.sources.authorities.certificate(workloadId).catch(() => null);
   }
 
   private remember(standby: Standby, report: SourceReport | undefined, position: StandbyPosition | undefined): Memory {
