@@ -6,6 +6,7 @@ import { TestAgency } from '#test/agency';
 import { openConnection } from '../connection.js';
 import { readServerFacts } from '../server-facts.js';
 import { checkAccess } from './access-checks.js';
+import { checkFrontDoor } from './door-checks.js';
 import { checkFollowing } from './following-checks.js';
 import { lookAtServer, type HbaLine } from './server-look.js';
 
@@ -54,6 +55,19 @@ test('a refusal that a site cannot write down, so that it refuses everybody whom
   expect(
     blocked({ user: ['+contractors'], address: '10.1.0.0', netmask: '255.255.0.0', method: 'reject' }, open),
   ).toEqual([]);
+});
+
+test('a refusal by addresses, which holds at no site, is told of also where nobody can come by a door before a failover', async () => {
+  const real = await lookAtServer(client);
+  const line = { type: 'host', database: ['all'], user: ['all'], netmask: '255.255.0.0', error: null };
+  const barred = { ...line, line: 1, address: '10.1.0.0', method: 'reject' };
+  const open = { ...line, line: 2, address: '10.0.0.0', netmask: '255.0.0.0', method: 'scram-sha-256' };
+  const [finding, ...others] = checkFrontDoor({ ...real, hbaLines: [barred, open] }, agency.workload);
+  expect(others).toEqual([]);
+  expect(finding).toMatchObject({ code: 'hba.front-door', severity: 'warning' });
+  expect(finding!.what).toContain('line 1 (10.1.0.0 reject)');
+  expect(finding!.remedy).toContain('clientNetworks');
+  expect(checkFrontDoor({ ...real, hbaLines: [open, barred] }, agency.workload)).toEqual([]);
 });
 
 test('of a file with a fault, nothing after it is taken to hold, since the fault may be in a refusal', async () => {
