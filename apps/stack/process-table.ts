@@ -1,6 +1,6 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { waitFor } from '#libs/platform/clock';
+import { Turns, waitFor } from '#libs/platform/clock';
 import { ifPresent } from '#libs/platform/errors';
 import { signalProcess } from '#libs/platform/postgres';
 
@@ -24,7 +24,7 @@ export async function processStart(pid: number): Promise<string | undefined> {
 /** The processes of an installation, on disk, so that the next start finds what a kill -9 left behind. */
 export class ProcessTable {
   private entries: ProcessEntry[] = [];
-  private writing: Promise<void> = Promise.resolve();
+  private readonly turns = new Turns();
 
   constructor(private readonly file: string) {}
 
@@ -53,11 +53,10 @@ export class ProcessTable {
 
   private save(): Promise<void> {
     const text = JSON.stringify(this.entries);
-    this.writing = this.writing.then(async () => {
+    return this.turns.take(async () => {
       await writeFile(`${this.file}.half`, text, { mode: 0o600 });
       await rename(`${this.file}.half`, this.file);
     });
-    return this.writing;
   }
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { z } from 'zod';
+import { Turns } from '#libs/platform/clock';
 import { ifPresent } from '#libs/platform/errors';
 import { AgentConfigurationError } from './errors.js';
 
@@ -45,7 +46,7 @@ export async function syncDirectory(directory: string): Promise<void> {
  * @throws AgentConfigurationError when the file is there and does not fit: guessing what it said could cost data.
  */
 export class DurableValue<T> {
-  private writing: Promise<void> = Promise.resolve();
+  private readonly turns = new Turns();
 
   constructor(
     readonly file: string,
@@ -68,10 +69,7 @@ export class DurableValue<T> {
   /** One after the other: the last value given is the one that stays. */
   write(value: T): Promise<void> {
     const text = `${JSON.stringify(value, null, 2)}\n`;
-    // What was given before failed for its own caller.
-    const mine = this.writing.catch(() => undefined).then(() => writeDurably(this.file, text));
-    this.writing = mine;
-    return mine;
+    return this.turns.take(() => writeDurably(this.file, text));
   }
 
   async clear(): Promise<void> {
