@@ -107,7 +107,11 @@ test('it returns to the metro by itself, with the regional site’s record first
   expect(after.disarmedAt!.getTime()).toBeLessThanOrEqual(changed!.at.getTime());
   // As the control plane would say it: nothing but the grant to the regional site was given.
   expect((await outlook(regional, true)).loss.kind).toBe('unknown');
-  expect(await regional.health()).toMatchObject({ armed: null, synchronousSite: 'metro' });
+  // It hears so by a pulse of its own.
+  await regional.until(
+    'the regional site to know who leads',
+    ({ armed, synchronousSite }) => armed === null && synchronousSite === 'metro',
+  );
 });
 
 test('lost again, with the regional site in the lead, the agency burns: nothing that was acknowledged is lost', async () => {
