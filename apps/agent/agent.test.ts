@@ -1,27 +1,18 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import {
-  fenceCommand,
-  preflightCommand,
-  prepareCommand,
-  pulseAnswer,
-  pulseCommand,
-  preflightReport,
-} from '#contracts/replication';
-import { certificateFingerprint, createAuthority, issueCertificate, TunnelGateway } from '#libs/link';
+import { fenceCommand, preflightCommand, prepareCommand, preflightReport } from '#contracts/replication';
+import type { TunnelGateway } from '#libs/link';
 import { waitFor } from '#libs/platform/clock';
 import { isAlive, signalProcess } from '#libs/platform/postgres';
 import { AgentControl } from '#test/agent-control';
+import { AGENT_MAIN as MAIN, ENROL_TOKEN as TOKEN, openGateway, pidIn as readPid } from '#test/agent-program';
 import { TEST_NAMES, TestAgency } from '#test/agency';
-
-/** The built program, as a service starts it. */
-const MAIN = path.resolve(import.meta.dirname, '../../dist/apps/agent/main.js');
-const TOKEN = 'mainstay_enrol_0123456789abcdefghijklmnop';
+import { pulseEntry, pulseOver } from '#test/pulse';
 
 let agency: TestAgency;
 let gateway: TunnelGateway;
@@ -64,52 +55,19 @@ function run(): ChildProcess {
   return child;
 }
 
-async function pidIn(file: string): Promise<number> {
-  const pid = Number.parseInt(await readFile(path.join(home, file), 'utf8'), 10);
-  if (!Number.isInteger(pid)) throw new Error(`${file} is being written`);
-  return pid;
-}
+const pidIn = (file: string) => readPid(home, file);
 const linked = () =>
   waitFor('both lanes', () => gateway.links().length === 2 && gateway.links(), { timeoutMs: 20_000 });
 
-function pulse(epoch: number) {
-  const entry = {
-    workloadId,
-    name: 'permits',
-    role: 'metro',
-    mode: 'available',
-    epoch,
-    names: TEST_NAMES,
-    promotedAtLsn: null,
-    promotedTimeline: null,
-    refuseLease: false,
-    disarmed: null,
-    rearm: false,
-    rebootUntil: null,
-  };
-  return gateway
-    .request(agentId, 'sync', pulseCommand.path, { workloads: [entry] }, { timeoutMs: 5_000 })
-    .then((answer) => pulseAnswer.parse(answer).workloads[0]!);
-}
+const pulse = (epoch: number) => pulseOver(gateway, agentId, pulseEntry({ workloadId, mode: 'available', epoch }));
 
 beforeAll(async () => {
   agency = await TestAgency.start();
   home = await mkdtemp(path.join(tmpdir(), 'mainstay-agent-'));
   await chmod(home, 0o711);
-  const authority = await createAuthority('test');
-  const { certificate, privateKey } = await issueCertificate(authority, {
-    commonName: 'gateway',
-    ipAddresses: ['127.0.0.1'],
-    usages: ['server'],
-  });
-  gateway = new TunnelGateway({
-    tls: { key: privateKey, certificate },
-    host: '127.0.0.1',
-    port: 0,
-    authenticate: async () => ({ accepted: true, publicKey: control.publicKey }),
-  });
-  site.port = (await gateway.listen()).port;
-  site.certificateFingerprint = certificateFingerprint(certificate);
+  const opened = await openGateway(() => control.publicKey);
+  gateway = opened.gateway;
+  Object.assign(site, { port: opened.port, certificateFingerprint: opened.certificateFingerprint });
   control = new AgentControl(TOKEN, assignment);
   controlUrl = await control.listen();
 });

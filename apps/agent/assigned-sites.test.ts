@@ -1,29 +1,26 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import {
-  armCommand,
-  fenceCommand,
-  preflightCommand,
-  prepareCommand,
-  pulseAnswer,
-  pulseCommand,
-} from '#contracts/replication';
+import { armCommand, fenceCommand, preflightCommand, prepareCommand } from '#contracts/replication';
 import type { AgentAssignment, AssignedWorkload, SiteRole } from '#contracts/sites';
-import { certificateFingerprint, createAuthority, issueCertificate, TunnelGateway } from '#libs/link';
 import { waitFor } from '#libs/platform/clock';
 import { isAlive, signalProcess } from '#libs/platform/postgres';
 import { enrol, StateDirectory } from '#libs/sites/agent';
 import { AgentControl } from '#test/agent-control';
+import {
+  AGENT_MAIN as MAIN,
+  ENROL_TOKEN as TOKEN,
+  openGateway,
+  pidIn as readPid,
+  type OpenGateway,
+} from '#test/agent-program';
 import { TEST_NAMES, TestAgency } from '#test/agency';
+import { pulseEntry, pulseOver } from '#test/pulse';
 
-/** The built program, as a service starts it. */
-const MAIN = path.resolve(import.meta.dirname, '../../dist/apps/agent/main.js');
-const TOKEN = 'mainstay_enrol_0123456789abcdefghijklmnop';
 const SOON = { timeoutMs: 30_000 };
 const REFUSED = { code: 'agent.site-not-assigned', kind: 'forbidden' };
 const agentId = randomUUID();
@@ -36,29 +33,20 @@ class AskingSite {
 
   private constructor(
     readonly name: string,
-    readonly gateway: TunnelGateway,
-    readonly port: number,
-    readonly fingerprint: string,
+    private readonly opened: OpenGateway,
   ) {}
 
   static async open(name: string): Promise<AskingSite> {
-    const { certificate, privateKey } = await issueCertificate(await createAuthority('test'), {
-      commonName: 'gateway',
-      ipAddresses: ['127.0.0.1'],
-      usages: ['server'],
-    });
-    const gateway = new TunnelGateway({
-      tls: { key: privateKey, certificate },
-      host: '127.0.0.1',
-      port: 0,
-      authenticate: async () => ({ accepted: true, publicKey: control.publicKey }),
-    });
-    return new AskingSite(name, gateway, (await gateway.listen()).port, certificateFingerprint(certificate));
+    return new AskingSite(name, await openGateway(() => control.publicKey));
+  }
+
+  get gateway() {
+    return this.opened.gateway;
   }
 
   get target() {
-    const { siteId, name, port, fingerprint } = this;
-    return { siteId, name, host: '127.0.0.1', port, certificateFingerprint: fingerprint };
+    const { port, certificateFingerprint } = this.opened;
+    return { siteId: this.siteId, name: this.name, host: '127.0.0.1', port, certificateFingerprint };
   }
 
   ask(command: string, json: object): Promise<unknown> {
@@ -77,24 +65,8 @@ class AskingSite {
     return this.gateway.request(agentId, 'sync', fenceCommand.path, { ...about, epoch }, { timeoutMs: 30_000 });
   }
 
-  async pulse(role: SiteRole, over: object = {}) {
-    const entry = {
-      workloadId,
-      name: 'permits',
-      role,
-      mode: 'strict',
-      epoch: 1,
-      names: TEST_NAMES,
-      promotedAtLsn: null,
-      promotedTimeline: null,
-      refuseLease: false,
-      disarmed: null,
-      rearm: false,
-      rebootUntil: null,
-      ...over,
-    };
-    const answer = this.gateway.request(agentId, 'sync', pulseCommand.path, { workloads: [entry] }, SOON);
-    return pulseAnswer.parse(await answer).workloads[0]!;
+  pulse(role: SiteRole, over: Parameters<typeof pulseEntry>[0] = {}) {
+    return pulseOver(this.gateway, agentId, pulseEntry({ workloadId, role, ...over }));
   }
 }
 
@@ -106,7 +78,7 @@ let home: string;
 let assignment: AgentAssignment;
 let agent: ChildProcess;
 
-const pidIn = async (file: string) => Number.parseInt(await readFile(path.join(home, file), 'utf8'), 10);
+const pidIn = (file: string) => readPid(home, file);
 const linked = () =>
   waitFor('all lanes', () => [metro, regional].every(({ gateway }) => gateway.links().length === 2), SOON);
 const assign = (legs: AssignedWorkload['legs']) => {

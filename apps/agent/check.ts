@@ -40,6 +40,7 @@ async function check(directory: StateDirectory, workload: PostgresWorkload): Pro
   try {
     return await runPreflight(workload, { supportedMajors: [], names: protection?.names ?? null }, () => client);
   } finally {
+    // That it could not be opened is a finding of the report; a broken one needs no goodbye.
     await client.then((each) => each.end()).catch(() => undefined);
   }
 }

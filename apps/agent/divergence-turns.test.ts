@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { pulseCommand, type PulseWorkload } from '#contracts/replication';
+import { pulseEntry } from '#test/pulse';
 import { DivergenceTurns } from './divergence-turns.js';
+import { notListed } from './unserved-pulse.js';
 
 /** A fenced server with as many transactions of its own as are listed, each as long as they get. */
 function fenced(): PulseWorkload {
@@ -13,18 +15,8 @@ function fenced(): PulseWorkload {
     lsn: `1F/${(0xa0000000 + index).toString(16).toUpperCase()}`,
   }));
   return {
-    workloadId,
-    reachable: false,
-    lsn: null,
-    timeline: null,
-    systemIdentifier: null,
-    wallClock: at,
-    inRecovery: null,
-    armed: false,
-    armedSince: null,
+    ...notListed(pulseEntry({ workloadId }), new Date(at)),
     notArmedBecause: 'the server is fenced',
-    disarmRequest: null,
-    degraded: null,
     fenced: { epoch: 2, at, evidence: 'pg_ctl stopped it' },
     divergence: {
       workloadId,
@@ -34,7 +26,6 @@ function fenced(): PulseWorkload {
       transactions,
       truncated: true,
     },
-    slots: [],
     alarms: [],
   };
 }

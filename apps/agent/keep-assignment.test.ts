@@ -4,26 +4,15 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { AgentAssignment } from '#contracts/sites';
-import { Clock, SystemClock, waitFor } from '#libs/platform/clock';
+import { waitFor } from '#libs/platform/clock';
 import { createLogger } from '#libs/platform/telemetry';
 import { enrol, servedGrants, StateDirectory, type ServedGrants } from '#libs/sites/agent';
 import { AgentControl } from '#test/agent-control';
+import { ENROL_TOKEN as TOKEN } from '#test/agent-program';
+import { AheadClock } from '#test/ahead-clock';
 import type { TunnelStatus } from './agent-status.js';
 import { AssignmentKeeper } from './keep-assignment.js';
 import { openDoor } from './local-door.js';
-
-const TOKEN = 'mainstay_enrol_0123456789abcdefghijklmnop';
-
-class AheadClock extends Clock {
-  private readonly system = new SystemClock();
-  ahead = 0;
-  now(): Date {
-    return this.system.now();
-  }
-  monotonic(): number {
-    return this.system.monotonic() + this.ahead;
-  }
-}
 
 let home: string;
 let directory: StateDirectory;

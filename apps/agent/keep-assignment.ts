@@ -69,6 +69,7 @@ export class AssignmentKeeper {
    */
   ask(): Promise<void> {
     this.next ??= this.asking
+      // Whoever put that question has heard what became of it.
       .catch(() => undefined)
       .then(() => {
         this.next = undefined;
@@ -83,14 +84,26 @@ export class AssignmentKeeper {
     const { assignment, changed, served } = await refreshAssignment(directory, clock);
     if (changed) log.info({ sites: assignment.sites.map(({ name }) => name) }, 'the assignment has changed');
     // Also an unchanged one: the tunnel may have missed the change. One that is not up reads the saved one at its start.
-    await knock(directory.tunnelSocket, '/assignment', { method: 'POST', body: assignment }).catch(() => undefined);
+    await this.tellTunnel('/assignment', assignment);
     // One that is not up misses the metro first: it is told again while it does.
-    await knock(directory.tunnelSocket, '/grants', { method: 'POST', body: served }).catch(() => undefined);
+    await this.tellTunnel('/grants', served);
+  }
+
+  /** Never rejects: the control plane has answered, and the tunnel hears it with the next answer. */
+  private async tellTunnel(path: string, body: unknown): Promise<void> {
+    const { directory, log } = this.parts;
+    try {
+      const { status } = await knock(directory.tunnelSocket, path, { method: 'POST', body });
+      if (status !== 200) log.warn({ path, status }, 'the tunnel did not take what the control plane says');
+    } catch (error) {
+      log.info({ path, reason: errorText(error) }, 'the tunnel could not be told what the control plane says');
+    }
   }
 }
 
 /** Whether the metro acknowledges nothing to one of the workloads. */
 async function stalled(directory: StateDirectory): Promise<boolean> {
+  // A tunnel that does not answer is the keeper's to mend and to report; it begins with a question of its own.
   const status = await askTunnel(directory).catch(() => undefined);
   return status?.workloads.some(({ alarms }) => alarms.some(({ code }) => code === 'replication.stalled')) ?? false;
 }

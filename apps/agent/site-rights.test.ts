@@ -3,21 +3,9 @@ import { expect, test } from 'vitest';
 import { lookWorkCommand } from '#contracts/archive';
 import { fenceCommand, prepareCommand, preflightCommand } from '#contracts/replication';
 import { agentAssignment } from '#contracts/sites';
-import { Clock, SystemClock } from '#libs/platform/clock';
 import { TEST_NAMES } from '#test/agency';
+import { AheadClock } from '#test/ahead-clock';
 import { SiteRights, type SiteRightsOptions } from './site-rights.js';
-
-/** Time that a test can let pass. */
-class AheadClock extends Clock {
-  private readonly system = new SystemClock();
-  ahead = 0;
-  now(): Date {
-    return this.system.now();
-  }
-  monotonic(): number {
-    return this.system.monotonic() + this.ahead;
-  }
-}
 
 const siteId = randomUUID();
 const workloadId = randomUUID();

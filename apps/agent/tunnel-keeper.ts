@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { pause } from '#libs/platform/clock';
 import { childEnvironment } from '#libs/platform/config';
+import { ifPresent } from '#libs/platform/errors';
 import { isAlive, processTitle, signalProcess } from '#libs/platform/postgres';
 import type { Logger } from '#libs/platform/telemetry';
 import type { StateDirectory } from '#libs/sites/agent';
@@ -59,6 +60,7 @@ export class TunnelKeeper {
   /** Ends the tunnel in an orderly way; a hanging one by SIGKILL. */
   async stop(): Promise<void> {
     const pid = await this.tunnelPid();
+    // One that cannot hear it hangs, and is killed below; without a process there is nothing to stop.
     await knock(this.directory.tunnelSocket, '/stop', { method: 'POST', timeoutMs: ANSWER_MS }).catch(() => undefined);
     if (pid === undefined) return;
     const end = performance.now() + STOP_MS;
@@ -70,6 +72,7 @@ export class TunnelKeeper {
   }
 
   private async look(): Promise<void> {
+    // No answer, or none that this version understands: whether there is a process tells what to do, and it is logged.
     const status = await askTunnel(this.directory).catch(() => undefined);
     if (status?.fingerprint === this.fingerprint) {
       this.missed = 0;
@@ -93,10 +96,7 @@ export class TunnelKeeper {
   }
 
   private async start(): Promise<void> {
-    const size = await stat(this.directory.tunnelLog).then(
-      (found) => found.size,
-      () => 0,
-    );
+    const size = (await ifPresent(stat(this.directory.tunnelLog)))?.size ?? 0;
     if (size > LOG_BYTES_MAX) await truncate(this.directory.tunnelLog);
     const log = await open(this.directory.tunnelLog, 'a', 0o600);
     const main = fileURLToPath(new URL('./main.js', import.meta.url));
@@ -115,6 +115,7 @@ export class TunnelKeeper {
     child.unref();
     const deadline = performance.now() + START_MS;
     while (performance.now() < deadline) {
+      // Not yet; that it did not answer in time at all is thrown below.
       const status = await askTunnel(this.directory).catch(() => undefined);
       if (status) {
         this.log.info({ pid: status.pid }, 'the tunnel is up');
@@ -128,7 +129,7 @@ export class TunnelKeeper {
 
   /** The process that wrote tunnel.pid, when it still is one of ours. */
   private async tunnelPid(): Promise<number | undefined> {
-    const pid = Number.parseInt(await readFile(this.directory.tunnelPid, 'utf8').catch(() => ''), 10);
+    const pid = Number.parseInt((await ifPresent(readFile(this.directory.tunnelPid, 'utf8'))) ?? '', 10);
     if (!Number.isInteger(pid) || !(await isAlive(pid))) return undefined;
     const title = await processTitle(pid);
     return title.includes(' tunnel ') && title.includes(this.directory.path) ? pid : undefined;

@@ -8,6 +8,7 @@ import { freePort } from '#libs/platform/postgres';
 import type { PulseEntry } from '#libs/replication/agent';
 import { StateDirectory, type PostgresWorkload } from '#libs/sites/agent';
 import { TEST_NAMES } from '#test/agency';
+import { pulseEntry } from '#test/pulse';
 import { TunnelWorkload } from './tunnel-workload.js';
 import { workloadFiles } from './workload-files.js';
 
@@ -18,21 +19,7 @@ let configured: PostgresWorkload;
 const clock = new SystemClock();
 const workloadId = randomUUID();
 
-const entry = (over: Partial<PulseEntry> = {}): PulseEntry => ({
-  workloadId,
-  name: 'permits',
-  role: 'regional',
-  mode: 'strict',
-  epoch: 1,
-  names: TEST_NAMES,
-  promotedAtLsn: null,
-  promotedTimeline: null,
-  refuseLease: false,
-  disarmed: null,
-  rearm: false,
-  rebootUntil: null,
-  ...over,
-});
+const entry = (over: Partial<PulseEntry> = {}): PulseEntry => pulseEntry({ workloadId, role: 'regional', ...over });
 
 beforeAll(async () => {
   home = await mkdtemp(path.join(tmpdir(), 'mainstay-tunnel-'));

@@ -53,6 +53,7 @@ export class TunnelWorkload {
       receiver: (lease) =>
         new DegradeReceiver({ workload: configured, lease, scratch: directory.lease(configured.name) }, clock),
       record: this.files.protection,
+      grants: this.files.grants,
       fencing: this.reported(),
       clock,
     });

@@ -2,10 +2,12 @@ import { z } from 'zod';
 import { fencingRecord, type FencingRecord } from '#libs/failover/agent';
 import {
   baselineRecord,
+  grantsRecord,
   madeRecord,
   protectionRecord,
   settingsRecord,
   type BaselineRecord,
+  type GrantsRecord,
   type MadeRecord,
   type ProtectionRecord,
   type SettingsRecord,
@@ -18,6 +20,7 @@ export type UnconfirmedStart = z.infer<typeof unconfirmedStart>;
 
 export interface WorkloadFiles {
   readonly protection: DurableValue<ProtectionRecord>;
+  readonly grants: DurableValue<GrantsRecord>;
   readonly fencing: DurableValue<FencingRecord>;
   readonly settings: DurableValue<SettingsRecord>;
   readonly baseline: DurableValue<BaselineRecord>;
@@ -25,11 +28,12 @@ export interface WorkloadFiles {
   readonly unconfirmedStart: DurableValue<UnconfirmedStart>;
 }
 
-/** What the agent keeps of one workload. Each file has one writer: tunnel, tunnel, run, run, run, gate. */
+/** What the agent keeps of one workload. Each file has one writer: tunnel, tunnel, tunnel, run, run, run, gate. */
 export function workloadFiles(directory: StateDirectory, name: string): WorkloadFiles {
   const file = (what: string) => directory.workload(name, `${what}.json`);
   return {
     protection: new DurableValue(file('protection'), protectionRecord),
+    grants: new DurableValue(file('grants'), grantsRecord),
     fencing: new DurableValue(file('fencing'), fencingRecord),
     settings: new DurableValue(file('settings'), settingsRecord),
     baseline: new DurableValue(file('baseline'), baselineRecord),

@@ -2,6 +2,18 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problem } from '#libs/platform/http';
 import { type TestAgency, TestApi } from '#test/api';
 
+interface ApiDocument {
+  readonly openapi: string;
+  readonly components: { readonly schemas: Readonly<Record<string, unknown>> };
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+}
+
+interface Operation {
+  readonly operationId: string;
+  readonly summary?: string;
+  readonly parameters: readonly { readonly name: string }[];
+}
+
 describe('the border of the API', () => {
   let api: TestApi;
   let agency: TestAgency;
@@ -43,20 +55,16 @@ describe('the border of the API', () => {
   });
 
   it('describes itself as OpenAPI 3.1: every reference leads somewhere, every operation has an id and a summary', async () => {
-    const { body: document } = await api.get('/openapi.json');
+    const document = JSON.parse((await api.get('/openapi.json')).text) as ApiDocument;
     expect(document.openapi).toBe('3.1.0');
     const references = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(
       ([, name]) => name,
     );
     expect(references.filter((name) => !(name! in document.components.schemas))).toEqual([]);
-    const operations = Object.values(document.paths).flatMap((item) =>
-      Object.values(item as Record<string, { operationId: string; summary?: string }>),
-    );
+    const operations = Object.values(document.paths).flatMap((item) => Object.values(item));
     expect(operations.filter(({ summary }) => !summary)).toEqual([]);
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(operations.length);
-    const posts = Object.values(
-      document.paths as Record<string, { post?: { parameters: { name: string }[] } }>,
-    ).flatMap(({ post }) => post ?? []);
+    const posts = Object.values(document.paths).flatMap(({ post }) => post ?? []);
     expect(posts.filter(({ parameters }) => !parameters.some(({ name }) => name === 'Idempotency-Key'))).toEqual([]);
     expect((await api.get('/docs')).status).toBe(200);
   });
@@ -136,8 +144,8 @@ describe('an attack from behind the town’s own address', () => {
     const { body } = await api.get('/v1/api-keys?limit=1', agency.owner);
     const revoked = await api.apiKey(agency.owner);
     const [made] = (await api.get('/v1/api-keys?limit=1', agency.owner)).body.items;
-    expect(made.id).not.toBe(body.items[0].id);
-    expect((await api.call('DELETE', `/v1/api-keys/${made.id}`, { token: agency.owner })).status).toBe(204);
+    expect(made!.id).not.toBe(body.items[0]!.id);
+    expect((await api.call('DELETE', `/v1/api-keys/${made!.id}`, { token: agency.owner })).status).toBe(204);
     const statuses = new Set<number>();
     for (let i = 0; i < 40; i++) statuses.add((await api.get('/v1/agency', revoked)).status);
     expect(statuses).toContain(429);

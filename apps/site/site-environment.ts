@@ -1,24 +1,15 @@
 import { z } from 'zod';
 import { archiveEnvironment, archiveFaults, type ArchiveSettings, archiveSettings } from '#libs/archive/site';
-import {
-  databaseUrl,
-  loadConfig,
-  type Observability,
-  observabilityOf,
-  observabilitySettings,
-  port,
-  secretFile,
-} from '#libs/platform/config';
+import { loadConfig, port, secretFile, type Observability } from '#libs/platform/config';
 import {
   siteEnvironment,
-  siteSettings,
+  siteProcess,
   standbyEnvironment,
   type ProcessDriverOptions,
-  type SiteSettingsValues,
+  type SiteProcess,
 } from '#libs/sites/site';
 
 const settings = siteEnvironment.extend({
-  SITE_DATABASE_URL: databaseUrl(),
   SITE_QUEUE_URL: z.string().regex(/^(postgres(ql)?|rediss?):\/\//, 'must be a postgres:// or redis:// address'),
   SITE_ORDER_HOST: z.string().min(1),
   SITE_ORDER_PORT: port(),
@@ -27,25 +18,20 @@ const settings = siteEnvironment.extend({
   CONTROL_CA_FILE: secretFile(),
   CONTROL_COMMON_NAME: z.string().min(1).default('control'),
   ORDER_PUBLIC_KEY_FILE: secretFile(),
-  LOG_LEVEL: z.string().default('info'),
   ...standbyEnvironment.shape,
   ...archiveEnvironment.shape,
-  ...observabilitySettings,
 });
 const environment = settings.superRefine((read, context) => {
   archiveFaults(read, (name, message) => context.addIssue({ code: 'custom', path: [name], message }));
 });
 
 /** The site process's settings, typed. */
-export interface SiteEnvironment {
-  readonly settings: SiteSettingsValues;
-  readonly databaseUrl: string;
-  readonly queueUrl: string;
-  readonly logLevel: string;
-  readonly standbys?: Pick<ProcessDriverOptions, 'uids' | 'tablespaceRoots'>;
+export interface SiteEnvironment extends Omit<SiteProcess, 'observability'> {
   /** Null, or left out: the site has no vault. */
   readonly archive?: ArchiveSettings | null;
   readonly observability?: Observability;
+  readonly queueUrl: string;
+  readonly standbys?: Pick<ProcessDriverOptions, 'uids' | 'tablespaceRoots'>;
   /** PEM (SPKI) of the control plane's Ed25519 key. */
   readonly orderPublicKey: string;
   readonly endpoint: {
@@ -64,16 +50,13 @@ export interface SiteEnvironment {
 export function loadSiteEnvironment(variables?: NodeJS.ProcessEnv): SiteEnvironment {
   const read = loadConfig(environment, variables);
   return {
-    settings: siteSettings(read),
-    databaseUrl: read.SITE_DATABASE_URL,
+    ...siteProcess(read),
     queueUrl: read.SITE_QUEUE_URL,
-    logLevel: read.LOG_LEVEL,
     standbys: {
       ...(read.SITE_UID_RANGE ? { uids: read.SITE_UID_RANGE } : {}),
       ...(read.SITE_TABLESPACE_ROOTS ? { tablespaceRoots: read.SITE_TABLESPACE_ROOTS } : {}),
     },
     archive: archiveSettings(read, read.SITE_DIRECTORY, read.SITE_DATABASE_URL),
-    observability: observabilityOf(read),
     orderPublicKey: read.ORDER_PUBLIC_KEY_FILE,
     endpoint: {
       host: read.SITE_ORDER_HOST,

@@ -1,12 +1,11 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { chmod, lstat, mkdir, open, rename, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
-import { errorCode, errorText } from '#libs/platform/errors';
+import { errorCode, errorText, ifPresent } from '#libs/platform/errors';
 import { freePort, ownedDirectory, serverIdentity } from '#libs/platform/postgres';
-import { readIfPresent } from './files.js';
 
 export const SITE_KEYS = ['metro', 'regional'] as const;
 export type SiteKey = (typeof SITE_KEYS)[number];
@@ -109,7 +108,7 @@ export class Installation {
     await chmod(absolute, 0o711);
     await mkdir(path.join(absolute, 'secrets'), { recursive: true, mode: 0o700 });
     const file = path.join(absolute, 'secrets', 'installation.json');
-    const text = await readIfPresent(file).catch((cause: unknown) => {
+    const text = await ifPresent(readFile(file, 'utf8')).catch((cause: unknown) => {
       throw new InstallationError(`${file} cannot be read: ${errorText(cause)}`, { cause });
     });
     if (text === undefined) {

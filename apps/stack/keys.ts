@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import {
   type CertificateText,
   certificateFingerprint,
@@ -7,7 +8,7 @@ import {
   issueCertificate,
   publicKeyText,
 } from '#libs/link';
-import { readIfPresent } from './files.js';
+import { ifPresent } from '#libs/platform/errors';
 import { type Installation, SITE_KEYS, type SiteKey } from './installation.js';
 
 export interface KeyFiles {
@@ -46,7 +47,7 @@ async function ensureText(
   name: string,
   make: () => Promise<string> | string,
 ): Promise<string> {
-  const present = await readIfPresent(installation.secretFile(name));
+  const present = await ifPresent(readFile(installation.secretFile(name), 'utf8'));
   if (present !== undefined) return present;
   const text = await make();
   await installation.writeSecret(name, text);

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { SMTPServer } from 'smtp-server';
+import { ifPresent } from '#libs/platform/errors';
 
 export interface CaughtMail {
   readonly file: string;
@@ -68,7 +69,7 @@ const header = (head: string, name: string): string =>
 
 /** The mails caught for a recipient, oldest first. */
 export async function readMailbox(directory: string, recipient: string): Promise<CaughtMail[]> {
-  const names = await readdir(directory).catch(() => [] as string[]);
+  const names = (await ifPresent(readdir(directory))) ?? [];
   const mails: CaughtMail[] = [];
   for (const name of names.filter((entry) => entry.endsWith('.eml')).sort()) {
     const message = await readFile(path.join(directory, name), 'utf8');

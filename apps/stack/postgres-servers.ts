@@ -1,11 +1,12 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { ifPresent } from '#libs/platform/errors';
 import { clusterVersion, findPostgres, PostgresServer } from '#libs/platform/postgres';
 
 const DEEPEST = 5;
 
 async function dataDirectories(directory: string, depth: number): Promise<string[]> {
-  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  const entries = (await ifPresent(readdir(directory, { withFileTypes: true }))) ?? [];
   if (entries.some((entry) => entry.name === 'postmaster.pid')) return [directory];
   if (depth === 0) return [];
   const folders = entries.filter((entry) => entry.isDirectory());

@@ -1,6 +1,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { waitFor } from '#libs/platform/clock';
+import { Turns, waitFor } from '#libs/platform/clock';
+import { ifPresent } from '#libs/platform/errors';
 import { signalProcess } from '#libs/platform/postgres';
 
 const entry = z.strictObject({ name: z.string(), pid: z.number().int().positive(), startedAt: z.string() });
@@ -12,6 +13,7 @@ export type ProcessEntry = z.infer<typeof entry>;
  * given to another one since. Undefined when there is no such process.
  */
 export async function processStart(pid: number): Promise<string | undefined> {
+  // A process that has ended, also while it was read, or a system without /proc: the signal tells them apart.
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (stat === undefined) return signalProcess(pid, 0) ? 'running' : undefined;
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -22,13 +24,13 @@ export async function processStart(pid: number): Promise<string | undefined> {
 /** The processes of an installation, on disk, so that the next start finds what a kill -9 left behind. */
 export class ProcessTable {
   private entries: ProcessEntry[] = [];
-  private writing: Promise<void> = Promise.resolve();
+  private readonly turns = new Turns();
 
   constructor(private readonly file: string) {}
 
   /** What an earlier start left running, by name and still the same process. */
   async leftBehind(): Promise<ProcessEntry[]> {
-    const text = await readFile(this.file, 'utf8').catch(() => '[]');
+    const text = (await ifPresent(readFile(this.file, 'utf8'))) ?? '[]';
     let parsed: ProcessEntry[];
     try {
       parsed = table.parse(JSON.parse(text));
@@ -51,11 +53,10 @@ export class ProcessTable {
 
   private save(): Promise<void> {
     const text = JSON.stringify(this.entries);
-    this.writing = this.writing.then(async () => {
+    return this.turns.take(async () => {
       await writeFile(`${this.file}.half`, text, { mode: 0o600 });
       await rename(`${this.file}.half`, this.file);
     });
-    return this.writing;
   }
 }
 
@@ -64,6 +65,7 @@ export async function endProcess(known: ProcessEntry, patienceMs: number): Promi
   const gone = async (): Promise<boolean> => (await processStart(known.pid)) !== known.startedAt;
   if (await gone()) return;
   signalProcess(known.pid, 'SIGTERM');
+  // All that can fail is the patience.
   const left = await waitFor('the process to end', gone, { timeoutMs: patienceMs }).catch(() => false);
   if (left) return;
   signalProcess(known.pid, 'SIGKILL');

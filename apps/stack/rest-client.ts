@@ -85,6 +85,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
+    // Not everything that answers is an API: it is shown as it came.
     return text;
   }
 }

@@ -120,6 +120,7 @@ export class SupervisedProcess {
   }
 
   private async logTail(): Promise<string> {
+    // Only for the message about a process that does not start, which must come out whatever becomes of the log.
     const text = await readFile(this.logFile, 'utf8').catch(() => '');
     return text.trimEnd().split('\n').slice(-15).join('\n');
   }

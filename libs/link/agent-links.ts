@@ -76,6 +76,7 @@ export class AgentLinks {
     const key = keyOf(hello.agentId, hello.lane);
     const before = this.turns.get(key) ?? Promise.resolve();
     const turn = before.then(() => this.takeIn(key, candidate, hello, publicKey));
+    // The next in line only waits for it; its failure is thrown below.
     const settled = turn.catch(() => undefined);
     this.turns.set(key, settled);
     try {

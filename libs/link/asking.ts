@@ -34,10 +34,7 @@ export async function ask(
   json: unknown,
   options: AskOptions = {},
 ): Promise<unknown> {
-  return asking(session, path, json, options, async (stream, headers) => {
-    await refusalOf(stream, headers);
-    return readJson(stream, options.answerBytes);
-  });
+  return asking(session, path, json, options, (stream) => readJson(stream, options.answerBytes));
 }
 
 /** The same for one who hands the answer on: its JSON as it came, unread. Empty when there is none. */
@@ -47,10 +44,7 @@ export async function askUnread(
   json: unknown,
   options: AskOptions = {},
 ): Promise<Buffer> {
-  return asking(session, path, json, options, async (stream, headers) => {
-    await refusalOf(stream, headers);
-    return readBytes(stream, options.answerBytes ?? MAXIMUM_JSON_BYTES);
-  });
+  return asking(session, path, json, options, (stream) => readBytes(stream, options.answerBytes ?? MAXIMUM_JSON_BYTES));
 }
 
 /** One request, JSON there and a stream of bytes back. Errors as {@link ask}; the body errors unless it came whole. */
@@ -60,16 +54,14 @@ export async function askStream(
   json: unknown,
   options: AskOptions = {},
 ): Promise<LinkStream> {
-  return asking(session, path, json, options, async (stream, headers) => {
-    await refusalOf(stream, headers);
-    return {
-      status: statusOf(headers),
-      contentType: headers['content-type'],
-      body: wholeOrError(stream, options.signal),
-    };
-  });
+  return asking(session, path, json, options, async (stream, headers) => ({
+    status: statusOf(headers),
+    contentType: headers['content-type'],
+    body: wholeOrError(stream, options.signal),
+  }));
 }
 
+/** @param use reads an answer that is no refusal. */
 async function asking<T>(
   session: ClientHttp2Session,
   path: string,
@@ -87,9 +79,11 @@ async function asking<T>(
   };
   options.signal?.addEventListener('abort', giveUp, { once: true });
   try {
-    const headers = head(stream);
+    const awaited = head(stream);
     stream.end(JSON.stringify(json ?? null));
-    return await use(stream, await headers);
+    const headers = await awaited;
+    await refusalOf(stream, headers);
+    return await use(stream, headers);
   } catch (error) {
     stream.destroy();
     options.signal?.throwIfAborted();

@@ -101,6 +101,7 @@ export class Admission {
     const code: RefusalCode = refusal?.refusal ?? 'unavailable';
     const message = refusal?.message ?? 'The site cannot decide about this link right now. It will be tried again.';
     setTimeout(() => socket.destroy(), REFUSAL_LINGER_MS).unref();
+    // Whoever is gone already hears it from the end of the connection; the refusal is in the log.
     await writeFrame(socket, { ok: false, code, message }).catch(() => undefined);
     socket.end();
     socket.resume();

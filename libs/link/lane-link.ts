@@ -1,6 +1,6 @@
 import type { ServerHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import { pause } from '#libs/platform/clock';
 import { DomainError, errorText } from '#libs/platform/errors';
 import { answerRequests } from './answering.js';
 import { STREAM_PATH, streamRequest, type Lane } from './contract.js';
@@ -91,9 +91,7 @@ export class LaneLink {
       }
       if (this.closing.signal.aborted) break;
       this.move('waiting');
-      await delay(redialDelay(this.options.timings, this.attempts, failure), undefined, {
-        signal: this.closing.signal,
-      }).catch(() => undefined);
+      await pause(redialDelay(this.options.timings, this.attempts, failure), this.closing.signal);
     }
     this.move('closed');
   }

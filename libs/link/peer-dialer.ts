@@ -69,12 +69,14 @@ export class PeerDialer {
 
   async close(): Promise<void> {
     this.closed = true;
+    // A dial that failed has been told to whoever asked for it, and leaves nothing to close.
     const session = await this.current?.catch(() => undefined);
     session?.close('shutdown');
   }
 
   private async session(): Promise<PeerSession> {
     if (this.closed) throw new LinkLostError('it was closed');
+    // Why the last dial failed was told to whoever asked for it; this one dials anew.
     const known = await this.current?.catch(() => undefined);
     if (known?.alive) return known;
     // Whoever came first while this one waited has begun a new dial already.

@@ -1,4 +1,5 @@
-import net, { isIPv6 } from 'node:net';
+import type net from 'node:net';
+import { sourceOf } from '#libs/platform/address';
 
 /** How many connections may be on their way to a welcome at once. */
 export interface StrangerLimits {
@@ -104,18 +105,3 @@ export class Strangers {
 }
 
 const nameOf = (socket: net.Socket): string => `${socket.remoteAddress}|${socket.remotePort}`;
-
-/** What one holder has by itself: an IPv4 address, or the 64 bits before an IPv6 interface's own. */
-export function sourceOf(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  if (!isIPv6(address)) return address;
-  const [head = '', tail] = (address.split('%')[0] ?? '').split('::');
-  const front = head === '' ? [] : head.split(':');
-  const back = tail === undefined || tail === '' ? [] : tail.split(':');
-  const gap = tail === undefined ? 0 : Math.max(0, 8 - front.length - back.length);
-  return [...front, ...Array<string>(gap).fill('0'), ...back]
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':');
-}

@@ -1,4 +1,5 @@
 export * from './contract/terms.js';
+export * from './contract/hba-at-site.js';
 export * from './contract/networks.js';
 export * from './contract/orders.js';
 export * from './contract/health.js';

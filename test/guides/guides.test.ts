@@ -12,7 +12,7 @@ import { dropAsked, holdRequest } from '../../apps/api/recovery-points/recovery-
 import { restoreRequest } from '../../apps/api/restores/restore.schemas.js';
 import { sessionRequest } from '../../apps/api/session/session.schemas.js';
 import { workloadInput } from '../../apps/api/workloads/workload.schemas.js';
-import { checkKey } from '../../libs/platform/http/idempotency.js';
+import { checkKey } from '../../libs/platform/http/idempotency/idempotency.js';
 
 const ROOT = path.join(import.meta.dirname, '..', '..');
 const SOME_ID = 'a3bb189e-8bf9-4c88-9c6e-2f1d5b7c0a11';

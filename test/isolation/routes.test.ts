@@ -16,6 +16,11 @@ interface Operation {
   readonly security?: readonly Readonly<Record<string, unknown>>[];
 }
 
+interface ApiDocument {
+  readonly components: { readonly schemas: Record<string, JsonSchema> };
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+}
+
 interface Route {
   readonly method: string;
   readonly path: string;
@@ -52,9 +57,9 @@ describe('every route of the OpenAPI document, called with another agency’s id
 
   beforeAll(async () => {
     api = await TestApi.start();
-    const { body: document } = await api.get('/openapi.json');
+    const document = JSON.parse((await api.get('/openapi.json')).text) as ApiDocument;
     components = document.components.schemas;
-    routes = Object.entries<Record<string, Operation>>(document.paths).flatMap(([path, item]) =>
+    routes = Object.entries(document.paths).flatMap(([path, item]) =>
       Object.entries(item).map(([method, operation]) => ({
         method: method.toUpperCase(),
         path,

@@ -8,6 +8,7 @@ import {
   baselineRecord,
   CommandDesk,
   DegradeReceiver,
+  grantsRecord,
   KeptConnection,
   madeRecord,
   type OfferedGrant,
@@ -73,6 +74,7 @@ export class AgencyDesk {
       receiver: (lease) =>
         new DegradeReceiver({ workload: agency.workload, lease, scratch: path.join(agency.home, 'lease') }, clock),
       record: new DurableValue(this.file('protection.json'), protectionRecord),
+      grants: new DurableValue(this.file('grants.json'), grantsRecord),
       fencing: { observe: async () => undefined, report: () => ({ fenced: null, divergence: null, alarms: [] }) },
       clock,
     });

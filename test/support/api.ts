@@ -17,12 +17,70 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/**
+ * What tests read of answers in JSON. A name means the same in every answer that has it, so one type serves for all; one
+ * that an answer lacks is undefined, and fails the expectation or the call that it was read for. Whatever is not listed
+ * goes into a matcher.
+ */
+export interface AnsweredBody {
+  readonly [name: string]: unknown;
+  readonly id: string;
+  readonly workloadId: string;
+  readonly agentId: string;
+  readonly preflightId: string;
+  readonly requestId: string;
+  readonly state: string;
+  readonly epoch: number;
+  readonly token: string;
+  readonly key: string;
+  readonly challenge: string;
+  readonly uri: string;
+  readonly backupCodes: readonly string[];
+  readonly mayDeclare: boolean;
+  readonly pendingOrders: number;
+  readonly metro: AnsweredBody;
+  readonly regional: AnsweredBody;
+  readonly connection: AnsweredBody;
+  readonly frontDoor: AnsweredBody;
+  readonly degradeGrants: readonly AnsweredBody[];
+  readonly sites: readonly AnsweredBody[];
+  readonly steps: readonly AnsweredBody[];
+  readonly items: readonly AnsweredBody[];
+  readonly nextCursor: string | null;
+  readonly name: string;
+  readonly kind: string;
+  readonly action: string;
+  readonly text: string;
+  readonly title: string;
+  readonly severity: string;
+  readonly repeats: number;
+  readonly subjectIds: AnsweredBody;
+  readonly archiveId: string;
+  readonly snapshotId: string;
+  readonly ageSeconds: number;
+  readonly late: boolean;
+  readonly atSite: boolean;
+  readonly lastRun: AnsweredBody;
+  readonly policy: AnsweredBody;
+  readonly progress: AnsweredBody;
+  readonly copy: AnsweredBody;
+  readonly hold: AnsweredBody;
+  readonly drop: AnsweredBody;
+  readonly failure: AnsweredBody;
+  readonly unappliedResults: number;
+  /** Of a problem. */
+  readonly code: string;
+  readonly errors: readonly AnsweredBody[];
+  readonly facts: AnsweredBody;
+  readonly agencies: readonly AnsweredBody[];
+}
+
 export interface Answered {
   readonly status: number;
   readonly headers: Headers;
-  /** The parsed JSON, or the text of anything else. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a test looks into whatever was answered
-  readonly body: any;
+  readonly text: string;
+  /** The parsed JSON; empty for an answer of another type. */
+  readonly body: AnsweredBody;
 }
 
 export interface TestAgency {
@@ -108,11 +166,9 @@ export class TestApi {
     // A stream ends when what it tells of ends: whoever wants its events reads them with an event stream.
     if (response.headers.get('content-type')?.startsWith('text/event-stream')) {
       await response.body?.cancel();
-      return { status: response.status, headers: response.headers, body: '' };
+      return answered(response, '');
     }
-    const text = await response.text();
-    const json = /[/+]json(;|$)/.test(response.headers.get('content-type') ?? '') && text !== '';
-    return { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text };
+    return answered(response, await response.text());
   }
 
   get = (path: string, token?: string): Promise<Answered> => this.call('GET', path, { token });
@@ -138,7 +194,7 @@ export class TestApi {
   async signIn(email: string, password = TEST_PASSWORD): Promise<string> {
     const { status, body } = await this.post('/v1/sessions', { email, password });
     if (status !== 201) throw new Error(`sign-in answered ${status}: ${JSON.stringify(body)}`);
-    return body.token as string;
+    return body.token;
   }
 
   /** An agency as it comes to be: signed up, confirmed, with an owner and a key. */
@@ -182,14 +238,14 @@ export class TestApi {
   async apiKey(token: string, scopes: readonly Scope[] = KEY_SCOPES): Promise<string> {
     const { status, body } = await this.post('/v1/api-keys', { name: 'test', scopes, expiresInDays: 1 }, token);
     if (status !== 201) throw new Error(`making a key answered ${JSON.stringify(body)}`);
-    return body.key as string;
+    return body.key;
   }
 
   /** A session of a fresh staff member, with a second factor where the role needs one. */
   async staff(role: StaffRole = 'administrator'): Promise<string> {
     const { email } = await this.staffMember(role);
     const { body } = await this.post('/v1/staff/sessions', { email, password: TEST_PASSWORD });
-    return role === 'support' ? (body.token as string) : (await this.setUpAuthenticator(body.token as string)).token;
+    return role === 'support' ? body.token : (await this.setUpAuthenticator(body.token)).token;
   }
 
   /** A fresh staff member who has not signed in yet. */
@@ -208,4 +264,9 @@ export class TestApi {
     const { body } = await this.post(`${at}/confirm`, { code: authenticatorCode(begun.uri) }, token);
     return { token: body.token, uri: begun.uri };
   }
+}
+
+function answered({ status, headers }: Response, text: string): Answered {
+  const isJson = /[/+]json(;|$)/.test(headers.get('content-type') ?? '') && text !== '';
+  return { status, headers, text, body: (isJson ? JSON.parse(text) : {}) as AnsweredBody };
 }

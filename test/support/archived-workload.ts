@@ -11,7 +11,7 @@ import {
   runResult,
 } from '#contracts/archive';
 import type { ResultContract } from '#contracts/sites';
-import type { TestAgency } from './api.js';
+import type { AnsweredBody, TestAgency } from './api.js';
 import type { ControlPlane, EnrolledAgent } from './control-plane.js';
 import type { ScriptedSite } from './scripted-site.js';
 
@@ -125,9 +125,9 @@ export class ArchivedWorkload {
   async kept(change: Partial<PointReport> = {}): Promise<{ id: string; path: string; said: PointReport }> {
     const said = this.point(change);
     const { items } = await this.plane.until(`${this.path}/recovery-points`, this.agency.apiKey, (body) =>
-      body.items?.some(({ snapshotId }: PointReport) => snapshotId === said.snapshotId),
+      body.items?.some(({ snapshotId }) => snapshotId === said.snapshotId),
     );
-    const { id } = items.find(({ snapshotId }: PointReport) => snapshotId === said.snapshotId);
+    const { id } = items.find(({ snapshotId }) => snapshotId === said.snapshotId)!;
     return { id, path: `/v1/recovery-points/${id}`, said };
   }
 
@@ -158,15 +158,14 @@ export class ArchivedWorkload {
 
   /** The agency's notice of this kind about this archive, once it is there. */
   async notice(kind: string): Promise<{ title: string; text: string; severity: string; repeats: number }> {
-    type Told = { kind: string; subjectIds: { archiveId?: string } };
-    const mine = (one: Told) => one.kind === kind && one.subjectIds.archiveId === this.id;
+    const mine = (one: AnsweredBody) => one.kind === kind && one.subjectIds.archiveId === this.id;
     const { items } = await this.plane.until('/v1/notices', this.agency.apiKey, (body) => body.items?.some(mine));
-    return items.find(mine);
+    return items.find(mine)!;
   }
 
   /** What the audit log has of this archive, oldest first. */
   async audited(): Promise<string[]> {
     const { body } = await this.plane.api.get(`/v1/audit?subjectId=${this.id}`, this.agency.apiKey);
-    return body.items.map(({ action }: { action: string }) => action).reverse();
+    return body.items.map(({ action }) => action).reverse();
   }
 }

@@ -32,7 +32,7 @@ export class Clerk {
   async stop(): Promise<void> {
     this.stopping = true;
     await this.working;
-    await this.client.end().catch(() => undefined);
+    await this.client.end();
   }
 
   private async work(): Promise<void> {

@@ -1,12 +1,13 @@
 import type { INestApplicationContext, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import type { WorkerEnvironment } from '../../apps/worker/worker.environment.js';
 import { WorkerModule } from '../../apps/worker/worker.module.js';
 import type { StandbyHealth } from '#contracts/replication';
 import { type CertificateText, createAuthority, createKeyPair, issueCertificate, type KeyPairText } from '#libs/link';
 import { preflightOrder, preflightResult, protectOrder } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
 import { AppLogger, NestLogger } from '#libs/platform/nest';
-import { type Answered, type TestAgency, TestApi } from './api.js';
+import { type Answered, type AnsweredBody, type TestAgency, TestApi } from './api.js';
 import { ScriptedSite } from './scripted-site.js';
 
 const WITHIN = { timeoutMs: 20_000, everyMs: 10 };
@@ -44,7 +45,8 @@ export class ControlPlane {
     readonly staff: string,
   ) {}
 
-  static async start(): Promise<ControlPlane> {
+  /** @param worker whether a worker runs in the test's own process. */
+  static async start({ worker = true } = {}): Promise<ControlPlane> {
     const authority = await createAuthority('test authority');
     const tls = await issueCertificate(authority, { commonName: 'control', usages: ['client'] });
     const signing = createKeyPair();
@@ -59,7 +61,7 @@ export class ControlPlane {
     const plane = new ControlPlane(api, authority, tls, signing, metro!, regional!, staff);
     await plane.register(plane.metro, 'Olympia metro', PLACES.metro, ['puget-sound-lowland']);
     await plane.register(plane.regional, 'Wenatchee regional', PLACES.regional, ['cascades-east']);
-    await plane.startWorker();
+    if (worker) await plane.startWorker();
     return plane;
   }
 
@@ -88,24 +90,8 @@ export class ControlPlane {
   }
 
   async startWorker(): Promise<INestApplicationContext> {
-    const { database } = this.api;
-    const worker = await NestFactory.createApplicationContext(
-      WorkerModule.forProcess({
-        TENANT_DATABASE_URL: database.tenantUrl,
-        PROVIDER_DATABASE_URL: database.providerUrl,
-        QUEUE_URL: database.queueUrl,
-        // Nobody listens: mails wait in their table.
-        SMTP_URL: 'smtp://127.0.0.1:9',
-        MAIL_FROM: 'Mainstay <mainstay@provider.example>',
-        PUBLIC_URL: 'http://mainstay.test',
-        ORDER_SIGNING_KEY_FILE: this.signing.privateKey,
-        CONTROL_TLS_CERT_FILE: this.tls.certificate,
-        CONTROL_TLS_KEY_FILE: this.tls.privateKey,
-        CONTROL_TLS_CA_FILE: this.authority.certificate,
-        LOG_LEVEL: 'silent',
-      }),
-      { bufferLogs: true, abortOnError: false },
-    );
+    const module = WorkerModule.forProcess(this.workerEnvironment);
+    const worker = await NestFactory.createApplicationContext(module, { bufferLogs: true, abortOnError: false });
     worker.useLogger(new NestLogger(worker.get(AppLogger).log));
     this.workers.push(worker);
     return worker;
@@ -116,6 +102,25 @@ export class ControlPlane {
     const [worker] = this.workers;
     if (!worker) throw new Error('no worker runs');
     return worker.get(type, { strict: false });
+  }
+
+  /** A worker's settings; secrets are the text that their files have. */
+  get workerEnvironment(): WorkerEnvironment {
+    const { database } = this.api;
+    return {
+      TENANT_DATABASE_URL: database.tenantUrl,
+      PROVIDER_DATABASE_URL: database.providerUrl,
+      QUEUE_URL: database.queueUrl,
+      // Nobody listens: mails wait in their table.
+      SMTP_URL: 'smtp://127.0.0.1:9',
+      MAIL_FROM: 'Mainstay <mainstay@provider.example>',
+      PUBLIC_URL: 'http://mainstay.test',
+      ORDER_SIGNING_KEY_FILE: this.signing.privateKey,
+      CONTROL_TLS_CERT_FILE: this.tls.certificate,
+      CONTROL_TLS_KEY_FILE: this.tls.privateKey,
+      CONTROL_TLS_CA_FILE: this.authority.certificate,
+      LOG_LEVEL: 'silent',
+    };
   }
 
   async stopWorkers(): Promise<void> {
@@ -129,7 +134,7 @@ export class ControlPlane {
   }
 
   /** Asks until the answer fits. */
-  async until(path: string, token: string, fits: (body: Answered['body']) => boolean): Promise<Answered['body']> {
+  async until(path: string, token: string, fits: (body: AnsweredBody) => boolean): Promise<AnsweredBody> {
     let last: unknown;
     try {
       return await waitFor(
@@ -174,7 +179,7 @@ export class ControlPlane {
       agency.apiKey,
       (body) => body.state === 'passed',
     );
-    return made.body.id as string;
+    return made.body.id;
   }
 
   /** Answers a preflight from whichever site was asked. */

@@ -88,6 +88,7 @@ export class DirectLine {
   async listen(port: number): Promise<void> {
     const server = createServer((near) => {
       near.on('error', () => near.destroy());
+      // No server to reach, as when the agency's is being stopped: the line is closed, and its other end dials again.
       const reached = this.target().catch(() => undefined);
       void reached.then((target) => (target === undefined ? near.destroy() : this.join(near, target)));
     });

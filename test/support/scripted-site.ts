@@ -65,6 +65,8 @@ export class ScriptedSite {
   readonly refuses = new Set<string>();
   /** Kinds of orders whose signature this site does not accept. */
   readonly distrusts = new Set<string>();
+  /** Kinds of orders that this site takes without ever saying so. */
+  readonly silentAbout = new Set<string>();
   private readonly results: SiteResult[] = [];
   private readonly wakes = new Set<() => void>();
   private server: https.Server | undefined;
@@ -181,7 +183,7 @@ export class ScriptedSite {
         const { traceparent } = request.headers;
         if (typeof traceparent === 'string') this.traceparents.set(order.id, traceparent);
       }
-      return send(202, { accepted: true });
+      return this.silentAbout.has(order.kind) ? undefined : send(202, { accepted: true });
     }
     if (url.pathname === '/v1/questions') return this.answerQuestion(request, response);
     if (url.pathname === '/v1/outbox') {

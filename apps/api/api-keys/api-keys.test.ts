@@ -46,6 +46,29 @@ describe('API keys', () => {
     expect(await status(body.key)).toBe(401);
   });
 
+  it('409 past two hundred keys in force and five hundred essential functions of one agency; what has ended does not count', async () => {
+    const one = await api.agency();
+    const { body } = await make(one.owner, ['agency:read']);
+    await api.rows(
+      `INSERT INTO api_key SELECT (jsonb_populate_record(k, jsonb_build_object('id', gen_random_uuid()))).*
+         FROM api_key k, generate_series(1, 198) WHERE k.id = $1`,
+      [body.id],
+    );
+    // The agency came with one key already.
+    expect(await make(one.owner, ['agency:read'])).toMatchObject({ status: 409, body: { code: 'quota.reached' } });
+    await api.call('DELETE', `/v1/api-keys/${body.id}`, { token: one.owner });
+    expect((await make(one.owner, ['agency:read'])).status).toBe(201);
+
+    await api.rows(
+      `INSERT INTO essential_function (tenant_id, id, name, mtd_seconds, rto_seconds, rpo_seconds, priority)
+       SELECT $1, gen_random_uuid(), 'f' || n, 3600, 60, 60, 1 FROM generate_series(1, 500) n`,
+      [one.id],
+    );
+    const objectives = { mtdSeconds: 3_600, rtoSeconds: 60, rpoSeconds: 60, priority: 1 };
+    const more = await api.post('/v1/functions', { name: 'One more', ...objectives }, one.owner);
+    expect(more).toMatchObject({ status: 409, body: { code: 'quota.reached', facts: { most: 500 } } });
+  });
+
   it('403 for a key with failovers:declare unless its maker may declare, and for scopes of persons only', async () => {
     const plain = await api.member(agency, 'owner', false);
     expect((await make(plain.token, ['failovers:declare'])).body).toMatchObject({

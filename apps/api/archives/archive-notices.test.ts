@@ -77,7 +77,7 @@ describe('what people are told of archives', () => {
     await archive.notice('archives.silent');
     const shown = await plane.api.get(archive.path, archive.agency.apiKey);
     expect(shown.body).toMatchObject({ condition: 'unknown', standing: { path: '/srv/standing' } });
-    expect(shown.body.policy.standingCopy).toBe(true);
+    expect(shown.body.policy['standingCopy']).toBe(true);
     expect([await count(archive, 'archives.password-missing'), await count(archive, 'archives.late')]).toEqual([1, 0]);
   });
 
@@ -120,7 +120,7 @@ describe('what people are told of archives', () => {
     expect((await archive.notice('archives.copy-behind')).text).toContain('complete up to');
     expect([await count(archive, 'archives.silent'), await count(archive, 'archives.copy-behind')]).toEqual([1, 1]);
     archive.state({ copy: { ...copy, missingObjects: 0, missingBytes: 0, completeUntil: hours(0) } });
-    await plane.until(archive.path, archive.agency.apiKey, ({ copy: now }) => now?.missingObjects === 0);
+    await plane.until(archive.path, archive.agency.apiKey, ({ copy: now }) => now?.['missingObjects'] === 0);
     await watch.handle();
     const [row] = await plane.api.rows(`SELECT copy_told_at FROM archive WHERE id = $1`, [archive.id]);
     expect(row).toEqual({ copy_told_at: null });

@@ -190,7 +190,7 @@ describe('archives', () => {
     const progress = { filesDone: 10, filesTotal: 20, bytesDone: 100, bytesTotal: null, secondsLeft: 5 };
     archive.run({ runId, progress });
     const path = `${archive.path}/runs/${runId}`;
-    await plane.until(path, token, (run) => run.state === 'running' && run.progress?.filesDone === 10);
+    await plane.until(path, token, (run) => run.state === 'running' && run.progress?.['filesDone'] === 10);
     expect((await plane.api.post(`${path}/cancel`, undefined, token)).status).toBe(202);
     await plane.metro.ordered(cancelArchiveWorkOrder, ({ workId }) => workId === runId);
     archive.run({ runId, state: 'cancelled', endedAt: new Date().toISOString() });

@@ -174,7 +174,7 @@ describe('what sites are asked and ordered around a failover', () => {
       );
     const tried = (attempt: number) =>
       plane.until(`/v1/failovers/${run.id}`, workload.agency.apiKey, ({ steps }) =>
-        steps.some((one: { attempt: number | null }) => one.attempt === attempt),
+        steps.some((one) => one.attempt === attempt),
       );
     tell(1);
     await tried(1);

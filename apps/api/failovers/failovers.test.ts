@@ -189,13 +189,13 @@ describe('failovers', () => {
     const path = `/v1/failovers/${run.id}`;
     const done = await plane.until(path, workload.agency.apiKey, ({ state }) => state === 'completed');
     expect(done.report).toMatchObject({ loss: { kind: 'none' }, secondsToFirstWrite: 0.4 });
-    expect(done.steps.find(({ step }: { step: string }) => step === 'promote')).toMatchObject({ state: 'done' });
+    expect(done.steps.find(({ step }) => step === 'promote')).toMatchObject({ state: 'done' });
     const shown = await plane.api.get(`/v1/workloads/${workload.id}`, workload.agency.apiKey);
     expect(shown.body).toMatchObject({ epoch: 2, activeSiteId: plane.metro.id, protection: { state: 'failed-over' } });
     const stranger = await plane.api.agency();
     expect((await plane.api.get(`${path}/events`, stranger.apiKey)).status).toBe(404);
     const notices = await plane.until('/v1/notices', workload.agency.apiKey, (body) => body.items?.length >= 2);
-    expect(notices.items.map(({ kind }: { kind: string }) => kind)).toEqual(
+    expect(notices.items.map(({ kind }) => kind)).toEqual(
       expect.arrayContaining(['failover.declared', 'failover.finished']),
     );
     // A second failover goes to the other site, with a higher epoch.

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { failoverOrder, runFinishedResult } from '#contracts/failover';
 import { standbyChanged } from '#contracts/replication';
 import type { ResultContract } from '#contracts/sites';
+import type { AnsweredBody } from '#test/api';
 import { ControlPlane, type ProtectedWorkload } from '#test/control-plane';
 
 /** A result as no honest site would send it: nothing checks it before the control plane does. */
@@ -46,7 +47,7 @@ describe('what a site says that is not so, or cannot be stored', () => {
       { tenantId: workload.agency.id },
     );
 
-  const events = async (workload: ProtectedWorkload): Promise<{ kind: string }[]> => {
+  const events = async (workload: ProtectedWorkload): Promise<readonly AnsweredBody[]> => {
     const path = `/v1/workloads/${workload.id}/protection/events`;
     return (await plane.until(path, workload.agency.apiKey, ({ items }) => items.length > 0)).items;
   };
@@ -73,7 +74,7 @@ describe('what a site says that is not so, or cannot be stored', () => {
     expect((await events(workload))[0]).toMatchObject({ kind: standbyChanged.kind });
     const path = '/v1/notices';
     const notices = await plane.until(path, workload.agency.apiKey, ({ items }) =>
-      items.some(({ kind }: { kind: string }) => kind === 'replication.standby-broken'),
+      items.some(({ kind }) => kind === 'replication.standby-broken'),
     );
     expect(notices).toBeDefined();
   });

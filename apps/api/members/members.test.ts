@@ -98,7 +98,7 @@ describe('members', () => {
       if (end === 'demoted') {
         await patch(rogue.id, { role: 'operator' }, town.owner);
         const { body } = await api.get('/v1/enrolment-tokens', town.owner);
-        expect(body.items.find(({ id }: { id: string }) => id === tokens[0].id).state).toBe('open');
+        expect(body.items.find(({ id }) => id === tokens[0]!.id)!.state).toBe('open');
         expect((await patch(rogue.id, { role: 'auditor' }, town.owner)).status).toBe(200);
       } else {
         await api.call('DELETE', `/v1/members/${rogue.id}`, { token: town.owner });
@@ -106,7 +106,7 @@ describe('members', () => {
       expect((await api.post('/v1/invitations/accept', accept)).body.code).toBe('token.invalid');
       const { body } = await api.get('/v1/enrolment-tokens', town.owner);
       for (const { id } of tokens) {
-        expect(body.items.find((one: { id: string }) => one.id === id).state).toBe('revoked');
+        expect(body.items.find((one) => one.id === id)!.state).toBe('revoked');
       }
     }
   });
@@ -133,7 +133,7 @@ describe('members', () => {
     let cursor: string | null = null;
     do {
       const { body } = await api.get(`/v1/members?limit=2${cursor ? `&cursor=${cursor}` : ''}`, agency.owner);
-      seen.push(...body.items.map(({ id }: { id: string }) => id));
+      seen.push(...body.items.map(({ id }) => id));
       cursor = body.nextCursor;
     } while (cursor !== null);
     const [{ n }] = (await api.rows<{ n: number }>(`SELECT count(*)::int AS n FROM member WHERE tenant_id = $1`, [

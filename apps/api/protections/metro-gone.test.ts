@@ -47,7 +47,7 @@ describe('the metro site is gone for good', () => {
     expect((await remove()).status).toBe(204);
     expect((await plane.api.get(path, agency.apiKey)).status).toBe(404);
     const audit = await plane.api.get('/v1/audit?action=protection.removed', agency.owner);
-    expect(audit.body.items[0].detail).toEqual({ leftBehindAt: [plane.metro.id] });
+    expect(audit.body.items[0]!.detail).toEqual({ leftBehindAt: [plane.metro.id] });
     expect((await plane.api.post(path, { mode: 'available' }, agency.apiKey)).status).toBe(202);
   });
 });

@@ -110,7 +110,15 @@ const leg = z
     seeding: z.object(seedingProgress.shape).nullable(),
     alarms: z.array(z.object(alarm.shape)),
     frontDoor: z
-      .object({ host: z.string(), port: z.int(), leadsTo: z.enum(['production', 'standby', 'closed']) })
+      .object({
+        host: z.string(),
+        port: z.int(),
+        leadsTo: z.enum(['production', 'standby', 'closed']),
+        authority: z.string().nullable().meta({
+          description:
+            'PEM: the authority that signs the certificate of the standby behind this door, for clients with sslmode=verify-ca or verify-full (sslrootcert, beside your own). The certificate has the name of the door’s host. Of this workload at this site alone; null until the site has made it.',
+        }),
+      })
       .nullable(),
   })
   .meta({ id: 'ProtectionLeg', description: 'What is not known now is null, and the state unknown: never 0.' });

@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, Param, Patch, Post } from '@nestjs/commo
 import { ApiTags } from '@nestjs/swagger';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, idParam } from '#libs/platform/http';
-import { DegradeGrants, ProtectionHealth, Protections } from '#libs/replication/control';
+import { DegradeGrants, ProtectionCreation, ProtectionHealth, Protections } from '#libs/replication/control';
 import { CurrentCaller, RequireScope, type TenantCaller } from '#libs/tenancy/control';
 import {
   degradeGrant,
@@ -23,6 +23,7 @@ import {
 export class ProtectionsController {
   constructor(
     private readonly work: UnitOfWork,
+    private readonly creation: ProtectionCreation,
     private readonly protections: Protections,
     private readonly health: ProtectionHealth,
     private readonly grants: DegradeGrants,
@@ -43,7 +44,7 @@ export class ProtectionsController {
     @Body({ schema: protectionInput }) body: ProtectionInput,
   ) {
     return this.work.tenant(caller.tenantId, async (tx) => {
-      await this.protections.create(tx, id, body, caller.actor);
+      await this.creation.create(tx, id, body, caller.actor);
       return this.health.view(tx, id);
     });
   }

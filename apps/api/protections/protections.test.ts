@@ -230,7 +230,7 @@ describe('workloads and their protection', () => {
     expect(payload).toMatchObject({ requestId: granted.body.requestId, seconds: 600 });
     const [open] = await self();
     expect(open).toMatchObject({ workloadId: id, requestId: granted.body.requestId, epoch: 1 });
-    expect(open.secondsLeft).toBeGreaterThan(500);
+    expect(open!.secondsLeft).toBeGreaterThan(500);
     await plane.api.post(`${path}/rearm`, {}, agency.apiKey);
     await plane.metro.ordered(rearmOrder, ({ workloadId }) => workloadId === id);
     expect(await self()).toEqual([]);
@@ -259,13 +259,13 @@ describe('workloads and their protection', () => {
     plane.metro.say(oldPrimaryFenced, { workloadId: id, epoch: 2, at, evidence: 'stopped, exit code 0' }, head);
     const path = `/v1/workloads/${id}/protection/events`;
     const { items } = await plane.until(path, agency.apiKey, (body) => body.items.length === 3);
-    const kinds = items.map(({ kind }: { kind: string }) => kind).sort();
+    const kinds = items.map(({ kind }) => kind).sort();
     expect(kinds).toEqual(['replication.arming-changed', 'replication.divergence', 'replication.old-primary-fenced']);
     expect(
       (await plane.api.get(`/v1/workloads/${other.id}/protection/events`, other.agency.apiKey)).body.items,
     ).toEqual([]);
     const notices = await plane.until('/v1/notices', agency.apiKey, (body) => body.items?.length >= 3);
-    expect(notices.items.map(({ kind }: { kind: string }) => kind)).toContain('replication.disarmed');
+    expect(notices.items.map(({ kind }) => kind)).toContain('replication.disarmed');
   });
 
   it('tells the other site when a gateway moves, and people when an agent’s identity is shown twice', async () => {
@@ -276,12 +276,12 @@ describe('workloads and their protection', () => {
     const link = { agentId: agent.id, version: null, roundTripMilliseconds: null };
     plane.metro.say(agentLinkResult, { ...link, state: 'duplicate' }, { tenantId: agency.id });
     const notices = await plane.until('/v1/notices', agency.apiKey, (body) =>
-      body.items?.some(({ kind }: { kind: string }) => kind === 'agents.duplicate'),
+      body.items?.some(({ kind }) => kind === 'agents.duplicate'),
     );
-    expect(notices.items[0].severity).toBe('alarm');
+    expect(notices.items[0]!.severity).toBe('alarm');
     const seen = await plane.api.get(`/v1/agents/${agent.id}`, agency.apiKey);
-    const there = seen.body.sites.find(({ siteId }: { siteId: string }) => siteId === plane.metro.id);
-    expect(there.duplicateSeenAt).not.toBeNull();
+    const there = seen.body.sites.find(({ siteId }) => siteId === plane.metro.id);
+    expect(there!.duplicateSeenAt).not.toBeNull();
   });
 
   it('sets a result aside that can never be applied, and goes on with the next', async () => {

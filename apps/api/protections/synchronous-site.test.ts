@@ -60,7 +60,7 @@ describe('the regional site as the synchronous one', () => {
     // An agent that knows no other grant than to go on alone must not take this one for it.
     expect(await self(workload)).toMatchObject({ degradeGrants: [], moveGrants: [{ requestId, to: 'regional' }] });
     const audit = await plane.api.get('/v1/audit?action=protection.degrade-granted', workload.agency.owner);
-    expect(audit.body.items[0].detail).toMatchObject({ requestId, to: 'regional' });
+    expect(audit.body.items[0]!.detail).toMatchObject({ requestId, to: 'regional' });
 
     const back = await rearm(workload);
     expect(back).toMatchObject({ status: 202, body: { to: null, seconds: null } });

@@ -27,9 +27,7 @@ describe('recovery points', () => {
     const path = `${archive.path}/recovery-points`;
     await plane.until(`${path}?forgotten=true`, token, ({ items }) => items.length === 5);
     const first = await plane.api.get(`${path}?limit=3`, token);
-    expect(first.body.items.map(({ ageSeconds }: { ageSeconds: number }) => Math.round(ageSeconds / 3_600))).toEqual([
-      1, 2, 3,
-    ]);
+    expect(first.body.items.map(({ ageSeconds }) => Math.round(ageSeconds / 3_600))).toEqual([1, 2, 3]);
     const rest = await plane.api.get(`${path}?limit=3&cursor=${first.body.nextCursor}`, token);
     expect(rest.body).toMatchObject({
       items: [
@@ -43,7 +41,7 @@ describe('recovery points', () => {
       nextCursor: null,
     });
     const before = await plane.api.get(`${path}?limit=1&before=${ago(150)}`, token);
-    expect(Math.round(before.body.items[0].ageSeconds / 3_600)).toBe(3);
+    expect(Math.round(before.body.items[0]!.ageSeconds / 3_600)).toBe(3);
     expect((await plane.api.get(`${path}?part=permits`, token)).body.items).toHaveLength(3);
     const all = await plane.api.get(`${path}?forgotten=true`, token);
     expect(all.body.items.at(-1)).toMatchObject({ forgottenBecause: 'retention' });
@@ -68,7 +66,7 @@ describe('recovery points', () => {
     const seen: string[] = [];
     for (let cursor = ''; ;) {
       const { body } = await plane.api.get(`${point.path}/tree?path=/srv/share&limit=4${cursor}`, token);
-      seen.push(...body.items.map(({ name }: TreeEntry) => name));
+      seen.push(...body.items.map(({ name }) => name));
       if (body.nextCursor === null) break;
       cursor = `&cursor=${body.nextCursor}`;
     }

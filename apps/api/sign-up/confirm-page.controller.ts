@@ -44,7 +44,7 @@ export class ConfirmPageController {
     return page(
       'Confirm the sign-up of your agency',
       '/v1/sign-ups/confirm',
-      'Your agency is signed up. You can sign in now.',
+      'Your agency is signed up. You can sign in now: POST /v1/sessions.',
       '<label>Choose a password, at least 12 characters <input name="password" type="password" autocomplete="new-password" required></label>',
       'Confirm',
     );
@@ -61,7 +61,7 @@ export class ConfirmPageController {
     return page(
       'Accept the invitation',
       '/v1/invitations/accept',
-      'You are a member now. You can sign in.',
+      'You are a member now. You can sign in: POST /v1/sessions.',
       fields,
       'Accept',
     );
@@ -76,7 +76,7 @@ export class ConfirmPageController {
     return page(
       'Choose a new password',
       '/v1/password-resets/confirm',
-      'The password is changed, and all your sessions are ended. You can sign in now.',
+      'The password is changed, and all your sessions are ended. You can sign in now: POST /v1/sessions.',
       field,
       'Change the password',
     );

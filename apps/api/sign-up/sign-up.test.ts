@@ -40,10 +40,7 @@ describe('sign-up', () => {
       body: { agencyId: confirmed.body.id, role: 'owner', mayDeclare: true },
     });
     const log = await api.get('/v1/audit', owner);
-    expect(log.body.items.map((entry: { action: string }) => entry.action)).toEqual([
-      'session.opened',
-      'agency.signed-up',
-    ]);
+    expect(log.body.items.map((entry) => entry.action)).toEqual(['session.opened', 'agency.signed-up']);
   });
 
   it('422 for a token used twice, a wrong one and an expired one; nothing is made', async () => {
@@ -94,6 +91,19 @@ describe('sign-up', () => {
     const second = await api.mailedToken(email);
     expect((await confirm(first)).status).toBe(422);
     expect((await confirm(second)).status).toBe(201);
+  });
+
+  it('twenty strangers’ sign-ups for an address do not keep its owner out', async () => {
+    const email = 'owner@elm.example';
+    await api.post('/v1/sign-ups', request(email));
+    for (let n = 0; n < 19; n++) await api.post('/v1/sign-ups', request(email));
+    await aWhileLater(email);
+    const { body } = await api.post('/v1/sign-ups', { ...request(email), agencyName: 'The owner’s own' });
+    expect(await api.rows(`SELECT agency_name FROM sign_up WHERE id = $1 AND mails = 1`, [body.id])).toEqual([
+      { agency_name: 'The owner’s own' },
+    ]);
+    expect(await api.rows(`SELECT count(*)::int AS n FROM sign_up WHERE email = $1`, [email])).toEqual([{ n: 20 }]);
+    expect((await confirm(await api.mailedToken(email))).status).toBe(201);
   });
 
   it('a stranger who signs up with a clerk’s address gains nothing, whichever mail the clerk confirms', async () => {
@@ -152,7 +162,7 @@ describe('sign-up', () => {
     expect(misfit.status).toBe(400);
     expect(misfit.headers.get('content-type')).toMatch('application/problem+json');
     expect(misfit.body).toMatchObject({ status: 400, code: 'request.invalid', type: '/problems/request.invalid' });
-    const pointers = misfit.body.errors.map(({ pointer }: { pointer: string }) => pointer);
+    const pointers = misfit.body.errors.map(({ pointer }) => pointer);
     expect(pointers).toEqual(expect.arrayContaining(['/agencyName', '/state', '']));
     expect(misfit.headers.get('x-request-id')).toBe(misfit.body.requestId);
     await api.post('/v1/sign-ups', request('weak@elm.example'));

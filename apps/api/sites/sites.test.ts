@@ -140,10 +140,7 @@ describe('sites and agents', () => {
     };
     const answered = await ask(agent.keys.privateKey);
     expect(answered).toMatchObject({ status: 200, body: { agentId: agent.id, tenantId: agency.id } });
-    expect(answered.body.sites.map((site: { siteId: string }) => site.siteId)).toEqual([
-      plane.metro.id,
-      plane.regional.id,
-    ]);
+    expect(answered.body.sites.map((site) => site.siteId)).toEqual([plane.metro.id, plane.regional.id]);
     expect((await ask(createKeyPair().privateKey)).status).toBe(401);
     expect((await ask(agent.keys.privateKey, 'A'.repeat(75))).status).toBe(401);
 

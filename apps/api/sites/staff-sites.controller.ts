@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { Archives } from '#libs/archive/control';
 import { UnitOfWork } from '#libs/platform/database';
 import { Answers, idParam } from '#libs/platform/http';
-import { Protections } from '#libs/replication/control';
+import { ProtectionsAtSite } from '#libs/replication/control';
 import { Sites } from '#libs/sites/control';
 import { CurrentStaff, type StaffCaller, StaffOnly } from '#libs/tenancy/control';
 import { siteChange, type SiteChange, siteRegistration, type SiteRegistration, staffSite } from './site.schemas.js';
@@ -17,7 +17,7 @@ export class StaffSitesController {
   constructor(
     private readonly work: UnitOfWork,
     private readonly sites: Sites,
-    private readonly protections: Protections,
+    private readonly protections: ProtectionsAtSite,
     private readonly archives: Archives,
   ) {}
 
@@ -70,7 +70,7 @@ export class StaffSitesController {
   })
   retire(@CurrentStaff() staff: StaffCaller, @Param('id', { schema: idParam }) id: string) {
     return this.work.provider(async (tx) => {
-      const inUse = (await this.protections.countAt(tx, id)) + (await this.archives.countAt(tx, id));
+      const inUse = (await this.protections.count(tx, id)) + (await this.archives.countAt(tx, id));
       return this.sites.retire(tx, id, inUse, staff.actor);
     });
   }

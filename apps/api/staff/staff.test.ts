@@ -63,7 +63,7 @@ describe('the provider’s staff', () => {
       'staff.last-administrator',
     );
     const log = await api.get('/v1/staff/audit', administrator);
-    expect(log.body.items.map(({ action }: { action: string }) => action)).toContain('staff.disabled');
+    expect(log.body.items.map(({ action }) => action)).toContain('staff.disabled');
   });
 
   it('an operator or administrator does nothing before a second factor is set up, and signs in by it from then on', async () => {
@@ -92,7 +92,7 @@ describe('the provider’s staff', () => {
     const anew = (await api.post('/v1/staff/sessions', credentials)).body;
     expect((await api.get('/v1/staff/agencies', anew.token)).body.code).toBe('staff.second-factor-needed');
     const log = await api.get('/v1/staff/audit', administrator);
-    const actions = log.body.items.map(({ action }: { action: string }) => action);
+    const actions = log.body.items.map(({ action }) => action);
     expect(actions).toEqual(expect.arrayContaining(['two-factor.set-up', 'staff.second-factor-reset']));
   });
 

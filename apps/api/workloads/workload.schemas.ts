@@ -54,6 +54,10 @@ export const workloadDetail = workloadView
         addresses: z.array(z.object({ host: z.string(), port: z.int(), what: z.string() })),
         libpq: z.string(),
         uri: z.string(),
+        rootCertificates: z.string().nullable().meta({
+          description:
+            'PEM: the authorities of the front doors, one after the other. Clients with sslmode=verify-ca or verify-full need them in their sslrootcert, beside what your own server’s certificate is checked by. null: no site has made one yet.',
+        }),
         note: z.string(),
       })
       .nullable()

@@ -12,7 +12,7 @@ import {
   signalProcess,
   withClient,
 } from '#libs/platform/postgres';
-import { readIfPresent } from '../files.js';
+import { ifPresent } from '#libs/platform/errors';
 import { compileCache, entryPoint } from '../entry-points.js';
 import { type ProcessTable } from '../process-table.js';
 import { SupervisedProcess } from '../supervisor.js';
@@ -195,7 +195,7 @@ export class AgencyMachine {
 }
 
 async function machineRecord(file: string): Promise<MachineRecord> {
-  const text = await readIfPresent(file);
+  const text = await ifPresent(readFile(file, 'utf8'));
   if (text !== undefined) return JSON.parse(text) as MachineRecord;
   const password = (): string => randomBytes(18).toString('base64url');
   const record = { port: await freePort(), adminPassword: password(), clerkPassword: password() };
@@ -206,7 +206,7 @@ async function machineRecord(file: string): Promise<MachineRecord> {
 /** Kills the agent's two processes by the ids that they wrote down; a pid that is somebody else's by now is left alone. */
 async function killProcessesOf(stateDirectory: string): Promise<void> {
   for (const name of ['run.pid', 'tunnel.pid']) {
-    const pid = Number.parseInt((await readIfPresent(path.join(stateDirectory, name))) ?? '', 10);
+    const pid = Number.parseInt((await ifPresent(readFile(path.join(stateDirectory, name), 'utf8'))) ?? '', 10);
     if (!(pid > 1)) continue;
     // One that ends while its command line is read has none.
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');

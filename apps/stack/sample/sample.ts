@@ -1,5 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { readIfPresent } from '../files.js';
+import { ifPresent } from '#libs/platform/errors';
 import type { Stack } from '../stack.js';
 import type { AgencyMachine } from './agency-machine.js';
 import { buildMachine, machineOf, protectAgency } from './protected-agency.js';
@@ -24,7 +25,7 @@ export interface Sample {
 export async function bringUpSample(stack: Stack, tell: (stage: string) => void): Promise<Sample> {
   tell('bringing up the sample agency');
   const file = stack.installation.secretFile('sample.json');
-  const known = await readIfPresent(file);
+  const known = await ifPresent(readFile(file, 'utf8'));
   let state: z.infer<typeof brought>;
   let machine: AgencyMachine;
   if (known === undefined) {

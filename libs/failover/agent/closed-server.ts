@@ -1,6 +1,6 @@
 import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { DomainError } from '#libs/platform/errors';
+import { DomainError, ifPresent } from '#libs/platform/errors';
 import { readPlain, renderConfiguration, withDirectory, type ServerIdentity } from '#libs/platform/postgres';
 
 const HBA = 'mainstay-fenced-hba.conf';
@@ -34,7 +34,7 @@ export async function closeServer(directory: string, identity: ServerIdentity): 
     // The signal file first: it alone already keeps the server from writing.
     await data.replace('standby.signal', '', owner);
     await data.replace(HBA, NOBODY, owner);
-    const auto = (await readPresent(data.name(AUTO))) ?? '';
+    const auto = (await ifPresent(readPlain(data.name(AUTO))))?.toString('utf8') ?? '';
     if (!auto.includes(BEGIN)) {
       await data.replace(BEFORE, auto, owner);
       const closed = renderConfiguration({
@@ -68,14 +68,7 @@ export async function isClosed(directory: string): Promise<boolean> {
       () => true,
       () => false,
     );
-  const auto = (await readPresent(path.join(directory, AUTO)).catch(() => undefined)) ?? '';
+  // What cannot be looked at does not count as closed: it is closed once more, and that says what is wrong.
+  const auto = await readPlain(path.join(directory, AUTO)).then(String, () => '');
   return auto.includes(BEGIN) && (await present('standby.signal')) && (await present(HBA));
-}
-
-async function readPresent(file: string): Promise<string | undefined> {
-  const bytes = await readPlain(file).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-  return bytes?.toString('utf8');
 }

@@ -35,6 +35,7 @@ export async function passGate(question: GateQuestion): Promise<GateVerdict> {
   if (!protection) return { open: true, why: 'This workload is not protected by Mainstay.', alarm: false };
   const end = performance.now() + question.timeoutMs;
   while (performance.now() < end) {
+    // No tunnel, or one that hangs or is being replaced: it is asked again until the time-out.
     const answer = await question.ask().catch(() => undefined);
     switch (answer?.state) {
       case 'confirmed':
@@ -72,6 +73,7 @@ function closed(epoch: number | null): GateVerdict {
 
 /** What the next start will read: a server that nobody armed could acknowledge alone. */
 async function startsArmed(dataDirectory: string, protection: ProtectionRecord): Promise<boolean> {
+  // A file that cannot be read arms nobody: the server starts with an alarm.
   const auto = await readPlain(path.join(dataDirectory, 'postgresql.auto.conf')).then(String, () => '');
   const filed = [...auto.matchAll(/^\s*synchronous_standby_names\s*=\s*'(.*)'\s*$/gim)].at(-1)?.[1];
   return filed !== undefined && ledBy(filed, protection.names) !== null;

@@ -1,5 +1,6 @@
 import { copyFile, mkdir, readdir, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
+import { ifPresent } from '#libs/platform/errors';
 import { walSegmentName, type PostgresServer } from '#libs/platform/postgres';
 
 /** Left free for everything else on that disk. */
@@ -24,7 +25,7 @@ export async function keepLog(server: PostgresServer, forkedAtLsn: string, targe
   if (bavail * bsize < names.length * walSegmentBytes + RESERVE_BYTES) return null;
   for (const name of names) {
     const copy = path.join(target, name);
-    const present = await stat(copy).catch(() => undefined);
+    const present = await ifPresent(stat(copy));
     if (present?.size !== walSegmentBytes) await copyFile(path.join(source, name), copy);
   }
   return target;

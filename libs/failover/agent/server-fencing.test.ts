@@ -7,6 +7,7 @@ import { connect, findPostgres, PostgresServer, signalProcess } from '#libs/plat
 import { synchronousNames, type PulseEntry } from '#libs/replication/agent';
 import { DurableValue } from '#libs/sites/agent';
 import { TEST_NAMES, TestAgency } from '#test/agency';
+import { pulseEntry } from '#test/pulse';
 import { fencingRecord, passGate, ServerFencing } from './index.js';
 
 let agency: TestAgency;
@@ -27,20 +28,8 @@ async function fencing(): Promise<ServerFencing> {
   return made;
 }
 
-const entry = (epoch: number, promotedAtLsn: string | null = null): PulseEntry => ({
-  workloadId,
-  name: 'permits',
-  role: 'metro',
-  mode: 'strict',
-  epoch,
-  names: TEST_NAMES,
-  promotedAtLsn,
-  promotedTimeline: promotedAtLsn === null ? null : 2,
-  refuseLease: false,
-  disarmed: null,
-  rearm: false,
-  rebootUntil: null,
-});
+const entry = (epoch: number, promotedAtLsn: string | null = null): PulseEntry =>
+  pulseEntry({ workloadId, epoch, promotedAtLsn, promotedTimeline: promotedAtLsn === null ? null : 2 });
 
 /** As a technician would, past the agent and the gate. */
 async function startByHand(): Promise<void> {

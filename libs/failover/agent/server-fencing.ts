@@ -1,9 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Alarm, PulseWorkload } from '#contracts/replication';
-import type { Clock } from '#libs/platform/clock';
+import { pause, type Clock } from '#libs/platform/clock';
 import { DomainError, errorText } from '#libs/platform/errors';
 import type { PostgresServer } from '#libs/platform/postgres';
-import type { Fencing, PulseEntry } from '#libs/replication/agent';
+import { ALARMS, type Fencing, type PulseEntry } from '#libs/replication/agent';
 import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
 import { closeServer, isClosed } from './closed-server.js';
 import { findDivergence } from './divergence.js';
@@ -78,7 +77,7 @@ export class ServerFencing implements Fencing {
 
   report(): { fenced: PulseWorkload['fenced']; divergence: PulseWorkload['divergence']; alarms: readonly Alarm[] } {
     const { fenced, divergence } = this.record;
-    const alarms = this.unsaved === null ? [] : [stateUnwritable(this.unsaved)];
+    const alarms = this.unsaved === null ? [] : [ALARMS.stateUnwritable(this.unsaved)];
     if (!fenced) return { fenced: null, divergence: null, alarms };
     const { epoch, at, evidence } = fenced;
     if (!fenced.done) alarms.push(notStopped(evidence));
@@ -152,10 +151,7 @@ export class ServerFencing implements Fencing {
     const late = new AbortController();
     const stillStopping = { stopped: false, lsn: null, evidence: 'the server is still being stopped' };
     try {
-      return await Promise.race([
-        this.carryingOut,
-        delay(ANSWER_MS, stillStopping, { signal: late.signal }).catch(() => stillStopping),
-      ]);
+      return await Promise.race([this.carryingOut, pause(ANSWER_MS, late.signal).then(() => stillStopping)]);
     } finally {
       late.abort();
     }
@@ -227,14 +223,5 @@ function notStopped(evidence: string): Alarm {
     code: 'fence.not-stopped',
     what: `A warm site has taken over, and the agency's old server may still be running: ${evidence}.`,
     remedy: 'Stop it by hand, or switch the machine off. Do not let anybody write to it: those writes would be lost.',
-  };
-}
-
-function stateUnwritable(why: string): Alarm {
-  return {
-    code: 'agent.state-unwritable',
-    what: `The agent cannot write down what it must not forget: ${why}.`,
-    remedy:
-      'Make room on the disk of its --config directory. Until then a restart of the agent may forget a fencing epoch.',
   };
 }

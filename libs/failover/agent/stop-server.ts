@@ -87,5 +87,6 @@ export async function tellServiceManager(command: readonly string[]): Promise<vo
 }
 
 async function controlOf(server: PostgresServer): Promise<ControlData | null> {
+  // Missing, damaged, or of a version without tools here: the end of the log is then not known, and said so.
   return server.controlData().catch(() => null);
 }

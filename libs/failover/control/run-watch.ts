@@ -48,7 +48,7 @@ export class RunWatch {
   private shared(): Promise<RunState> {
     const { reading, wakes } = this;
     if (reading && reading.wakes === wakes) return reading.state;
-    // One after the other: each reads on from where the one before ended.
+    // One after the other: each reads on from where the one before ended. Who asked for that one is told if it failed.
     const before = reading?.state.catch(() => undefined) ?? Promise.resolve();
     const fresh = { state: before.then(() => this.readOn()), wakes };
     this.reading = fresh;

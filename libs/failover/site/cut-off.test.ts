@@ -1,34 +1,22 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { TestAgency } from '#test/agency';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 
 // The agency's one line to the world fails: packets to both sites are lost, and nothing is refused.
-const workloadId = randomUUID();
-const tenantId = randomUUID();
+const world = new WarmWorld();
 let agency: TestAgency;
-let desk: AgencyDesk;
 let metro: WarmSite;
 let regional: WarmSite;
 const both = () => [metro, regional];
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  desk = await AgencyDesk.open(agency);
-  [metro, regional] = (await Promise.all(
-    (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
-  )) as [WarmSite, WarmSite];
-  await Promise.all([metro.protect({ peer: regional.asPeer }), regional.protect({ peer: metro.asPeer })]);
+  ({ agency } = await world.openAgency());
+  ({ metro, regional } = await world.openProtectedPair());
   await whole();
 });
-afterAll(async () => {
-  await Promise.all([metro?.close(), regional?.close()]);
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 const whole = async () => {
   await metro.until('the metro to be armed', ({ state, armed }) => state === 'streaming' && armed === true);

@@ -1,13 +1,6 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { measuring, type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
-import {
-  type Collector,
-  defineCounter,
-  defineGauge,
-  defineHistogram,
-  Metrics,
-  type Sample,
-} from '#libs/platform/telemetry';
+import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
+import { provideCollector } from '#libs/platform/nest';
+import { defineCounter, defineGauge, defineHistogram, type Sample } from '#libs/platform/telemetry';
 
 export const runsTotal = defineCounter(
   'mainstay_failover_runs_total',
@@ -45,41 +38,28 @@ interface Bound {
  * Runs as this site's rows have them: a process that is killed in the middle of one, as on the worst day, loses no
  * figure, and those of years of runs are a few thousand rows.
  */
-@Injectable()
-export class FailoverCollector implements Collector, OnModuleInit {
-  readonly name = 'failovers';
-  readonly metrics = [runsTotal, runOpen, secondsToFirstWrite, stepSeconds];
-
-  constructor(
-    private readonly work: SiteUnitOfWork,
-    private readonly registry: Metrics,
-  ) {}
-
-  onModuleInit(): void {
-    this.registry.register(this);
-  }
-
-  collect(): Promise<Sample[]> {
-    return this.work.run((tx) =>
-      measuring(tx, async () => [
-        ...(await ended(tx)),
-        ...(await open(tx)),
-        ...(await distribution(
-          tx,
-          secondsToFirstWrite,
-          `SELECT '' AS label, extract(epoch FROM first_write_at - received_at)::float8 AS seconds
+export const failoverCollector = provideCollector({
+  name: 'failovers',
+  metrics: [runsTotal, runOpen, secondsToFirstWrite, stepSeconds],
+  from: [SiteUnitOfWork],
+  collect: (work) =>
+    work.measure(async (tx) => [
+      ...(await ended(tx)),
+      ...(await open(tx)),
+      ...(await distribution(
+        tx,
+        secondsToFirstWrite,
+        `SELECT '' AS label, extract(epoch FROM first_write_at - received_at)::float8 AS seconds
              FROM failover_run WHERE first_write_at IS NOT NULL`,
-        )),
-        ...(await distribution(
-          tx,
-          stepSeconds,
-          `SELECT step AS label, extract(epoch FROM ended_at - started_at)::float8 AS seconds
+      )),
+      ...(await distribution(
+        tx,
+        stepSeconds,
+        `SELECT step AS label, extract(epoch FROM ended_at - started_at)::float8 AS seconds
              FROM failover_step WHERE state = 'done'`,
-        )),
-      ]),
-    );
-  }
-}
+      )),
+    ]),
+});
 
 async function ended(tx: SiteTransaction): Promise<Sample[]> {
   const rows = await tx.query<{ state: string; count: number }>(

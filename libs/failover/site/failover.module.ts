@@ -3,7 +3,7 @@ import { cancelFailoverOrder, confirmFailoverOrder, failoverOrder, standAsideOrd
 import { StandbysModule } from '#libs/replication/site';
 import { OUTLOOK_SOURCE } from '#libs/sites/site';
 import { StepBoundaries } from './boundaries.js';
-import { FailoverCollector } from './failover.metrics.js';
+import { failoverCollector } from './failover.metrics.js';
 import { FailoverOrderHandler } from './orders/failover.order.js';
 import { StandAsideHandler, StandAsideReach } from './orders/stand-aside.order.js';
 import { CancelFailoverHandler, ConfirmFailoverHandler } from './orders/steer.orders.js';
@@ -78,7 +78,7 @@ export const FAILOVER_ORDERS = [failoverOrder, cancelFailoverOrder, confirmFailo
     FollowPeerHandler,
     PeerReseeding,
     PromotionOutlooks,
-    FailoverCollector,
+    failoverCollector,
     { provide: OUTLOOK_SOURCE, useExisting: PromotionOutlooks },
   ],
   exports: [PromotionOutlooks, OUTLOOK_SOURCE, RunEngine],

@@ -1,17 +1,17 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { peerFollow } from '#contracts/failover';
 import { waitFor } from '#libs/platform/clock';
 import { lsnDifference } from '#libs/platform/postgres';
 import { PeerRefusedError } from '#libs/sites/site';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { TestAgency } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { RunConflictError, RunTooLateError, StaleEpochError } from './index.js';
 
 // One story, since each part needs what the one before has made: two sites, the loss of the agency, then of the metro.
-const workloadId = randomUUID();
-const tenantId = randomUUID();
+const world = new WarmWorld();
+const { workloadId } = world;
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
@@ -38,19 +38,11 @@ function asSiteOfBefore(site: WarmSite): string[] {
 }
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
+  ({ agency, desk } = await world.openAgency());
   await agency.query(`INSERT INTO permit (note) SELECT NULL FROM generate_series(1, 20000)`);
-  desk = await AgencyDesk.open(agency);
-  [metro, regional] = (await Promise.all(
-    (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
-  )) as [WarmSite, WarmSite];
+  ({ metro, regional } = await world.openPair());
 });
-afterAll(async () => {
-  await Promise.all([metro?.close(), regional?.close()]);
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 test('the metro is armed, and the regional is copied from it: the data leaves the agency once', async () => {
   await Promise.all([metro.protect({ peer: regional.asPeer }), regional.protect({ peer: metro.asPeer })]);

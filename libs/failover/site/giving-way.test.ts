@@ -1,13 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
-import { TEST_NAMES, TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import { TEST_NAMES, type TestAgency } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { RunTooLateError } from './index.js';
 
-const workloadId = randomUUID();
-const tenantId = randomUUID();
+const world = new WarmWorld();
+const { workloadId } = world;
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
@@ -20,21 +20,11 @@ const asks = (site: WarmSite, runId: string) =>
 const write = (site: WarmSite, text: string) => site.work.run((tx) => tx.execute(text, [workloadId]));
 
 beforeAll(async () => {
-  agency = await TestAgency.start({ shared_preload_libraries: 'pg_stat_statements' });
+  ({ agency, desk } = await world.openAgency({ shared_preload_libraries: 'pg_stat_statements' }));
   await agency.query('CREATE EXTENSION pg_stat_statements');
-  desk = await AgencyDesk.open(agency);
-  [metro, regional] = (await Promise.all(
-    (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
-  )) as [WarmSite, WarmSite];
-  await Promise.all([metro.protect({ peer: regional.asPeer }), regional.protect({ peer: metro.asPeer })]);
-  await metro.until('the metro to be armed', (health) => health.armed === true);
-  await regional.until('the regional to stream', (health) => health.state === 'streaming');
+  ({ metro, regional } = await world.openProtectedPair());
 });
-afterAll(async () => {
-  await Promise.all([metro?.close(), regional?.close()]);
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 test('a run that has not promoted gives way to a newer one, which believes what the other site was told', async () => {
   const older = await regional.failover({ epoch: 2 });

@@ -1,34 +1,29 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RUN_STEPS } from '#contracts/failover';
 import { waitFor } from '#libs/platform/clock';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { TestAgency } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 
 // The children run what `tools/build.mjs` has made, as the product does.
 const CHILD = fileURLToPath(new URL('../../../dist/test/support/site-child.js', import.meta.url));
-const workloadId = randomUUID();
+const world = new WarmWorld();
+const { workloadId } = world;
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  desk = await AgencyDesk.open(agency);
-  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId: randomUUID() });
+  ({ agency, desk } = await world.openAgency());
+  metro = await world.openSite('metro');
   await metro.protect();
   await metro.until('the metro to be armed', (health) => health.armed === true);
 });
-afterAll(async () => {
-  await metro?.close();
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 function startChild(dieAt: string | null): ChildProcess {
   const home = { siteId: metro.home.siteId, directory: metro.home.directory, url: metro.home.database.url };

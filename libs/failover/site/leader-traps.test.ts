@@ -2,18 +2,19 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { ArmedLeases, SourceReports } from '#libs/replication/site';
-import { TestAgency, TEST_NAMES } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
+import { type TestAgency, TEST_NAMES } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
 import { Clerk } from '#test/clerk';
 import { person } from '#test/person';
-import { WarmSite } from '#test/warm-site';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { PromotionOutlooks } from './outlook.service.js';
 
 // The ways in which a site could claim what is not so, and an agent that dies in the middle of a change.
 // Promises of twelve seconds and a patience of thirty are waited for.
 vi.setConfig({ testTimeout: 240_000 });
-const workloadId = randomUUID();
-const tenantId = randomUUID();
+const world = new WarmWorld();
+const { workloadId } = world;
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
@@ -53,24 +54,11 @@ const settings = async () =>
   )[0]!;
 const alter = (role: Site) => agency.query(`ALTER SYSTEM SET synchronous_standby_names = '${FORM[role]}'`);
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  desk = await AgencyDesk.open(agency);
-  [metro, regional] = (await Promise.all(
-    (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
-  )) as [WarmSite, WarmSite];
-  await Promise.all([metro.protect({ peer: regional.asPeer }), regional.protect({ peer: metro.asPeer })]);
+  ({ agency, desk } = await world.openAgency());
+  ({ metro, regional } = await world.openProtectedPair());
   await armed('metro');
-  await regional.until(
-    'the regional to stream',
-    ({ state, bytesBehind }) => state === 'streaming' && bytesBehind === 0,
-  );
 });
-afterAll(async () => {
-  await Promise.all([metro?.close(), regional?.close()]);
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 /** The agent is killed after the ALTER SYSTEM, before the reload: another is started. */
 async function killedBeforeReload(from: Site, to: Site): Promise<void> {

@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RUN_STEPS } from '#contracts/failover';
 import { waitFor } from '#libs/platform/clock';
-import { Metrics, startTracing, withSpan } from '#libs/platform/telemetry';
+import { type Collector, Metrics, startTracing, withSpan } from '#libs/platform/telemetry';
 import { TestAgency } from '#test/agency';
 import { AgencyDesk } from '#test/agency-desk';
 import { OtlpReceiver } from '#test/otlp-receiver';
 import { Scraped } from '#test/scrape';
 import { WarmSite } from '#test/warm-site';
-import { FailoverCollector, runOpen } from './failover.metrics.js';
+import { failoverCollector, runOpen } from './failover.metrics.js';
 
 const workloadId = randomUUID();
 const tenantId = randomUUID();
@@ -66,7 +66,9 @@ test('a failover is one trace from its order to the last step, though the proces
   // This process takes the order and dies; the next one finds the run, and its trace, in the rows.
   await metro.stopWorking();
   const runId = await withSpan('declaration', { kind: 'server' }, () => metro.failover());
-  const open = (await metro.app.get(FailoverCollector).collect()).find(({ metric }) => metric === runOpen);
+  const open = (await metro.app.get<Collector>(failoverCollector.provide).collect()).find(
+    ({ metric }) => metric === runOpen,
+  );
   expect(open).toMatchObject({ labels: { workload_id: workloadId, state: 'accepted' }, value: expect.any(Number) });
   await metro.app.close();
   await metro.boot();

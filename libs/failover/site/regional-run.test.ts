@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -6,46 +5,27 @@ import { fenceCommand } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
 import { findPostgres, PostgresServer } from '#libs/platform/postgres';
 import { ArmedLeases } from '#libs/replication/site';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import { type LoneSite, WarmWorld } from '#test/warm-world';
 
-interface Pair {
-  readonly agency: TestAgency;
-  readonly desk: AgencyDesk;
-  readonly site: WarmSite;
-  readonly workloadId: string;
+const worlds = [new WarmWorld(), new WarmWorld(), new WarmWorld()] as const;
+let silent: LoneSite;
+let answering: LoneSite;
+let broken: LoneSite;
+
+async function open(world: WarmWorld): Promise<LoneSite> {
+  const alone = await world.openAlone('regional');
+  await alone.site.until('the regional to stream', ({ state }) => state === 'streaming');
+  return alone;
 }
-const pairs: Pair[] = [];
-
-async function regional(): Promise<Pair> {
-  const agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  const desk = await AgencyDesk.open(agency);
-  const workloadId = randomUUID();
-  const site = await WarmSite.start({ role: 'regional', desk, workloadId, tenantId: randomUUID() });
-  const made = { agency, desk, site, workloadId };
-  pairs.push(made);
-  await site.protect();
-  await site.until('the regional to stream', ({ state }) => state === 'streaming');
-  return made;
-}
-
-let silent: Pair;
-let answering: Pair;
-let broken: Pair;
 beforeAll(async () => {
-  [silent, answering, broken] = (await Promise.all([regional(), regional(), regional()])) as [Pair, Pair, Pair];
+  [silent, answering, broken] = await Promise.all([open(worlds[0]), open(worlds[1]), open(worlds[2])]);
 });
 afterAll(async () => {
-  for (const { site, desk, agency } of pairs) {
-    await site.close();
-    await desk.close();
-    await agency.remove();
-  }
+  for (const world of worlds) await world.close();
 });
 
-const lease = ({ site, workloadId }: Pair) => site.work.run((tx) => site.app.get(ArmedLeases).state(tx, workloadId));
+const lease = ({ site, workloadId }: LoneSite) =>
+  site.work.run((tx) => site.app.get(ArmedLeases).state(tx, workloadId));
 const ACCEPTED = { acceptedLoss: { kind: 'unknown' }, oldServer: 'unknown' } as const;
 
 test('what another site may have granted is waited out while the agency is silent', async () => {

@@ -1,20 +1,20 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { armCommand, disarmCommand } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
 import { ArmedLeases } from '#libs/replication/site';
-import { TestAgency, TEST_NAMES } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
+import { type TestAgency, TEST_NAMES } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
 import { Clerk } from '#test/clerk';
 import { person } from '#test/person';
-import { WarmSite } from '#test/warm-site';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { PromotionOutlooks } from './outlook.service.js';
 
 // One story: the metro is lost twice, and the agency then.
 // Promises of twelve seconds and a patience of thirty are waited for.
 vi.setConfig({ testTimeout: 240_000 });
-const workloadId = randomUUID();
-const tenantId = randomUUID();
+const world = new WarmWorld();
+const { workloadId } = world;
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
@@ -34,24 +34,10 @@ const stalled = (site: WarmSite) =>
   site.until('the stall to be told', ({ alarms }) => alarms.some(({ code }) => code === 'replication.stalled'));
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  desk = await AgencyDesk.open(agency);
-  [metro, regional] = (await Promise.all(
-    (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
-  )) as [WarmSite, WarmSite];
-  await Promise.all([metro.protect({ peer: regional.asPeer }), regional.protect({ peer: metro.asPeer })]);
-  await metro.until('the metro to be armed', ({ armed }) => armed === true);
-  await regional.until(
-    'the regional to stream',
-    ({ state, bytesBehind }) => state === 'streaming' && bytesBehind === 0,
-  );
+  ({ agency, desk } = await world.openAgency());
+  ({ metro, regional } = await world.openProtectedPair());
 });
-afterAll(async () => {
-  await Promise.all([metro?.close(), regional?.close()]);
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 test('the metro is lost, strict waits, and by a person’s word production goes on with the regional site', async () => {
   expect(await metro.health()).toMatchObject({ synchronousSite: 'metro', armed: true });
@@ -121,7 +107,11 @@ test('it returns to the metro by itself, with the regional site’s record first
   expect(after.disarmedAt!.getTime()).toBeLessThanOrEqual(changed!.at.getTime());
   // As the control plane would say it: nothing but the grant to the regional site was given.
   expect((await outlook(regional, true)).loss.kind).toBe('unknown');
-  expect(await regional.health()).toMatchObject({ armed: null, synchronousSite: 'metro' });
+  // It hears so by a pulse of its own.
+  await regional.until(
+    'the regional site to know who leads',
+    ({ armed, synchronousSite }) => armed === null && synchronousSite === 'metro',
+  );
 });
 
 test('lost again, with the regional site in the lead, the agency burns: nothing that was acknowledged is lost', async () => {

@@ -2,30 +2,23 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { JobQueue } from '#libs/platform/queue';
-import { TEST_NAMES, TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import { TEST_NAMES } from '#test/agency';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { StepBoundaries } from './boundaries.js';
 
 // A site where more failovers fail again and again than it works on at once: their standbys are not there.
 const SICK = 40;
-const workloadId = randomUUID();
-let agency: TestAgency;
-let desk: AgencyDesk;
+const world = new WarmWorld();
 let site: WarmSite;
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  desk = await AgencyDesk.open(agency);
-  site = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId: randomUUID() });
+  await world.openAgency();
+  site = await world.openSite('metro');
   await site.protect();
   await site.until('the metro to be armed', (health) => health.armed === true);
 });
-afterAll(async () => {
-  await site?.close();
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 const retrying = async (): Promise<number> => {
   const [row] = await site.work.run((tx) =>

@@ -1,30 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { SiteTransaction } from '#libs/platform/database';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { ResumeReceivingHandler, StopReceivingHandler } from './peers/stop-receiving.handler.js';
 
-const workloadId = randomUUID();
-const tenantId = randomUUID();
+const world = new WarmWorld();
+const { workloadId } = world;
 const caller = { siteId: randomUUID(), workloadId };
-let agency: TestAgency;
-let desk: AgencyDesk;
 let metro: WarmSite;
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  desk = await AgencyDesk.open(agency);
-  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId });
+  await world.openAgency();
+  metro = await world.openSite('metro');
   await metro.protect();
   await metro.until('the metro to be armed', ({ armed }) => armed === true);
 });
-afterAll(async () => {
-  await metro?.close();
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 const first = async (statement: string) =>
   (await metro.work.run((tx: SiteTransaction) => tx.query<Record<string, unknown>>(statement, [workloadId])))[0];

@@ -1,46 +1,20 @@
-import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { findPostgres, PostgresServer, childProcesses, signalProcess } from '#libs/platform/postgres';
-import type { SiteRole } from '#contracts/sites';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import { type LoneSite, WarmWorld } from '#test/warm-world';
 
-interface Pair {
-  readonly agency: TestAgency;
-  readonly desk: AgencyDesk;
-  readonly site: WarmSite;
-  readonly workloadId: string;
-}
-const pairs: Pair[] = [];
-
-async function pair(role: SiteRole): Promise<Pair> {
-  const agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  const desk = await AgencyDesk.open(agency);
-  const workloadId = randomUUID();
-  const site = await WarmSite.start({ role, desk, workloadId, tenantId: randomUUID() });
-  const made = { agency, desk, site, workloadId };
-  pairs.push(made);
-  await site.protect();
-  return made;
-}
-
-let regional: Pair;
-let metro: Pair;
+const worlds = { regional: new WarmWorld(), metro: new WarmWorld() };
+let regional: LoneSite;
+let metro: LoneSite;
 beforeAll(async () => {
-  [regional, metro] = await Promise.all([pair('regional'), pair('metro')]);
+  [regional, metro] = await Promise.all([worlds.regional.openAlone('regional'), worlds.metro.openAlone('metro')]);
   await regional.site.until('the regional to stream', ({ state }) => state === 'streaming');
   await metro.site.until('the metro to be armed', ({ armed }) => armed === true);
 });
 afterAll(async () => {
-  for (const { site, desk, agency } of pairs) {
-    await site.close();
-    await desk.close();
-    await agency.remove();
-  }
+  await worlds.regional.close();
+  await worlds.metro.close();
 });
 
 test('an agency that still answers is stopped cleanly, and what that proves replaces what was feared', async () => {

@@ -1,15 +1,15 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { TestAgency } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { StepBoundaries } from './boundaries.js';
 import { StaleEpochError } from './index.js';
 
 // Two sites that do not reach each other, and declarations for both: the control plane's word alone keeps them apart.
-const workloadId = randomUUID();
-const tenantId = randomUUID();
+const world = new WarmWorld();
+const { workloadId } = world;
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
@@ -23,20 +23,10 @@ const asks = (site: WarmSite, runId: string) =>
   });
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  desk = await AgencyDesk.open(agency);
-  [metro, regional] = (await Promise.all(
-    (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
-  )) as [WarmSite, WarmSite];
-  await Promise.all([metro.protect({ peer: regional.asPeer }), regional.protect({ peer: metro.asPeer })]);
-  await metro.until('the metro to be armed', (health) => health.armed === true);
-  await regional.until('the regional to stream', (health) => health.state === 'streaming');
+  ({ agency, desk } = await world.openAgency());
+  ({ metro, regional } = await world.openProtectedPair());
 });
-afterAll(async () => {
-  await Promise.all([metro?.close(), regional?.close()]);
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 test('a word to hold cancels an own run of an older declaration, and one that comes later does not begin', async () => {
   const older = await regional.failover({ epoch: 2 });

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { ProviderTransaction } from '#libs/platform/database';
-import { sourceOf } from '#libs/platform/http';
+import { sourceOf } from '#libs/platform/address';
 import { Identity } from './identity.service.js';
 import { hashToken, makeToken } from './one-time-token.js';
 import { Refusals } from './refusals.js';

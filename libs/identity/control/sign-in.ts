@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { beforeTheChange, type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
-import { sourceOf } from '#libs/platform/http';
+import { sourceOf } from '#libs/platform/address';
 import { insideTransaction } from './auth-database.js';
 import { AuthenticationLibrary, refusalCode } from './authentication.js';
 import { CodeRequiredError, CodeWrongError, SignInLockedError, SignInRefusedError } from './identity.errors.js';

@@ -1,2 +1,3 @@
 export * from './clock.js';
+export * from './turns.js';
 export * from './wait.js';

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { errorText } from '../errors/index.js';
 
 /** A bad setting stops the start with one line per fault. */
 export class ConfigurationError extends Error {
@@ -28,8 +29,8 @@ export const secretFile = () =>
   z.string().transform((path, context) => {
     try {
       return readFileSync(path, 'utf8').trim();
-    } catch {
-      context.addIssue({ code: 'custom', message: `the file ${path} cannot be read` });
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: `the file ${path} cannot be read: ${errorText(error)}` });
       return z.NEVER;
     }
   });

@@ -1,7 +1,7 @@
 export * from './commit-hook.js';
 export * from './database.module.js';
 export * from './listen.js';
-export * from './measuring.js';
+export { COUNTED_AT_MOST } from './measuring.js';
 export * from './migrate.js';
 export * from './provision.js';
 export * from './transaction.js';

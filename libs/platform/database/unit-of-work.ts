@@ -2,6 +2,7 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { errorText } from '#libs/platform/errors';
 import type { Logger } from '#libs/platform/telemetry';
 import { beforeTheChange, currentCommitHook } from './commit-hook.js';
+import { GIVEN_UP_SOON } from './measuring.js';
 import {
   isUuid,
   ProviderTransaction,
@@ -101,6 +102,11 @@ export class UnitOfWork {
     return runTransaction(this.providers, '', (runner) => new ProviderTransaction(runner), work, this.log);
   }
 
+  /** Reads figures, as the provider role; a statement is given up after two seconds. */
+  measure<T>(read: (tx: ProviderTransaction) => Promise<T>): Promise<T> {
+    return runTransaction(this.providers, GIVEN_UP_SOON, (runner) => new ProviderTransaction(runner), read, this.log);
+  }
+
   /**
    * Looks up who calls, as the provider role, on connections that nothing else may take: however many sign-ins or
    * sign-ups wait for theirs, a valid key is still found.
@@ -121,5 +127,10 @@ export class SiteUnitOfWork {
 
   run<T>(work: (tx: SiteTransaction) => Promise<T>): Promise<T> {
     return runTransaction(this.source, '', (runner) => new SiteTransaction(runner), work, this.log);
+  }
+
+  /** Reads figures; a statement is given up after two seconds. */
+  measure<T>(read: (tx: SiteTransaction) => Promise<T>): Promise<T> {
+    return runTransaction(this.source, GIVEN_UP_SOON, (runner) => new SiteTransaction(runner), read, this.log);
   }
 }

@@ -5,8 +5,8 @@ import { DomainError } from '#libs/platform/errors';
 import type { AppLogger } from '#libs/platform/nest';
 import type { HttpOptions } from './http-options.js';
 import { routeOf } from './http.telemetry.js';
-import { toProblem } from './problem.js';
-import { sendProblem } from './problem.filter.js';
+import { sendProblem } from './problem/problem.filter.js';
+import { toProblem } from './problem/problem.js';
 
 /** The name of the cookie that carries a session to browsers. */
 export const SESSION_COOKIE = 'mainstay_session';

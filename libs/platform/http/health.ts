@@ -1,8 +1,8 @@
 import { Controller, Get, HttpCode, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import { UnitOfWork } from '#libs/platform/database';
-import { Public } from './access.js';
-import { TemporarilyUnavailableError } from './problem.js';
+import { Public } from './access/access.js';
+import { TemporarilyUnavailableError } from './problem/problem.js';
 
 /** Whether this process wants requests: not before its databases answer, and no more once it is told to stop. */
 @Injectable()

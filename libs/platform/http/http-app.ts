@@ -5,13 +5,13 @@ import { AppLogger, NestLogger } from '#libs/platform/nest';
 import { Metrics } from '#libs/platform/telemetry';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { guardBorder, requestId } from './border.js';
-import { HttpModule } from './http.module.js';
 import type { HttpOptions } from './http-options.js';
+import { HttpModule } from './http.module.js';
 import { observeRequests } from './http.telemetry.js';
-import { serveApiPage } from './open-api.js';
-import { toProblem } from './problem.js';
-import { sendProblem } from './problem.filter.js';
-import { validationPipe } from './validation.js';
+import { sendProblem } from './problem/problem.filter.js';
+import { toProblem } from './problem/problem.js';
+import { serveApiPage } from './shapes/open-api.js';
+import { validationPipe } from './shapes/validation.js';
 
 class HttpRoot {}
 

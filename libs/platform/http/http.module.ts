@@ -1,16 +1,16 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { APP_FILTER, APP_INTERCEPTOR, DiscoveryModule } from '@nestjs/core';
 import { Clock } from '#libs/platform/clock';
-import { AccessCheck, AccessInterceptor } from './access.check.js';
-import { AnswerInterceptor } from './answers.js';
-import { Doorkeeper } from './doorkeeper.js';
+import { AccessCheck, AccessInterceptor } from './access/access.check.js';
 import { HealthController, Readiness } from './health.js';
 import { HTTP_OPTIONS, type HttpOptions } from './http-options.js';
-import { IdempotencyInterceptor } from './idempotency.interceptor.js';
-import { IdempotencyStore } from './idempotency.store.js';
-import { ProblemFilter } from './problem.filter.js';
-import { RateLimitInterceptor } from './rate-limit.interceptor.js';
-import { RateLimiter } from './rate-limiter.js';
+import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor.js';
+import { IdempotencyStore } from './idempotency/idempotency.store.js';
+import { Doorkeeper } from './limits/doorkeeper.js';
+import { RateLimitInterceptor } from './limits/rate-limit.interceptor.js';
+import { RateLimiter } from './limits/rate-limiter.js';
+import { ProblemFilter } from './problem/problem.filter.js';
+import { AnswerInterceptor } from './shapes/answers.js';
 
 /** The border of the REST API. The order of its interceptors is the order in which they see a request. */
 @Global()

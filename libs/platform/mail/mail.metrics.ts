@@ -1,6 +1,6 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { COUNTED_AT_MOST, measuring, UnitOfWork } from '#libs/platform/database';
-import { type Collector, defineGauge, Metrics, type Sample } from '#libs/platform/telemetry';
+import { COUNTED_AT_MOST, UnitOfWork } from '#libs/platform/database';
+import { provideCollector } from '#libs/platform/nest';
+import { defineGauge, type Sample } from '#libs/platform/telemetry';
 
 export const mailsUnsent = defineGauge(
   'mainstay_mails_unsent',
@@ -13,30 +13,18 @@ export const mailsOldest = defineGauge(
 );
 
 /** What mail is held up: a notice of a failover is one. */
-@Injectable()
-export class MailCollector implements Collector, OnModuleInit {
-  readonly name = 'mails';
-  readonly metrics = [mailsUnsent, mailsOldest];
-
-  constructor(
-    private readonly work: UnitOfWork,
-    private readonly registry: Metrics,
-  ) {}
-
-  onModuleInit(): void {
-    this.registry.register(this);
-  }
-
-  async collect(): Promise<Sample[]> {
-    const [row] = await this.work.provider((tx) =>
-      measuring(tx, () =>
-        tx.query<{ tried: number; givenUp: number; oldest: number }>(
-          // The newest first: what was given up years ago must not hide what waits now.
-          `SELECT count(*) FILTER (WHERE tried)::int AS tried, count(*) FILTER (WHERE NOT tried)::int AS "givenUp",
+export const mailCollector = provideCollector({
+  name: 'mails',
+  metrics: [mailsUnsent, mailsOldest],
+  from: [UnitOfWork],
+  collect: async (work): Promise<Sample[]> => {
+    const [row] = await work.measure((tx) =>
+      tx.query<{ tried: number; givenUp: number; oldest: number }>(
+        // The newest first: what was given up years ago must not hide what waits now.
+        `SELECT count(*) FILTER (WHERE tried)::int AS tried, count(*) FILTER (WHERE NOT tried)::int AS "givenUp",
                   coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE tried)), 0)::float8 AS oldest
              FROM (SELECT created_at, failed_at IS NULL AS tried FROM mail_message
                     WHERE sent_at IS NULL ORDER BY created_at DESC LIMIT ${COUNTED_AT_MOST}) open`,
-        ),
       ),
     );
     return [
@@ -44,5 +32,5 @@ export class MailCollector implements Collector, OnModuleInit {
       { metric: mailsUnsent, labels: { state: 'given-up' }, value: row?.givenUp ?? 0 },
       { metric: mailsOldest, labels: {}, value: row?.oldest ?? 0 },
     ];
-  }
-}
+  },
+});

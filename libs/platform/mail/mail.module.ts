@@ -1,5 +1,5 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
-import { MailCollector } from './mail.metrics.js';
+import { mailCollector } from './mail.metrics.js';
 import { MAIL_OPTIONS, type MailOptions, SendMailHandler, SweepMailHandler } from './mail-sending.js';
 import { Mailer, sendMailJob, sweepMailJob } from './mailer.js';
 
@@ -12,7 +12,7 @@ export class MailModule {
   static sending(options: MailOptions): DynamicModule {
     return {
       module: MailModule,
-      providers: [{ provide: MAIL_OPTIONS, useValue: options }, SendMailHandler, SweepMailHandler, MailCollector],
+      providers: [{ provide: MAIL_OPTIONS, useValue: options }, SendMailHandler, SweepMailHandler, mailCollector],
     };
   }
 }

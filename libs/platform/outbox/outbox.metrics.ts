@@ -1,6 +1,6 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { COUNTED_AT_MOST, measuring, UnitOfWork } from '#libs/platform/database';
-import { type Collector, defineGauge, Metrics, type Sample } from '#libs/platform/telemetry';
+import { COUNTED_AT_MOST, UnitOfWork } from '#libs/platform/database';
+import { provideCollector } from '#libs/platform/nest';
+import { defineGauge, type Sample } from '#libs/platform/telemetry';
 
 export const eventsUndelivered = defineGauge(
   'mainstay_events_undelivered',
@@ -12,33 +12,21 @@ export const eventsOldest = defineGauge(
 );
 
 /** How far the delivery of events is behind. */
-@Injectable()
-export class OutboxCollector implements Collector, OnModuleInit {
-  readonly name = 'events';
-  readonly metrics = [eventsUndelivered, eventsOldest];
-
-  constructor(
-    private readonly work: UnitOfWork,
-    private readonly registry: Metrics,
-  ) {}
-
-  onModuleInit(): void {
-    this.registry.register(this);
-  }
-
-  async collect(): Promise<Sample[]> {
-    const [row] = await this.work.provider((tx) =>
-      measuring(tx, () =>
-        tx.query<{ count: number; oldest: number }>(
-          `SELECT count(*)::int AS count, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest
+export const outboxCollector = provideCollector({
+  name: 'events',
+  metrics: [eventsUndelivered, eventsOldest],
+  from: [UnitOfWork],
+  collect: async (work): Promise<Sample[]> => {
+    const [row] = await work.measure((tx) =>
+      tx.query<{ count: number; oldest: number }>(
+        `SELECT count(*)::int AS count, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest
              FROM (SELECT created_at FROM outbox_event WHERE delivered_at IS NULL ORDER BY created_at
                     LIMIT ${COUNTED_AT_MOST}) open`,
-        ),
       ),
     );
     return [
       { metric: eventsUndelivered, labels: {}, value: row?.count ?? 0 },
       { metric: eventsOldest, labels: {}, value: row?.oldest ?? 0 },
     ];
-  }
-}
+  },
+});

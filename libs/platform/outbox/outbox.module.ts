@@ -1,7 +1,7 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { DeliverEventHandler, EventSubscribers, SweepEventsHandler } from './event-delivery.js';
-import { OutboxCollector } from './outbox.metrics.js';
+import { outboxCollector } from './outbox.metrics.js';
 import { deliverEventJob, Outbox, sweepEventsJob } from './outbox.js';
 
 export const OUTBOX_JOBS = [deliverEventJob, sweepEventsJob] as const;
@@ -14,7 +14,7 @@ export class OutboxModule {
     return {
       module: OutboxModule,
       imports: [DiscoveryModule],
-      providers: [EventSubscribers, DeliverEventHandler, SweepEventsHandler, OutboxCollector],
+      providers: [EventSubscribers, DeliverEventHandler, SweepEventsHandler, outboxCollector],
     };
   }
 }

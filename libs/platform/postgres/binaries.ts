@@ -74,6 +74,7 @@ export async function listPostgres(searchPath: readonly string[] = pathOfProcess
 async function distributionDirectories(): Promise<string[]> {
   const nested = await Promise.all(
     DISTRIBUTIONS.map(async ({ parent, name }) => {
+      // None there, or none that we may look into: then none that we could run. Who needs one is told which were found.
       const entries = await readdir(parent).catch(() => []);
       return entries.filter((entry) => name.test(entry)).map((entry) => path.join(parent, entry, 'bin'));
     }),
@@ -102,6 +103,7 @@ async function versionOf(server: string): Promise<string | undefined> {
   const key = `${server} ${mtimeMs} ${size}`;
   const known = knownVersions.get(key);
   if (known) return known;
+  // One that does not even say its version is none to run.
   const { stdout } = await runTool(server, ['--version'], { timeoutMs: 10_000 }).catch(() => ({ stdout: '' }));
   const version = /\(PostgreSQL\) (\d+\S*)/.exec(stdout)?.[1];
   if (version) knownVersions.set(key, version);
@@ -114,6 +116,7 @@ async function executable(file: string): Promise<string | undefined> {
     await access(file, constants.X_OK);
     return await realpath(file);
   } catch {
+    // None, or none for us.
     return undefined;
   }
 }

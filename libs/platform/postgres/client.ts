@@ -53,7 +53,7 @@ export async function connect(options: ConnectOptions): Promise<PostgresClient> 
   try {
     await client.connect();
   } catch (error) {
-    await client.end().catch(() => undefined);
+    await client.end();
     throw error;
   }
   return client;
@@ -72,7 +72,7 @@ export async function withClient<T>(options: ConnectOptions, work: (client: Post
   try {
     return await work(client);
   } finally {
-    await client.end().catch(() => undefined);
+    await client.end();
   }
 }
 

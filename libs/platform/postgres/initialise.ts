@@ -1,10 +1,11 @@
 import { mkdtemp, rename, rm, rmdir } from 'node:fs/promises';
 import { platform } from 'node:os';
 import path from 'node:path';
+import { ifPresent } from '../errors/index.js';
 import type { PostgresInstallation } from './binaries.js';
 import { PostgresServerError } from './errors.js';
 import { chownTo, ownedDirectory, type ServerIdentity } from './identity.js';
-import { readPlain, withDirectory } from './open-directory.js';
+import { readPlainIfPresent, withDirectory } from './open-directory.js';
 import { runTool } from './tool.js';
 
 export interface InitialiseOptions {
@@ -25,7 +26,7 @@ export interface InitialiseOptions {
 
 /** Whether a directory holds a cluster, and of which major version. */
 export async function clusterVersion(directory: string): Promise<number | undefined> {
-  const text = await readPlain(path.join(directory, 'PG_VERSION')).catch(() => undefined);
+  const text = await readPlainIfPresent(path.join(directory, 'PG_VERSION'));
   return text === undefined ? undefined : Number.parseInt(text.toString('utf8'), 10);
 }
 
@@ -57,9 +58,7 @@ export async function initialiseCluster(
   const fresh = path.join(half, 'data');
   await runInitdb(installation, fresh, half, identity, options);
   // Removes an empty directory that was prepared for it, and refuses one with content.
-  await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
-  });
+  await ifPresent(rmdir(directory));
   await rename(fresh, directory);
   await rm(half, { recursive: true, force: true });
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ownedDirectory, serverIdentity, type ServerIdentity } from './identity.js';
-import { openPlain, readPlain, removeTree, withDirectory } from './open-directory.js';
+import { openPlain, readPlain, readPlainIfPresent, removeTree, withDirectory } from './open-directory.js';
 import { runTool } from './tool.js';
 
 let folder: string;
@@ -52,6 +52,11 @@ test('no link is entered, given away or read, and no pipe holds a reader up', as
   await expect(readPlain(path.join(theirs, 'link'))).rejects.toMatchObject({ code: 'ELOOP' });
   await runTool('/usr/bin/mkfifo', [path.join(theirs, 'pipe')], { identity });
   await expect(readPlain(path.join(theirs, 'pipe'))).rejects.toThrow('not a plain file');
+  for (const name of ['link', 'pipe', 'absent', '.']) {
+    expect(await readPlainIfPresent(path.join(theirs, name)), name).toBeUndefined();
+  }
+  // Whatever else keeps it from being read says nothing of whether it is there.
+  await expect(readPlainIfPresent(path.join(theirs, 'x'.repeat(300)))).rejects.toMatchObject({ code: 'ENAMETOOLONG' });
   const stranger = identity.uid + 1;
   await expect(openPlain(path.join(victim, 'secret'), stranger)).rejects.toThrow('not a plain file');
   await expect(withDirectory(theirs, [], async (each) => each.name('../victim'))).rejects.toThrow(RangeError);

@@ -2,6 +2,7 @@ import { constants, type Dirent, type Stats } from 'node:fs';
 import { lstat, open, readdir, realpath, rename, rmdir, unlink, type FileHandle } from 'node:fs/promises';
 import { platform } from 'node:os';
 import path from 'node:path';
+import { errorCode, ifPresent } from '../errors/index.js';
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
 
@@ -71,7 +72,7 @@ export class OpenDirectory {
     { mode = 0o600, sync = true }: { readonly mode?: number; readonly sync?: boolean } = {},
   ): Promise<void> {
     const fresh = this.name(`${child}.new`);
-    await unlinkPresent(fresh);
+    await ifPresent(unlink(fresh));
     const handle = await open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     try {
       if (owner.switched) await handle.chown(owner.uid, owner.gid);
@@ -87,16 +88,16 @@ export class OpenDirectory {
   /** Removes a name and all below it; a link goes, and what it leads to stays. Nothing to do when there is none. */
   async remove(child: string): Promise<void> {
     const name = this.name(child);
-    const status = await lstat(name).catch(unlessAbsent);
+    const status = await ifPresent(lstat(name));
     if (!status) return;
-    if (!status.isDirectory()) return unlinkPresent(name);
+    if (!status.isDirectory()) return ifPresent(unlink(name));
     const below = await this.enter(child);
     try {
       for (const entry of await below.entries()) await below.remove(entry.name);
     } finally {
       await below.close();
     }
-    await rmdir(name).catch(unlessAbsent);
+    await ifPresent(rmdir(name));
   }
 
   private get self(): string {
@@ -125,7 +126,7 @@ export async function withDirectory<T>(
 
 /** Removes a whole directory, or a file, below a parent that is in nobody else's hands. */
 export async function removeTree(target: string): Promise<void> {
-  const above = await realpath(path.dirname(target)).catch(unlessAbsent);
+  const above = await ifPresent(realpath(path.dirname(target)));
   const parent = above === undefined ? undefined : await OpenDirectory.at(above);
   await parent?.remove(path.basename(target)).finally(() => parent.close());
 }
@@ -161,6 +162,22 @@ export async function readPlain(file: string, owner?: number): Promise<Buffer> {
   }
 }
 
+/** No such file, or a link, a directory, a pipe or a socket under its name, or something else above it. */
+const NO_PLAIN_FILE = ['ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL', 'ENXIO'];
+
+/**
+ * As {@link readPlain}; undefined where no plain file has the name. What is there and cannot be read (no right, no free
+ * descriptor, a bad disk) must not be taken for absent, and is thrown.
+ */
+export async function readPlainIfPresent(file: string): Promise<Buffer | undefined> {
+  try {
+    return await readPlain(file);
+  } catch (error) {
+    if (NO_PLAIN_FILE.includes(errorCode(error) ?? '')) return undefined;
+    throw error;
+  }
+}
+
 /** What lies under the name is no plain file of the right user, where nothing else may lie. */
 export class NotPlainFileError extends Error {
   readonly code = 'EINVAL';
@@ -169,13 +186,4 @@ export class NotPlainFileError extends Error {
     super(`not a plain file of its directory's user: ${file}`);
     this.name = 'NotPlainFileError';
   }
-}
-
-async function unlinkPresent(name: string): Promise<void> {
-  await unlink(name).catch(unlessAbsent);
-}
-
-function unlessAbsent(error: NodeJS.ErrnoException): undefined {
-  if (error.code === 'ENOENT') return undefined;
-  throw error;
 }

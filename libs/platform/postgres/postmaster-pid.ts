@@ -1,7 +1,8 @@
 import { realpath, rm } from 'node:fs/promises';
 import { platform } from 'node:os';
 import path from 'node:path';
-import { readPlain } from './open-directory.js';
+import { ifPresent } from '../errors/index.js';
+import { readPlainIfPresent } from './open-directory.js';
 import { isAlive, processOrigin, processTitle, signalProcess } from './processes.js';
 
 /** What a running server writes into postmaster.pid. */
@@ -16,7 +17,7 @@ export interface PostmasterFile {
 
 /** Reads postmaster.pid; undefined when there is none or it is half written. */
 export async function readPostmasterFile(directory: string): Promise<PostmasterFile | undefined> {
-  const text = await readText(path.join(directory, 'postmaster.pid'));
+  const text = (await readPlainIfPresent(path.join(directory, 'postmaster.pid')))?.toString('utf8');
   if (text === undefined) return undefined;
   const [pid, dataDirectory = '', , port, socketDirectory = '', , , status = ''] = text.split('\n');
   if (!pid || !Number.isInteger(Number(pid))) return undefined;
@@ -59,7 +60,7 @@ export async function clearForeignLocks(directory: string, socketDirectory: stri
 
 /** A dead process that nobody collected (a container whose first process does not) is alive to PostgreSQL. */
 async function isForeignLock(file: string, directory?: string): Promise<boolean> {
-  const text = await readText(file);
+  const text = (await readPlainIfPresent(file))?.toString('utf8');
   if (text === undefined) return false;
   const pid = Math.abs(Number.parseInt(text, 10));
   if (Number.isNaN(pid)) return true;
@@ -74,17 +75,9 @@ async function isPostmasterOf(pid: number, directory: string): Promise<boolean> 
     return (
       origin !== undefined &&
       origin.program === 'postgres' &&
-      origin.directory === (await realpath(directory).catch(() => directory))
+      origin.directory === ((await ifPresent(realpath(directory))) ?? directory)
     );
   }
   const title = await processTitle(pid);
   return /(^|\/)postgres\s/.test(title) && title.includes(directory);
-}
-
-/** Undefined for what is not there, or no plain file. */
-async function readText(file: string): Promise<string | undefined> {
-  return readPlain(file).then(
-    (bytes) => bytes.toString('utf8'),
-    () => undefined,
-  );
 }

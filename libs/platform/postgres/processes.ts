@@ -1,6 +1,8 @@
 import { readFile, readdir, readlink, realpath } from 'node:fs/promises';
 import { platform } from 'node:os';
 import path from 'node:path';
+import { errorCode } from '../errors/index.js';
+import { PostgresToolError } from './errors.js';
 import { runTool } from './tool.js';
 
 /** One process of the operating system. */
@@ -43,7 +45,7 @@ export async function childProcesses(parentPid: number): Promise<SystemProcess[]
 
 /** Most kernels list a process's children, which is far cheaper than reading all processes; undefined where not. */
 async function listedChildren(parentPid: number): Promise<SystemProcess[] | undefined> {
-  const text = await readFile(`/proc/${parentPid}/task/${parentPid}/children`, 'utf8').catch(() => undefined);
+  const text = await unlessEnded(readFile(`/proc/${parentPid}/task/${parentPid}/children`, 'utf8'));
   if (text === undefined) return undefined;
   const pids = text
     .trim()
@@ -55,19 +57,22 @@ async function listedChildren(parentPid: number): Promise<SystemProcess[] | unde
 
 /** The working directory and program of a process, where the system tells (Linux); undefined otherwise. */
 export async function processOrigin(pid: number): Promise<{ directory: string; program: string } | undefined> {
-  try {
-    const [directory, program] = await Promise.all([readlink(`/proc/${pid}/cwd`), readlink(`/proc/${pid}/exe`)]);
-    // The program's file may have been replaced by an update while the server runs.
-    return { directory, program: path.basename(program.replace(/ \(deleted\)$/, '')) };
-  } catch {
-    return undefined;
-  }
+  const links = Promise.all([readlink(`/proc/${pid}/cwd`), readlink(`/proc/${pid}/exe`)]);
+  const [directory, program] = (await unlessEnded(links, SOMEBODY_ELSES)) ?? [];
+  if (directory === undefined || program === undefined) return undefined;
+  // The program's file may have been replaced by an update while the server runs.
+  return { directory, program: path.basename(program.replace(/ \(deleted\)$/, '')) };
 }
 
-/** What ps shows of one process, for systems without /proc. */
+/** What ps shows of one process, for systems without /proc; empty when there is none. */
 export async function processTitle(pid: number): Promise<string> {
-  const { stdout } = await runTool('/bin/ps', ['-o', 'command=', '-p', String(pid)]).catch(() => ({ stdout: '' }));
-  return stdout.trim();
+  try {
+    return (await runTool('/bin/ps', ['-o', 'command=', '-p', String(pid)])).stdout.trim();
+  } catch (error) {
+    // So it ends where there is no such process.
+    if (error instanceof PostgresToolError && error.exitCode === 1) return '';
+    throw error;
+  }
 }
 
 /**
@@ -102,7 +107,7 @@ async function usersOfProcesses(): Promise<[pid: number, ids: number[]][]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   return Promise.all(
     pids.map(async (pid): Promise<[number, number[]]> => {
-      const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+      const status = (await unlessEnded(readFile(`/proc/${pid}/status`, 'utf8'))) ?? '';
       if (/^State:\s+[ZX]/m.test(status)) return [pid, []];
       return [pid, /^Uid:\s+([\d\s]+)$/m.exec(status)?.[1]?.trim().split(/\s+/).map(Number) ?? []];
     }),
@@ -116,17 +121,30 @@ async function linuxProcesses(): Promise<SystemProcess[]> {
 }
 
 async function linuxProcess(pid: number): Promise<SystemProcess | undefined> {
+  const files = Promise.all([readFile(`/proc/${pid}/stat`, 'utf8'), readFile(`/proc/${pid}/cmdline`, 'utf8')]);
+  const [stat, commandLine] = (await unlessEnded(files)) ?? [];
+  if (stat === undefined || commandLine === undefined) return undefined;
+  // The second column is the program's name in brackets and may itself hold spaces and brackets.
+  const [state = '', parent = '0'] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { pid, parentPid: Number(parent), state, title: commandLine.replaceAll('\0', ' ').trim() };
+}
+
+/** No such entry; the process ended between the opening and the reading. */
+const ENDED = ['ENOENT', 'ESRCH'];
+/** The system says where a process works only to its own user. */
+const SOMEBODY_ELSES = ['EACCES', 'EPERM'];
+
+/**
+ * What /proc says of a process; undefined when there is none, or no such entry. Any other failure (no free descriptor)
+ * is thrown: a server that runs must not be taken for dead.
+ */
+async function unlessEnded<T>(look: Promise<T>, alsoAbsent: readonly string[] = []): Promise<T | undefined> {
   try {
-    const [stat, commandLine] = await Promise.all([
-      readFile(`/proc/${pid}/stat`, 'utf8'),
-      readFile(`/proc/${pid}/cmdline`, 'utf8'),
-    ]);
-    // The second column is the program's name in brackets and may itself hold spaces and brackets.
-    const [state = '', parent = '0'] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return { pid, parentPid: Number(parent), state, title: commandLine.replaceAll('\0', ' ').trim() };
-  } catch {
-    // It ended while we looked.
-    return undefined;
+    return await look;
+  } catch (error) {
+    const code = errorCode(error) ?? '';
+    if (ENDED.includes(code) || alsoAbsent.includes(code)) return undefined;
+    throw error;
   }
 }
 

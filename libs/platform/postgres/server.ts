@@ -213,14 +213,18 @@ export class PostgresServer {
 }
 
 async function logTail(logFile: string): Promise<string> {
-  const file = await open(logFile, 'r').catch(() => undefined);
-  if (!file) return 'no log';
   try {
-    const { size } = await file.stat();
-    const length = Math.min(size, 2_000);
-    const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
-    return redact(buffer.toString('utf8').trim());
-  } finally {
-    await file.close();
+    const file = await open(logFile, 'r');
+    try {
+      const { size } = await file.stat();
+      const length = Math.min(size, 2_000);
+      const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
+      return redact(buffer.toString('utf8').trim());
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    // It is part of another failure's text, in whose place this one must not come.
+    return `its log cannot be read: ${errorText(error)}`;
   }
 }

@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { type Actor, Audit } from '#libs/audit/control';
 import type { TenantTransaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
+import { type AgencyQuota, requirePlace } from '#libs/tenancy/control';
 import { FunctionInUseError, FunctionNameTakenError, RtoNotBelowMtdError } from './protection.errors.js';
 
 /** Objectives of an essential function, in seconds (NIST SP 800-34; FEMA's continuity guidance). */
@@ -26,15 +27,22 @@ export interface FunctionView extends FunctionInput {
 const COLUMNS = `id, name, mtd_seconds AS "mtdSeconds", rto_seconds AS "rtoSeconds", rpo_seconds AS "rpoSeconds",
   priority, created_at AS "createdAt"`;
 
+const FUNCTIONS: AgencyQuota = {
+  what: 'essential functions',
+  most: 500,
+  count: `SELECT count(*)::int AS n FROM essential_function WHERE tenant_id = $1`,
+};
+
 /** What an agency must keep doing. */
 @Injectable()
 export class Functions {
   constructor(private readonly audit: Audit) {}
 
-  /** @throws RtoNotBelowMtdError, FunctionNameTakenError */
+  /** @throws RtoNotBelowMtdError, FunctionNameTakenError, QuotaReachedError */
   async create(tx: TenantTransaction, input: FunctionInput, actor: Actor): Promise<FunctionView> {
     const id = randomUUID();
     await this.check(tx, input, id);
+    await requirePlace(tx, tx.tenantId, FUNCTIONS);
     const [row] = await tx.query<FunctionView>(
       `INSERT INTO essential_function (tenant_id, id, name, mtd_seconds, rto_seconds, rpo_seconds, priority)
        VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ${COLUMNS}`,

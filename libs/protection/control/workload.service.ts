@@ -3,7 +3,8 @@ import { Injectable } from '@nestjs/common';
 import { type Actor, Audit } from '#libs/audit/control';
 import type { TenantTransaction, Transaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
-import { Agents, type Location, QuotaReachedError } from '#libs/sites/control';
+import { Agents, type Location } from '#libs/sites/control';
+import { type AgencyQuota, requirePlace } from '#libs/tenancy/control';
 import { Functions } from './function.service.js';
 import { WorkloadNameTakenError } from './protection.errors.js';
 
@@ -45,8 +46,11 @@ const COLUMNS = `id, kind, name, agent_id AS "agentId", function_id AS "function
   client_host AS "clientHost", client_port AS "clientPort", epoch, active_site_id AS "activeSiteId",
   created_at AS "createdAt", ${MICROSECONDS} AS "createdMicroseconds"`;
 
-/** Workloads of one agency: anybody can sign an agency up, and all share the sites. */
-const WORKLOADS = 500;
+const WORKLOADS: AgencyQuota = {
+  what: 'workloads',
+  most: 500,
+  count: `SELECT count(*)::int AS n FROM workload WHERE tenant_id = $1 AND removed_at IS NULL`,
+};
 
 /** What may be changed of a workload afterwards. */
 export type WorkloadChange = Partial<Pick<WorkloadInput, 'functionId' | 'location' | 'clientAddress'>>;
@@ -69,13 +73,7 @@ export class Workloads {
       [tx.tenantId, input.agentId, input.name],
     );
     if (taken) throw new WorkloadNameTakenError(input.name);
-    // One after another for each agency, so that two do not both take the last place.
-    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`workloads of ${tx.tenantId}`]);
-    const [all] = await tx.query<{ n: number }>(
-      `SELECT count(*)::int AS n FROM workload WHERE tenant_id = $1 AND removed_at IS NULL`,
-      [tx.tenantId],
-    );
-    if ((all?.n ?? 0) >= WORKLOADS) throw new QuotaReachedError('workloads', WORKLOADS);
+    await requirePlace(tx, tx.tenantId, WORKLOADS);
     const id = randomUUID();
     await tx.execute(
       `INSERT INTO workload (tenant_id, id, kind, name, agent_id, function_id, latitude, longitude, client_host, client_port)

@@ -60,6 +60,12 @@ export const ALARMS = {
     what: `The slot ${name} may fall behind by another ${Math.round(bytes / 1_048_576)} MiB before its log is dropped.`,
     remedy: 'Restore the line to that site, or make room on the disk of pg_wal.',
   }),
+  stateUnwritable: (why: string): Alarm => ({
+    code: 'agent.state-unwritable',
+    what: `The agent cannot write down what it must not forget: ${why}.`,
+    remedy:
+      'Make room on the disk of its --config directory. Until then a restart of the agent may forget a fencing epoch, or that a grant is over.',
+  }),
   recovery: (): Alarm => ({
     code: 'server.in-recovery',
     what: 'The server is in recovery and accepts no writes.',
@@ -77,11 +83,13 @@ export interface ReplicationState {
   readonly moveBlocked: SiteRole | null;
   /** Why the receiver does not run although it may; null when all is well. */
   readonly fault: string | null;
+  /** Why what is known of grants is not on the disk; null when it is. */
+  readonly unsaved: string | null;
 }
 
 /** What one look at the server finds wrong. */
 export function replicationAlarms(state: ReplicationState): Alarm[] {
-  const { sample, arming, names, mode, stalled, moveBlocked, fault } = state;
+  const { sample, arming, names, mode, stalled, moveBlocked, fault, unsaved } = state;
   const leader = arming.leader ?? 'metro';
   const alarms: Alarm[] = [];
   if (sample.inRecovery) alarms.push(ALARMS.recovery());
@@ -97,6 +105,7 @@ export function replicationAlarms(state: ReplicationState): Alarm[] {
   const setting = sample.synchronousNames;
   if (setting !== '' && !isOurs(setting, names)) alarms.push(ALARMS.namesChanged(setting));
   if (fault !== null) alarms.push(ALARMS.receiverFailed(fault));
+  if (unsaved !== null) alarms.push(ALARMS.stateUnwritable(unsaved));
   for (const slot of sample.slots.filter(({ name }) => name === names.metroSlot || name === names.regionalSlot)) {
     if (slot.walStatus === 'lost') alarms.push(ALARMS.slotLost(slot.name));
     else if (slot.safeWalBytes !== null && slot.safeWalBytes < NEARLY_LOST_BYTES) {

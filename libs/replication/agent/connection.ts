@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
+import { Turns } from '#libs/platform/clock';
 import { DomainError } from '#libs/platform/errors';
 import { connect, type ConnectOptions, type PostgresClient } from '#libs/platform/postgres';
 import type { PostgresWorkload } from '#libs/sites/agent';
@@ -66,6 +67,7 @@ export async function withConnection<T>(
   try {
     return await work(client);
   } finally {
+    // One that is broken already needs no goodbye: the work has thrown.
     await client.end().catch(() => undefined);
   }
 }
@@ -78,7 +80,7 @@ export async function withConnection<T>(
 export class KeptConnection {
   private client: PostgresClient | undefined;
   private socket: Socket | undefined;
-  private turn: Promise<unknown> = Promise.resolve();
+  private readonly turns = new Turns();
   private closed = false;
 
   constructor(readonly workload: PostgresWorkload) {}
@@ -97,14 +99,12 @@ export class KeptConnection {
    * @throws WorkloadUnreachableError when all of it takes longer than `withinMs`; what was sent may still be done
    */
   session<T>(withinMs: number, work: (client: PostgresClient) => Promise<T>): Promise<T> {
-    const mine = this.turn.then(() => this.bounded(withinMs, work));
-    this.turn = mine.catch(() => undefined);
-    return mine;
+    return this.turns.take(() => this.bounded(withinMs, work));
   }
 
   async close(): Promise<void> {
     this.closed = true;
-    await this.turn;
+    await this.turns.through();
     this.drop();
   }
 

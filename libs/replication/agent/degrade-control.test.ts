@@ -1,25 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect, test } from 'vitest';
-import { TEST_NAMES } from '#test/agency';
+import { DurableValue } from '#libs/sites/agent';
+import { pulseEntry as entry } from '#test/pulse';
 import { DegradeControl, type DegradeInput, type Heard } from './degrade-control.js';
+import { grantsRecord, KeptGrants } from './kept-grants.js';
 import { PROMISE_MS } from './promise.js';
-import type { PulseEntry } from './protected-workload.js';
-
-const entry = (over: Partial<PulseEntry> = {}): PulseEntry => ({
-  workloadId: randomUUID(),
-  name: 'permits',
-  role: 'metro',
-  mode: 'strict',
-  epoch: 1,
-  names: TEST_NAMES,
-  promotedAtLsn: null,
-  promotedTimeline: null,
-  refuseLease: false,
-  disarmed: null,
-  rearm: false,
-  rebootUntil: null,
-  ...over,
-});
+import type { PulseEntry } from './fencing.js';
 
 /** Nobody streams, and has not for long. */
 const alone = (now: number, over: Partial<DegradeInput> = {}): DegradeInput => ({
@@ -42,7 +30,8 @@ const heard = (now: number, answeredAt: number | undefined, leader: Heard['leade
   sender: undefined,
 });
 
-const control = () => new DegradeControl(0, () => new Date(0));
+const unwritten = () => new DurableValue(path.join(tmpdir(), `mainstay-${randomUUID()}`, 'grants.json'), grantsRecord);
+const control = (kept = new KeptGrants(unwritten())) => new DegradeControl(0, () => new Date(0), kept);
 
 test('a grant counts from the answer before the pulse that brought it, however late that pulse is read', () => {
   const disarmed = { requestId: randomUUID(), leaseSeconds: 10 };

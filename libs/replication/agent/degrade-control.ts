@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { LEASE_SECONDS, type ProtectionMode, type PulseRequest } from '#contracts/replication';
+import { LEASE_SECONDS, type ProtectionMode } from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
+import type { PulseEntry } from './fencing.js';
+import type { KeptGrants } from './kept-grants.js';
 import { MetroReturn, type ReturnRequest } from './metro-return.js';
 import type { Sender } from './sample.js';
 import { SiteDealings } from './site-dealings.js';
@@ -9,8 +11,6 @@ import { SiteDealings } from './site-dealings.js';
 export const STALL_MS = 8_000;
 /** One that has come back and stops again gets less patience while production runs without it. */
 const RELAPSE_MS = 3_000;
-
-type PulseEntry = PulseRequest['workloads'][number];
 
 /** What a grant lets the agent do: go on alone for its time, or make that site the synchronous one. */
 export type GrantedTo = 'alone' | SiteRole;
@@ -94,15 +94,13 @@ export class DegradeControl {
   private offered: OfferedGrant | null = null;
   private readonly seen = new Set<string>();
   private readonly usedUp = new Set<string>();
-  /** Grants that the control plane keeps, from wherever they were heard. */
-  private readonly kept = new Set<string>();
-  /** Those from before the leader was last told that it is armed: they count by its own word only. */
-  private readonly overtaken = new Set<string>();
   private degradedSince: Date | null = null;
 
   constructor(
     now: number,
     private readonly clock: () => Date,
+    /** Grants that the control plane keeps, from wherever they were heard. */
+    private readonly kept: Pick<KeptGrants, 'hear' | 'overtake' | 'isOvertaken'>,
   ) {
     this.sites = new SiteDealings(now);
   }
@@ -138,7 +136,7 @@ export class DegradeControl {
     const { leader, now } = heard;
     this.sites.hear(entry.role, entry.refuseLease, now);
     // Whether it is taken now or not: a promise that follows makes it worthless.
-    if (entry.disarmed?.byOrder) this.kept.add(entry.disarmed.requestId);
+    if (entry.disarmed?.byOrder) this.kept.hear(entry.disarmed.requestId);
     if (this.sites.refused) this.end();
     else if (leader === entry.role) this.hearLeader(entry, leader, heard);
     // The other site may pass on a grant that the control plane keeps, once the leader can believe nothing any more.
@@ -150,7 +148,7 @@ export class DegradeControl {
   /** The grant that the control plane serves for this server's epoch, or none: what it no longer serves is over. */
   hearControlPlane(offered: OfferedGrant | null): void {
     this.offered = offered;
-    if (offered) this.kept.add(offered.requestId);
+    if (offered) this.kept.hear(offered.requestId);
     if (offered?.to === 'metro') this.back.hurry();
     if (this.grant?.from !== 'control-plane') return;
     if (offered?.requestId === this.grant.requestId) this.grant.until = offered.until;
@@ -181,14 +179,13 @@ export class DegradeControl {
   }
 
   /**
-   * To be called before "armed" is answered to the leader: from now on what was granted before is worth nothing. Its own
+   * To be called, and what is kept of grants saved, before "armed" is answered to the leader: from now on what was granted before is worth nothing. Its own
    * record of a grant that was heard elsewhere first may follow, and counts.
    */
   promiseArmed(role: SiteRole, now: number): void {
     for (const id of this.seen) this.usedUp.add(id);
     this.seen.clear();
-    for (const id of this.kept) this.overtaken.add(id);
-    this.kept.clear();
+    this.kept.overtake();
     this.sites.promise(role, now);
   }
 
@@ -229,7 +226,7 @@ export class DegradeControl {
   private takeOffered({ now, sender, otherNear }: DegradeInput, leader: SiteRole, stalled: boolean): SiteRole | null {
     const { offered } = this;
     if (!offered || now >= offered.until || this.sites.refused) return null;
-    if (this.usedUp.has(offered.requestId) || this.overtaken.has(offered.requestId)) return null;
+    if (this.usedUp.has(offered.requestId) || this.kept.isOvertaken(offered.requestId)) return null;
     const { requestId, to = 'alone', until } = offered;
     if (this.grant && (this.grant.from !== 'self' || to === 'alone')) return null;
     // To return is worth it without a stall too.
@@ -264,7 +261,7 @@ export class DegradeControl {
     if (!disarmed) return;
     const { requestId, leaseSeconds, to = 'alone' } = disarmed;
     if (from === 'leader') this.seen.add(requestId);
-    else if (this.overtaken.has(requestId)) return;
+    else if (this.kept.isOvertaken(requestId)) return;
     if (to === leader || this.usedUp.has(requestId) || answeredAt === undefined) return;
     const until = answeredAt + leaseSeconds * 1_000;
     if (until <= now) return;

@@ -15,7 +15,7 @@ import {
   processTitle,
 } from '#libs/platform/postgres';
 import type { Clock } from '#libs/platform/clock';
-import { errorText } from '#libs/platform/errors';
+import { errorText, ifPresent } from '#libs/platform/errors';
 import type { PostgresWorkload } from '#libs/sites/agent';
 import { signIn } from './connection.js';
 import { localServer } from './server.js';
@@ -93,8 +93,8 @@ export class DegradeReceiver {
 
   /** Ends a receiver that a dead process left behind, where the system has no parent-death signal. */
   async endLeftover(): Promise<void> {
-    const text = await readFile(`${this.options.scratch}.pid`, 'utf8').catch(() => '');
-    const pid = Number.parseInt(text, 10);
+    const text = await ifPresent(readFile(`${this.options.scratch}.pid`, 'utf8'));
+    const pid = Number.parseInt(text ?? '', 10);
     if (!Number.isInteger(pid) || !(await isAlive(pid))) return;
     const title = await processTitle(pid);
     if (title.includes(this.options.scratch)) signalProcess(pid, 'SIGKILL');

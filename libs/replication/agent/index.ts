@@ -1,8 +1,11 @@
+export { ALARMS } from './alarms.js';
 export * from './command-desk.js';
 export * from './connection.js';
 export type { OfferedGrant } from './degrade-control.js';
 export * from './degrade-receiver.js';
 export * from './errors.js';
+export * from './fencing.js';
+export * from './kept-grants.js';
 export * from './own-names.js';
 export * from './own-objects.js';
 export { runPreflight, surveil, type Baseline, type PreflightQuestion } from './preflight/index.js';

@@ -72,6 +72,7 @@ export class LeaderChange {
     this.terminatedAt = now;
     void this.connection
       .query('SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid', 2_000, [[...processIds]])
+      // The next look finds a walsender that is still there, and it is tried again.
       .catch(() => undefined);
   }
 

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Clock, SystemClock, waitFor } from '#libs/platform/clock';
+import { waitFor } from '#libs/platform/clock';
 import {
   childProcesses,
   type PostgresClient,
@@ -14,8 +14,11 @@ import {
 } from '#libs/platform/postgres';
 import { DurableValue } from '#libs/sites/agent';
 import { TEST_NAMES, TestAgency } from '#test/agency';
+import { AheadClock } from '#test/ahead-clock';
+import { pulseEntry } from '#test/pulse';
 import {
   DegradeReceiver,
+  grantsRecord,
   KeptConnection,
   madeRecord,
   openConnection,
@@ -28,18 +31,6 @@ import {
   type PulseEntry,
 } from './index.js';
 
-/** A promise of twelve seconds need not be waited for. */
-class AheadClock extends Clock {
-  private readonly system = new SystemClock();
-  ahead = 0;
-  now(): Date {
-    return this.system.now();
-  }
-  monotonic(): number {
-    return this.system.monotonic() + this.ahead;
-  }
-}
-
 let agency: TestAgency;
 let metro: PostgresServer;
 let superuser: PostgresClient;
@@ -48,24 +39,11 @@ const workloadId = randomUUID();
 const open: ProtectedWorkload[] = [];
 const clock = new AheadClock();
 
-const entry = (over: Partial<PulseEntry> = {}): PulseEntry => ({
-  workloadId,
-  name: 'permits',
-  role: 'metro',
-  mode: 'strict',
-  epoch: 1,
-  names: TEST_NAMES,
-  promotedAtLsn: null,
-  promotedTimeline: null,
-  refuseLease: false,
-  disarmed: null,
-  rearm: false,
-  rebootUntil: null,
-  ...over,
-});
+const entry = (over: Partial<PulseEntry> = {}): PulseEntry => pulseEntry({ workloadId, ...over });
 
 async function watch(): Promise<{ workload: ProtectedWorkload; receiver: () => DegradeReceiver }> {
   let receiver: DegradeReceiver | undefined;
+  const state = path.join(agency.home, `state-${randomUUID()}`);
   const workload = new ProtectedWorkload({
     workload: agency.workload,
     connection: new KeptConnection(agency.workload),
@@ -74,7 +52,8 @@ async function watch(): Promise<{ workload: ProtectedWorkload; receiver: () => D
       receiver = new DegradeReceiver({ workload: agency.workload, lease, scratch }, clock);
       return receiver;
     },
-    record: new DurableValue(path.join(agency.home, `state-${randomUUID()}`, 'protection.json'), protectionRecord),
+    record: new DurableValue(path.join(state, 'protection.json'), protectionRecord),
+    grants: new DurableValue(path.join(state, 'grants.json'), grantsRecord),
     fencing: { observe: async () => undefined, report: () => ({ fenced: null, divergence: null, alarms: [] }) },
     clock,
   });

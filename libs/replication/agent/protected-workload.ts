@@ -1,4 +1,4 @@
-import type { Alarm, PulseRequest, PulseWorkload, ReplicationNames } from '#contracts/replication';
+import type { Alarm, PulseWorkload, ReplicationNames } from '#contracts/replication';
 import type { SiteRole } from '#contracts/sites';
 import type { Clock } from '#libs/platform/clock';
 import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
@@ -8,29 +8,19 @@ import type { KeptConnection } from './connection.js';
 import { DegradeControl, type OfferedGrant } from './degrade-control.js';
 import type { DegradeReceiver } from './degrade-receiver.js';
 import type { ProtectionRecord } from './protection-record.js';
+import type { Fencing, PulseEntry } from './fencing.js';
+import { KeptGrants, type GrantsRecord } from './kept-grants.js';
 import { LeaderChange } from './leader-change.js';
 import { describeArming, describeServer, type Verdict } from './pulse-answer.js';
 import { Sampler, type Sample } from './sample.js';
 import { SenderNearness } from './sender-nearness.js';
-
-export type PulseEntry = PulseRequest['workloads'][number];
-
-/** The fencing of a server whose epoch is over; failover's part of a pulse. */
-export interface Fencing {
-  /** Compares the site's epoch with the server's, and fences the server when the site's is newer. */
-  observe(entry: PulseEntry): Promise<void>;
-  report(): {
-    readonly fenced: PulseWorkload['fenced'];
-    readonly divergence: PulseWorkload['divergence'];
-    readonly alarms: readonly Alarm[];
-  };
-}
 
 export interface ProtectedWorkloadParts {
   readonly workload: PostgresWorkload;
   readonly connection: KeptConnection;
   readonly receiver: (lease: string) => DegradeReceiver;
   readonly record: DurableValue<ProtectionRecord>;
+  readonly grants: DurableValue<GrantsRecord>;
   readonly fencing: Fencing;
   readonly clock: Clock;
 }
@@ -57,6 +47,7 @@ export class ProtectedWorkload {
   private readonly floor = new ArmedFloor();
   private readonly returnFloor = new ArmedFloor();
   private readonly control: DegradeControl;
+  private readonly grants: KeptGrants;
   private protection: ProtectionRecord | undefined;
   private receiver: DegradeReceiver | undefined;
   private readonly gone = new Set<string>();
@@ -70,12 +61,14 @@ export class ProtectedWorkload {
   constructor(private readonly parts: ProtectedWorkloadParts) {
     this.name = parts.workload.name;
     this.sampler = new Sampler(parts.connection, parts.clock);
-    this.control = new DegradeControl(parts.clock.monotonic(), () => parts.clock.now());
+    this.grants = new KeptGrants(parts.grants);
+    this.control = new DegradeControl(parts.clock.monotonic(), () => parts.clock.now(), this.grants);
     this.change = new LeaderChange(parts.connection, parts.clock);
   }
 
   /** Reads what the last process knew, and ends what it may have left behind. */
   async begin(): Promise<void> {
+    await this.grants.begin();
     this.protection = await this.parts.record.read();
     if (!this.protection) return;
     this.receiver = this.parts.receiver(this.protection.names.lease);
@@ -103,6 +96,7 @@ export class ProtectedWorkload {
   /** What the control plane itself serves of persons' grants; null: nothing. */
   setGrant(offered: OfferedGrant | null): void {
     this.control.hearControlPlane(offered);
+    void this.grants.save();
   }
 
   /** Once a second, pulses or none. Never rejects. */
@@ -112,11 +106,14 @@ export class ProtectedWorkload {
       return;
     }
     await this.look(undefined);
+    await this.grants.save();
   }
 
   async pulse(entry: PulseEntry): Promise<PulseWorkload> {
     const answeredAt = this.control.lastAnswer(entry.role);
     const answer = await this.answerPulse(entry, answeredAt);
+    // What an answer "armed" overtakes must stay so, whatever becomes of this process.
+    await this.grants.save();
     this.control.answered(entry.role, this.parts.clock.monotonic());
     return answer;
   }
@@ -163,6 +160,7 @@ export class ProtectedWorkload {
 
   async close(): Promise<void> {
     this.control.end();
+    await this.grants.save();
     await this.receiver?.stop();
     await this.parts.connection.close();
   }
@@ -193,6 +191,7 @@ export class ProtectedWorkload {
   }
 
   private async look(pulse: Pulse | undefined): Promise<{ sample: Sample; verdict: Verdict } | undefined> {
+    // Whatever keeps the server from answering in time: the pulse says so, and it counts as not armed.
     const sample = await this.sampler.look().catch(() => undefined);
     if (!sample || !this.protection) {
       this.floor.reset();
@@ -240,7 +239,8 @@ export class ProtectedWorkload {
     if (moveTo !== null && leader !== null && !this.receiver?.running) this.change.begin(leader, moveTo, names);
     this.change.tidy(sample, arming, names);
     const fault = receiverForMs !== null && !this.receiver?.running ? (this.receiver?.lastFault ?? null) : null;
-    const alarms = replicationAlarms({ sample, arming, names, mode, stalled, moveBlocked, fault });
+    const { unsaved } = this.grants;
+    const alarms = replicationAlarms({ sample, arming, names, mode, stalled, moveBlocked, fault, unsaved });
     const unarmed = (because: string): Verdict => {
       this.floor.reset();
       return { armed: false, because, since: null, leader, alarms };

@@ -63,6 +63,8 @@ interface FactsRow extends Omit<ServerFacts, 'preloadLibraries' | 'sizeBytes' | 
   readonly pending: Record<string, string>;
 }
 
+// Rules in the order in which they are read, also from files that others include; up to the first faulty one, which may
+// have refused somebody whom a later one lets in.
 const QUERY = `SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
     current_setting('server_version_num')::int / 10000 AS "majorVersion",
     (SELECT system_identifier::text FROM pg_control_system()) AS "systemIdentifier",
@@ -85,8 +87,9 @@ const QUERY = `SELECT split_part(current_setting('server_version'), ' ', 1) AS v
       UNION SELECT 'icu', max(pg_collation_actual_version(oid)) FROM pg_collation WHERE collname = 'und-x-icu') AS c
       WHERE version IS NOT NULL), '[]') AS collations,
     coalesce((SELECT json_agg(json_build_object('type', type, 'database', database, 'user', user_name,
-      'address', address, 'netmask', netmask, 'method', auth_method) ORDER BY line_number)
-      FROM pg_hba_file_rules WHERE error IS NULL), '[]') AS "hbaRules"`;
+      'address', address, 'netmask', netmask, 'method', auth_method) ORDER BY ordinality)
+      FROM (SELECT *, count(error) OVER (ORDER BY ordinality) AS faults
+        FROM pg_hba_file_rules() WITH ORDINALITY AS rules) AS r WHERE faults = 0), '[]') AS "hbaRules"`;
 
 /** What a site must know of the server to build a standby of it. Needs a superuser's connection. */
 export async function readServerFacts(workload: PostgresWorkload, client: PostgresClient): Promise<ServerFacts> {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ReplicationNames } from '#contracts/replication';
+import { Turns } from '#libs/platform/clock';
 import { BackupSource } from '#libs/platform/postgres/backup';
 import type { PostgresClient } from '#libs/platform/postgres';
 import type { DurableValue, PostgresWorkload } from '#libs/sites/agent';
@@ -35,7 +36,7 @@ export class WorkloadDesk {
   readonly name: string;
   readonly backup: BackupSource;
   private kept: Promise<PostgresClient> | undefined;
-  private turn: Promise<unknown> = Promise.resolve();
+  private readonly turns = new Turns();
   private readonly commands: ReplicationCommands;
   private readonly objects: OwnObjects;
   private adopted = false;
@@ -54,14 +55,12 @@ export class WorkloadDesk {
 
   /** Runs a command once those before it are through. @throws WorkloadUnreachableError when the server hangs. */
   inTurn<T>(work: (commands: ReplicationCommands) => Promise<T>): Promise<T> {
-    const mine = this.turn.then(() =>
+    return this.turns.take(() =>
       this.bounded(async () => {
         await this.adopt();
         return work(this.commands);
       }),
     );
-    this.turn = mine.catch(() => undefined);
-    return mine;
   }
 
   /** @param names of a protection that exists; those that the tunnel knows when left out. */

@@ -33,6 +33,9 @@ export const seedingProgress = z.strictObject({
   attempt: z.number().int(),
 });
 
+const CERTIFICATE = /^-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n$/;
+const certificate = z.string().max(4_000).regex(CERTIFICATE);
+
 /** One site's measured state of one workload. Unknown is null, never 0: a silent source is not a healthy one. */
 export const standbyHealth = z.strictObject({
   workloadId: uuid,
@@ -64,6 +67,8 @@ export const standbyHealth = z.strictObject({
       host: z.string().max(255),
       port: z.number().int(),
       leadsTo: z.enum(['production', 'standby', 'closed']),
+      /** PEM: what signs for this door's standby to clients that use TLS. Null until it is made. */
+      authority: certificate.nullable().optional(),
     })
     .nullable(),
 });

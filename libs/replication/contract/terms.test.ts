@@ -46,6 +46,11 @@ test('what refuses somebody refuses everybody then: nobody is let in by a rule t
   const everywhere = { address: '0.0.0.0/0', method: 'reject' };
   const kept = serverFacts.parse(facts(rule({ ...everywhere, user: many }), rule()));
   expect(kept.hbaRules).toEqual([rule({ ...everywhere, user: ['all'] }), rule()]);
+  const machine = { address: `${'desk.'.repeat(60)}example`, method: 'reject' };
+  expect(serverFacts.parse(facts(rule(machine), rule())).hbaRules).toEqual([
+    rule({ user: ['all'], address: 'all', method: 'reject' }),
+    rule(),
+  ]);
 });
 
 test('of too many rules the first ones are kept, and somebody is told', () => {

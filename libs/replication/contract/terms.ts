@@ -39,6 +39,7 @@ export type Finding = z.infer<typeof finding>;
 const MOST_RULES = 2_000;
 const MOST_NAMES = 1_000;
 const LONGEST_NAME = 200;
+const LONGEST_ADDRESS = 255;
 const hbaRule = z.strictObject({
   type: z.string(),
   database: z.array(z.string()),
@@ -93,7 +94,11 @@ export type PreflightReport = z.infer<typeof preflightReport>;
 const namesFit = (names: readonly string[]): boolean =>
   names.length <= MOST_NAMES && names.every((name) => name.length <= LONGEST_NAME);
 const fits = ({ type, database, user, address, method }: HbaRule): boolean =>
-  namesFit(database) && namesFit(user) && type.length <= 20 && (address?.length ?? 0) <= 255 && method.length <= 40;
+  namesFit(database) &&
+  namesFit(user) &&
+  type.length <= 20 &&
+  (address?.length ?? 0) <= LONGEST_ADDRESS &&
+  method.length <= 40;
 
 /** How many rules do not reach the sites as they are. */
 const staysBehind = (rules: readonly HbaRule[]): number =>
@@ -107,7 +112,8 @@ function withinBounds(facts: z.infer<typeof saidFacts>): z.infer<typeof saidFact
   const rules = facts.hbaRules.slice(0, MOST_RULES).flatMap((rule) => {
     if (fits(rule)) return [rule];
     const { type, address, method } = rule;
-    const widened = { type, database: ['all'], user: ['all'], address, method };
+    const unsaid = (address?.length ?? 0) > LONGEST_ADDRESS;
+    const widened = { type, database: ['all'], user: ['all'], address: unsaid ? 'all' : address, method };
     return method === 'reject' && fits(widened) ? [widened] : [];
   });
   return { ...facts, hbaRules: rules };

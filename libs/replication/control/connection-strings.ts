@@ -11,6 +11,8 @@ export interface Connection {
   /** libpq's key and value form, without database, user and password. */
   readonly libpq: string;
   readonly uri: string;
+  /** PEM, one after the other: what signs for the front doors' standbys. Null as long as there is none. */
+  readonly rootCertificates: string | null;
   readonly note: string;
 }
 
@@ -31,6 +33,7 @@ export function connectionOf(own: Address | null, legs: readonly LegView[]): Con
   const ports = addresses.map(({ port }) => port).join(',');
   const options = 'target_session_attrs=read-write connect_timeout=2 tcp_user_timeout=5000';
   const authority = addresses.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',');
+  const authorities = doors.flatMap(({ authority }) => authority ?? []);
   const missing = [
     ...(own ? [] : ['Set clientAddress to have the agency’s own server listed first.']),
     ...(doors.length > 0 ? [] : ['Front doors are listed once the sites have opened them.']),
@@ -39,6 +42,7 @@ export function connectionOf(own: Address | null, legs: readonly LegView[]): Con
     addresses,
     libpq: addresses.length === 0 ? options : `host=${hosts} port=${ports} ${options}`,
     uri: `postgresql://${authority}/?${options.replaceAll(' ', '&')}`,
+    rootCertificates: authorities.length === 0 ? null : authorities.join(''),
     note: ['Add dbname, user and password.', ...missing].join(' '),
   };
 }

@@ -37,7 +37,16 @@ export interface LegView {
   readonly epoch: number | null;
   readonly seeding: StandbyHealth['seeding'];
   readonly alarms: readonly Alarm[];
-  readonly frontDoor: StandbyHealth['frontDoor'];
+  readonly frontDoor: DoorView | null;
+}
+
+/** A workload's address at one site. */
+export interface DoorView {
+  readonly host: string;
+  readonly port: number;
+  readonly leadsTo: 'production' | 'standby' | 'closed';
+  /** PEM: what signs for the standby behind it to clients that use TLS; null until the site has made it. */
+  readonly authority: string | null;
 }
 
 /** States in which what the site says depends on hearing the agency. */
@@ -72,7 +81,7 @@ export function judgeLeg(
     epoch: health.epoch,
     seeding: health.seeding,
     alarms: health.alarms,
-    frontDoor: health.frontDoor,
+    frontDoor: health.frontDoor && { ...health.frontDoor, authority: health.frontDoor.authority ?? null },
   };
   const unknown = (why: string): LegView => ({ ...base, ...UNMEASURED, state: 'unknown', unknownBecause: why });
   if (kept.ageSeconds > SILENT_SECONDS) return unknown('The site has been silent for more than 10 seconds.');

@@ -14,7 +14,9 @@ export {
 export { PREFLIGHT_STATES, Preflights, type PreflightState, type PreflightView } from './preflight.service.js';
 export { type ProtectionEvent, ProtectionHealth, type ProtectionView } from './protection-health.js';
 export type { ProtectionRow } from './protection-store.js';
-export { type ProtectionChange, type ProtectionInput, Protections } from './protection.service.js';
+export { ProtectionCreation, type ProtectionInput } from './protection-creation.js';
+export { type ProtectionChange, Protections } from './protection.service.js';
+export { ProtectionsAtSite } from './protections-at-site.js';
 export { PROTECTION_STATES, type ProtectionState } from './protection.states.js';
 export * from './replication.errors.js';
 export { chooseSites, type SitePair, suggestedPair } from './site-choice.js';

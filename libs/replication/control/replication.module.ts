@@ -7,6 +7,7 @@ import { ProtectionDuringFailover } from './failover-hooks.js';
 import { HealthStore } from './health-store.js';
 import { PreflightFailedHandler, PreflightHandler } from './preflight-results.js';
 import { Preflights } from './preflight.service.js';
+import { ProtectionCreation } from './protection-creation.js';
 import { ProtectionEvents } from './protection-events.js';
 import { ProtectionHealth } from './protection-health.js';
 import { ProtectionOrders } from './protection-orders.js';
@@ -20,6 +21,7 @@ import {
 } from './protection-results.js';
 import { ProtectionStore } from './protection-store.js';
 import { Protections } from './protection.service.js';
+import { ProtectionsAtSite } from './protections-at-site.js';
 
 /** Needs SitesModule, OutboxModule and AuditModule, which are global. */
 @Module({
@@ -28,7 +30,9 @@ import { Protections } from './protection.service.js';
     Preflights,
     ProtectionStore,
     ProtectionOrders,
+    ProtectionCreation,
     Protections,
+    ProtectionsAtSite,
     ProtectionHealth,
     ProtectionEvents,
     ProtectionDuringFailover,
@@ -48,7 +52,9 @@ import { Protections } from './protection.service.js';
   exports: [
     ProtectionModule,
     Preflights,
+    ProtectionCreation,
     Protections,
+    ProtectionsAtSite,
     ProtectionHealth,
     ProtectionDuringFailover,
     DegradeGrants,

@@ -1,33 +1,27 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
+import type { TestAgency } from '#test/agency';
 import { SmallDisk } from '#test/small-disk';
-import { WarmSite } from '#test/warm-site';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 
 const MEGABYTE = 1024 * 1024;
 const SEGMENT = 16 * MEGABYTE;
 const refusal = await SmallDisk.refusal();
-const workloadId = randomUUID();
+const world = new WarmWorld();
 let disk: SmallDisk;
 let agency: TestAgency;
-let desk: AgencyDesk;
 let regional: WarmSite;
 
 beforeAll(async () => {
   if (refusal !== null) return;
   disk = await SmallDisk.mount(1024 * MEGABYTE);
-  agency = await TestAgency.start({ max_wal_size: '64MB', min_wal_size: '32MB' }, disk.directory);
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  desk = await AgencyDesk.open(agency);
+  ({ agency } = await world.openAgency({ max_wal_size: '64MB', min_wal_size: '32MB' }, disk.directory));
   // Alone, so that no write waits for it.
-  regional = await WarmSite.start({ role: 'regional', desk, workloadId, tenantId: randomUUID() });
+  regional = await world.openSite('regional');
 });
 afterAll(async () => {
-  await regional?.close();
-  await desk?.close();
-  await agency?.remove();
+  await world.close();
   await disk?.unmount();
 });
 

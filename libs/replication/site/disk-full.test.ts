@@ -1,11 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
+import type { TestAgency } from '#test/agency';
 import { SmallDisk } from '#test/small-disk';
-import { WarmSite } from '#test/warm-site';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 
 const MEGABYTE = 1024 * 1024;
 const FULL = 'driver.disk-full';
@@ -13,33 +12,28 @@ const refusal = await SmallDisk.refusal();
 
 // One standby on a disk that fills: while it is copied, and while it streams in either mode.
 describe.skipIf(refusal !== null)(`a site with a full disk${refusal === null ? '' : ` (not run: ${refusal})`}`, () => {
-  const workloadId = randomUUID();
+  const world = new WarmWorld();
   let disk: SmallDisk;
   let agency: TestAgency;
-  let desk: AgencyDesk;
   let metro: WarmSite;
 
   beforeAll(async () => {
     disk = await SmallDisk.mount(384 * MEGABYTE);
-    agency = await TestAgency.start({ max_wal_size: '64MB' });
-    await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
+    ({ agency } = await world.openAgency({ max_wal_size: '64MB' }));
     // Little of it can be compressed, so that a bandwidth limit is felt.
     await agency.query(`INSERT INTO permit (note)
       SELECT (SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 30) m) FROM generate_series(1, 15000) n`);
-    desk = await AgencyDesk.open(agency);
     const standbys = {
       root: disk.directory,
       durable: false,
       seedReserveBytes: 32 * MEGABYTE,
       walReserveBytes: 128 * MEGABYTE,
     };
-    metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId: randomUUID(), standbys });
+    metro = await world.openSite('metro', { standbys });
   });
   afterAll(async () => {
     await disk?.clear().catch(() => undefined);
-    await metro?.close();
-    await desk?.close();
-    await agency?.remove();
+    await world.close();
     await disk?.unmount();
   });
 

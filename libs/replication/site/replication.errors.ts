@@ -106,6 +106,15 @@ export class HeldByRunError extends DomainError {
   }
 }
 
+/** What signs for a workload's front door: clients trust it, so that another is not made in its place. */
+export class AuthorityUnusableError extends DomainError {
+  constructor(detail: string) {
+    super('internal', 'standby.authority-unusable', "The authority of the workload's front door cannot be used.", {
+      detail,
+    });
+  }
+}
+
 /** This site's PostgreSQL is not of the kind that the server's copy needs. */
 export class SiteUnfitError extends DomainError {
   constructor(blockers: readonly Pick<Finding, 'what' | 'remedy'>[]) {

@@ -10,7 +10,7 @@ import {
 import { Claims } from './claims.js';
 import { Credentials } from './credentials.js';
 import { HealthSources, StandbyHealths } from './health/health.service.js';
-import { StandbyCollector } from './health/standby.metrics.js';
+import { standbyCollector } from './health/standby.metrics.js';
 import { ClientNetworksOrderHandler } from './orders/client-networks.order.js';
 import { DegradeOrderHandler, RearmOrderHandler } from './orders/arming.order.js';
 import { PreflightOrderHandler } from './orders/preflight.order.js';
@@ -61,7 +61,7 @@ export const STANDBYS_ORDERS = [
     EndPeerBackup,
     HealthSources,
     StandbyHealths,
-    StandbyCollector,
+    standbyCollector,
   ],
   exports: [Standbys, Credentials, SourceReports, Claims, PeerBackups, StandbyHealths],
 })

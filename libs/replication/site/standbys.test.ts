@@ -1,14 +1,14 @@
-import { randomUUID } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
-import { TEST_NAMES, TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import { TEST_NAMES, type TestAgency } from '#test/agency';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 
 // One standby through its life: each part takes over what the one before has left.
-const workloadId = randomUUID();
+const world = new WarmWorld();
 let agency: TestAgency;
-let desk: AgencyDesk;
 let metro: WarmSite;
 
 const armed = () =>
@@ -26,19 +26,13 @@ const states = async () =>
   );
 
 beforeAll(async () => {
-  agency = await TestAgency.start({ max_connections: 40 });
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
+  ({ agency } = await world.openAgency({ max_connections: 40 }));
   // Little of it can be compressed, so that the limit is felt.
   await agency.query(`INSERT INTO permit (note)
     SELECT (SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 30) m) FROM generate_series(1, 20000) n`);
-  desk = await AgencyDesk.open(agency);
-  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId: randomUUID() });
+  metro = await world.openSite('metro');
 });
-afterAll(async () => {
-  await metro?.close();
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 test('a copy with a bandwidth limit tells its progress, and goes on where it was when the site is restarted', async () => {
   await metro.protect({ bandwidthBytesPerSecond: 600_000 });
@@ -139,6 +133,7 @@ test('the end of a protection leaves nothing at either end', async () => {
   );
   expect(settings).toEqual([]);
   expect(await metro.driver.list()).toEqual([]);
+  expect(await readdir(path.join(metro.home.directory, 'authorities'))).toEqual([]);
   const left = await metro.work.run((tx) =>
     tx.query(`SELECT workload_id FROM standby UNION SELECT workload_id FROM armed_lease UNION SELECT workload_id
                 FROM front_door UNION SELECT workload_id FROM replication_credential`),

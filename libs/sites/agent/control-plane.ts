@@ -83,6 +83,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
+    // A proxy's page, for example: the caller tells by the status what it means.
     return undefined;
   }
 }

@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { z } from 'zod';
+import { Turns } from '#libs/platform/clock';
+import { ifPresent } from '#libs/platform/errors';
 import { AgentConfigurationError } from './errors.js';
 
 /**
@@ -44,7 +46,7 @@ export async function syncDirectory(directory: string): Promise<void> {
  * @throws AgentConfigurationError when the file is there and does not fit: guessing what it said could cost data.
  */
 export class DurableValue<T> {
-  private writing: Promise<void> = Promise.resolve();
+  private readonly turns = new Turns();
 
   constructor(
     readonly file: string,
@@ -52,13 +54,8 @@ export class DurableValue<T> {
   ) {}
 
   async read(): Promise<T | undefined> {
-    let text: string;
-    try {
-      text = await readFile(this.file, 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
+    const text = await ifPresent(readFile(this.file, 'utf8'));
+    if (text === undefined) return undefined;
     try {
       return this.schema.parse(JSON.parse(text));
     } catch (cause) {
@@ -72,15 +69,11 @@ export class DurableValue<T> {
   /** One after the other: the last value given is the one that stays. */
   write(value: T): Promise<void> {
     const text = `${JSON.stringify(value, null, 2)}\n`;
-    const mine = this.writing.catch(() => undefined).then(() => writeDurably(this.file, text));
-    this.writing = mine;
-    return mine;
+    return this.turns.take(() => writeDurably(this.file, text));
   }
 
   async clear(): Promise<void> {
     await rm(this.file, { force: true });
-    await syncDirectory(path.dirname(this.file)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-    });
+    await ifPresent(syncDirectory(path.dirname(this.file)));
   }
 }

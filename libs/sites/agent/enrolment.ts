@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { agentAssignment, type AgentAssignment, type EnrolRequest } from '#contracts/sites';
 import { loadKeyFile, loadOrCreateKeyFile, type LinkIdentity } from '#libs/link';
 import type { Clock } from '#libs/platform/clock';
+import { ifPresent } from '#libs/platform/errors';
 import { ControlPlane } from './control-plane.js';
 import { DurableValue, syncDirectory, writeDurably } from './durable-file.js';
 import { EnrolmentRefusedError, NotEnrolledError } from './errors.js';
@@ -45,7 +46,7 @@ export async function enrol(options: EnrolOptions): Promise<AgentAssignment> {
   const repeatable = createHash('sha256').update(`${identity.fingerprint} ${token}`).digest('hex').slice(0, 32);
   const assignment = await new ControlPlane(controlUrl).enrol(request, repeatable);
   await enrolmentFile(directory).write({ controlUrl, assignment });
-  const configured = await stat(directory.configuration).catch(() => undefined);
+  const configured = await ifPresent(stat(directory.configuration));
   if (!configured) await writeDurably(directory.configuration, '{\n  "workloads": []\n}\n');
   return assignment;
 }

@@ -33,20 +33,6 @@ export class TooManyQuestionsError extends DomainError {
   }
 }
 
-/** An agency has as many of something as one agency may. */
-export class QuotaReachedError extends DomainError {
-  constructor(what: string, most: number) {
-    super(
-      'conflict',
-      'quota.reached',
-      `An agency may have ${most} ${what}. Remove some, or ask the provider for more.`,
-      {
-        facts: { most },
-      },
-    );
-  }
-}
-
 export class SiteNameTakenError extends DomainError {
   constructor(name: string) {
     super('conflict', 'site.name-taken', `There is a site named "${name}" already. Choose another name.`);

@@ -1,6 +1,6 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { COUNTED_AT_MOST, measuring, UnitOfWork } from '#libs/platform/database';
-import { type Collector, defineGauge, Metrics, type Sample } from '#libs/platform/telemetry';
+import { COUNTED_AT_MOST, UnitOfWork } from '#libs/platform/database';
+import { provideCollector } from '#libs/platform/nest';
+import { defineGauge, type Sample } from '#libs/platform/telemetry';
 
 export const ordersUndelivered = defineGauge(
   'mainstay_orders_undelivered',
@@ -32,25 +32,14 @@ interface SiteRow {
 }
 
 /** How the control plane and its sites get on. */
-@Injectable()
-export class SitesCollector implements Collector, OnModuleInit {
-  readonly name = 'sites';
-  readonly metrics = [ordersUndelivered, ordersOldest, siteSilent, resultsUnapplied];
-
-  constructor(
-    private readonly work: UnitOfWork,
-    private readonly registry: Metrics,
-  ) {}
-
-  onModuleInit(): void {
-    this.registry.register(this);
-  }
-
-  async collect(): Promise<Sample[]> {
-    const rows = await this.work.provider((tx) =>
-      measuring(tx, () =>
-        tx.query<SiteRow>(
-          `SELECT site.id AS "siteId", coalesce(open.count, 0)::int AS undelivered,
+export const sitesCollector = provideCollector({
+  name: 'sites',
+  metrics: [ordersUndelivered, ordersOldest, siteSilent, resultsUnapplied],
+  from: [UnitOfWork],
+  collect: async (work) => {
+    const rows = await work.measure((tx) =>
+      tx.query<SiteRow>(
+        `SELECT site.id AS "siteId", coalesce(open.count, 0)::int AS undelivered,
                   coalesce(open.oldest, 0)::float8 AS oldest,
                   extract(epoch FROM now() - state.received_at)::float8 AS silent,
                   (SELECT count(*) FROM (SELECT FROM unapplied_result aside WHERE aside.site_id = site.id
@@ -60,7 +49,6 @@ export class SitesCollector implements Collector, OnModuleInit {
                           FROM (SELECT site_id, issued_at FROM outgoing_order WHERE state = 'pending'
                                  LIMIT ${COUNTED_AT_MOST}) pending GROUP BY site_id) open ON open.site_id = site.id
             WHERE site.retired_at IS NULL OR open.count > 0`,
-        ),
       ),
     );
     return rows.flatMap(({ siteId, undelivered, oldest, silent, unapplied }): Sample[] => {
@@ -72,5 +60,5 @@ export class SitesCollector implements Collector, OnModuleInit {
         { metric: resultsUnapplied, labels, value: unapplied },
       ];
     });
-  }
-}
+  },
+});

@@ -1,23 +1,22 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { Clock } from '#libs/platform/clock';
-import { AgentChallenges } from './agent-challenge.js';
-import { AgentQuotas } from './agent-quotas.js';
-import { AgentLinkHandler, AgentLinkStore, OrderFailureLog } from './agent-links.js';
-import { AgentGuard } from './agent-signed.guard.js';
-import { Agents } from './agent.service.js';
-import { ResultHandlers, SnapshotStores } from './applies-result.js';
-import { Enrolment } from './enrolment.service.js';
-import { DeliverOrdersHandler, OrderDelivery, SweepOrdersHandler } from './order-delivery.js';
-import { OrderSigner } from './order-signing.js';
-import { Orders } from './orders.js';
-import { ResultApplying } from './result-applying.js';
-import { ResultStreams } from './result-streams.js';
-import { CONTROL_TLS, type ControlTls, SiteEndpoints } from './site-endpoint.js';
-import { SiteQuestions } from './site-questions.js';
+import { AgentChallenges } from './agents/agent-challenge.js';
+import { AgentLinkHandler, AgentLinkStore, OrderFailureLog } from './agents/agent-links.js';
+import { AgentGuard } from './agents/agent-signed.guard.js';
+import { Agents } from './agents/agent.service.js';
+import { Enrolment } from './agents/enrolment.service.js';
+import { CONTROL_TLS, type ControlTls, SiteEndpoints } from './connections/site-endpoint.js';
+import { SiteQuestions } from './connections/site-questions.js';
+import { WarmConnections } from './connections/warm-connections.js';
+import { DeliverOrdersHandler, OrderDelivery, SweepOrdersHandler } from './orders/order-delivery.js';
+import { OrderSigner } from './orders/order-signing.js';
+import { Orders } from './orders/orders.js';
+import { ResultHandlers, SnapshotStores } from './results/applies-result.js';
+import { ResultApplying } from './results/result-applying.js';
+import { ResultStreams } from './results/result-streams.js';
 import { Sites } from './site.service.js';
-import { SitesCollector } from './sites.metrics.js';
-import { WarmConnections } from './warm-connections.js';
+import { sitesCollector } from './sites.metrics.js';
 
 export interface SitesOptions {
   /** The provider's Ed25519 key, PKCS #8, PEM. Secret. */
@@ -50,7 +49,6 @@ export class SitesModule {
         Orders,
         Sites,
         Agents,
-        AgentQuotas,
         Enrolment,
         AgentGuard,
         SnapshotStores,
@@ -83,7 +81,7 @@ export class SitesModule {
         AgentLinkHandler,
         DeliverOrdersHandler,
         SweepOrdersHandler,
-        SitesCollector,
+        sitesCollector,
       ],
     };
   }

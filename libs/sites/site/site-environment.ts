@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { databaseUrl, type Observability, observabilityOf, observabilitySettings } from '#libs/platform/config';
 import type { SiteSettingsValues } from './site-settings.js';
 
 /** Ports for standbys, forwarders and front doors: below the ephemeral ranges of Linux and macOS. */
@@ -54,9 +55,29 @@ export const siteEnvironment = z.object({
   FRONT_DOOR_HOST: z.string().min(1),
   SITE_PORTS: portRange,
   POSTGRES_BIN: z.string().startsWith('/').optional(),
+  SITE_DATABASE_URL: databaseUrl(),
+  LOG_LEVEL: z.string().default('info'),
+  ...observabilitySettings,
 });
 
-export function siteSettings(read: z.infer<typeof siteEnvironment>): SiteSettingsValues {
+/** What both processes of a site know of themselves. */
+export interface SiteProcess {
+  readonly settings: SiteSettingsValues;
+  readonly databaseUrl: string;
+  readonly logLevel: string;
+  readonly observability: Observability;
+}
+
+export function siteProcess(read: z.infer<typeof siteEnvironment>): SiteProcess {
+  return {
+    settings: siteSettings(read),
+    databaseUrl: read.SITE_DATABASE_URL,
+    logLevel: read.LOG_LEVEL,
+    observability: observabilityOf(read),
+  };
+}
+
+function siteSettings(read: z.infer<typeof siteEnvironment>): SiteSettingsValues {
   return {
     siteId: read.SITE_ID,
     name: read.SITE_NAME,

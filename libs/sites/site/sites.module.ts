@@ -14,7 +14,7 @@ import { OrderWaking } from './orders/order-waking.js';
 import { ORDER_CONTRACTS, OrderHandlers } from './orders/order-handlers.js';
 import { ORDER_PUBLIC_KEY, OrderIntake } from './orders/order-intake.js';
 import { carryOutOrderJob, carryOutUrgentOrderJob, sweepOrdersJob } from './orders/orders.jobs.js';
-import { SiteOrdersCollector } from './orders/site.metrics.js';
+import { siteOrdersCollector } from './orders/site.metrics.js';
 import { OutboxReader, SITE_DATABASE_URL } from './outbox/outbox-reader.js';
 import { PruneOutboxHandler, pruneOutboxJob } from './outbox/outbox-retention.js';
 import { SiteOutbox } from './outbox/site-outbox.js';
@@ -81,7 +81,7 @@ export class SitesModule {
         SnapshotSources,
         SiteSnapshots,
         PeerCommandServer,
-        SiteOrdersCollector,
+        siteOrdersCollector,
       ],
       exports: [
         SiteSettings,

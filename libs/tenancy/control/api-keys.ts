@@ -9,6 +9,7 @@ import { plainText } from './agency.js';
 import type { TenantCaller } from './caller.js';
 import { PERSONS_ONLY, type Role, type Scope, scope, scopesOfMember } from './scopes.js';
 import { ScopesNotYoursError } from './tenancy.errors.js';
+import { type AgencyQuota, requirePlace } from './quotas.js';
 import { TENANCY_OPTIONS, type TenancyOptions } from './tenancy.options.js';
 
 export const apiKeyRequest = z.strictObject({
@@ -74,6 +75,12 @@ const cursor = z.tuple([cursorTime, z.uuid()]);
 /** True for what looks like an API key, so that a guard knows where to look. */
 export const looksLikeApiKey = (credential: string): boolean => credential.startsWith('mainstay_');
 
+const API_KEYS: AgencyQuota = {
+  what: 'API keys that are in force',
+  most: 200,
+  count: `SELECT count(*)::int AS n FROM api_key WHERE tenant_id = $1 AND revoked_at IS NULL AND expires_at > now()`,
+};
+
 /** Keys for programs: scoped, expiring, shown once. A key can never do more than the member who made it. */
 @Injectable()
 export class ApiKeys {
@@ -82,7 +89,7 @@ export class ApiKeys {
     @Inject(TENANCY_OPTIONS) private readonly options: TenancyOptions,
   ) {}
 
-  /** @throws ScopesNotYoursError for scopes that the maker lacks or that no key may have. */
+  /** @throws ScopesNotYoursError for scopes that the maker lacks or that no key may have, QuotaReachedError. */
   async make(
     tx: TenantTransaction,
     request: ApiKeyRequest,
@@ -90,6 +97,7 @@ export class ApiKeys {
   ): Promise<ApiKeyView & { key: string }> {
     const refused = request.scopes.filter((one) => PERSONS_ONLY.includes(one) || !caller.scopes.includes(one));
     if (refused.length > 0) throw new ScopesNotYoursError(refused);
+    await requirePlace(tx, tx.tenantId, API_KEYS);
     const id = randomUUID();
     const secret = randomBytes(32).toString('base64url');
     const [row] = await tx.query<Row>(

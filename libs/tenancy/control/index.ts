@@ -10,6 +10,7 @@ export { acceptRequest, type AcceptRequest, Invitations } from './invitations.js
 export { MemberSessions, type OpenedSession } from './member-sessions.js';
 export { invitationRequest, type InvitationRequest, invitationView, Inviting } from './inviting.js';
 export { memberChange, type MemberChange, Members, memberView } from './members.js';
+export { type AgencyQuota, requirePlace } from './quotas.js';
 export * from './scopes.js';
 export { SignUps, signUpRequest, type SignUpRequest } from './sign-ups.js';
 export { sweepExpiredJob } from './expiry.js';

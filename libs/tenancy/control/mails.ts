@@ -37,7 +37,7 @@ export const knownAddressMail = (to: string, agency: string, publicUrl: string):
   subject: 'You have an account at Mainstay already',
   text: `Somebody tried to sign ${quoted(agency)} up for Mainstay with this e-mail address, which has an account already.
 
-If it was you, sign in at ${publicUrl} with your password. If it was not you, do nothing: nothing was changed.
+If it was you, sign in with your password: POST ${publicUrl}/v1/sessions. If it was not you, do nothing: nothing was changed.
 ${SIGNATURE}`,
 });
 

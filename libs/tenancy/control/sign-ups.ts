@@ -24,7 +24,7 @@ export const SIGN_UP_HOURS = 24;
 /** Mails to one address, over all its sign-ups: at most one a minute, and ten a day. */
 const MAIL_EVERY_SECONDS = 60;
 const MAILS_A_DAY = 10;
-/** Open sign-ups of one address; further ones are answered alike and kept nowhere. */
+/** Open sign-ups of one address; a further one takes the place of the oldest that was never mailed. */
 const OPEN_AT_MOST = 20;
 
 interface SignUpRow {
@@ -59,7 +59,7 @@ export class SignUps {
     const id = randomUUID();
     const known = await this.identity.findAlone(tx, request.email);
     const { open } = await this.mailed(tx, request.email);
-    if (open >= OPEN_AT_MOST) return id;
+    if (open >= OPEN_AT_MOST) await this.giveWay(tx, request.email);
     const [row] = await tx.query<SignUpRow>(
       `INSERT INTO sign_up (id, email, agency_name, government_kind, state_code, contact_name, token_hash, mailed_at, mails, expires_at)
        VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, 0, now() + make_interval(hours => $8)) RETURNING *`,
@@ -136,6 +136,16 @@ export class SignUps {
       detail: { name: row.agency_name, kind: row.government_kind, state: row.state_code },
     });
     return toAgency(agency);
+  }
+
+  /** Strangers must not keep the owner of an address out: at most ten a day are mailed, so there is one that was not. */
+  private async giveWay(tx: ProviderTransaction, address: string): Promise<void> {
+    await tx.execute(
+      `DELETE FROM sign_up WHERE id = (
+         SELECT id FROM sign_up WHERE email = $1 AND agency_id IS NULL AND mailed_at IS NULL
+          ORDER BY expires_at LIMIT 1)`,
+      [address],
+    );
   }
 
   /** Under the address's lock: see {@link Identity.findAlone}. */

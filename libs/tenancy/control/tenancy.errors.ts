@@ -86,3 +86,17 @@ export class ScopesNotYoursError extends DomainError {
     );
   }
 }
+
+/** An agency has as many of something as one agency may. */
+export class QuotaReachedError extends DomainError {
+  constructor(what: string, most: number) {
+    super(
+      'conflict',
+      'quota.reached',
+      `An agency may have ${most} ${what}. Remove some, or ask the provider for more.`,
+      {
+        facts: { most },
+      },
+    );
+  }
+}

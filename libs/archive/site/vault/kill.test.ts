@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { childEnvironment } from '#libs/platform/config';
-import { basic, VaultUnderTest, type OpenedRepository } from './testing/vault-under-test.js';
+import { basic, idOf, VaultUnderTest, type OpenedRepository } from './testing/vault-under-test.js';
 
 /** What `npm run build` made; npm's pretest does that before the tests. */
 const MAIN = path.resolve('dist/libs/archive/site/vault/testing/vault-process.js');
@@ -64,7 +64,7 @@ test('killed with -9 at any moment, the vault has all that it answered for, and 
     const write = async (): Promise<void> => {
       while (alive) {
         const body = randomBytes(1_000 + Math.floor(Math.random() * 3_000_000));
-        const name = `data/${createHash('sha256').update(body).digest('hex')}`;
+        const name = `data/${idOf(body)}`;
         if (await upload(port, name, body)) answered.add(name);
         // In the middle of the other writers' uploads, wherever those are.
         if (answered.size >= before + 10 && alive) child.kill('SIGKILL');

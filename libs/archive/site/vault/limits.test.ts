@@ -1,11 +1,9 @@
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { rename, utimes } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { basic, VaultUnderTest } from './testing/vault-under-test.js';
-
-const idOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+import { basic, idOf, VaultUnderTest } from './testing/vault-under-test.js';
 
 let vault: VaultUnderTest;
 beforeAll(async () => {
@@ -13,18 +11,15 @@ beforeAll(async () => {
 });
 afterAll(() => vault.stop());
 
-const status = async (...request: Parameters<VaultUnderTest['ask']>) => (await vault.ask(...request)).status;
-const opened = (...wish: Parameters<VaultUnderTest['opened']>) => vault.opened(...wish);
-
 describe('the quota', () => {
   test('is 507 beyond, 411 without a length, and counts what is under way', async () => {
-    const { as, of } = await opened('append', { quotaBytes: 10_000 });
+    const { as, of } = await vault.opened('append', { quotaBytes: 10_000 });
     const [first, second, third] = [randomBytes(6_000), randomBytes(5_000), randomBytes(4_000)];
-    const post = (body: Buffer) => status('POST', of(`data/${idOf(body)}`), { as, body });
+    const post = (body: Buffer) => vault.status('POST', of(`data/${idOf(body)}`), { as, body });
     expect(await post(first)).toBe(200);
     expect(await post(second)).toBe(507);
     expect(await post(first)).toBe(200);
-    const bare = await status('POST', of(`data/${idOf(third)}`), {
+    const bare = await vault.status('POST', of(`data/${idOf(third)}`), {
       as,
       headers: { 'transfer-encoding': 'chunked' },
     });
@@ -36,40 +31,40 @@ describe('the quota', () => {
 
 describe('locks', () => {
   test('are ended by their owner, by nobody else before they are stale', async () => {
-    const { id, as, of } = await opened('append');
+    const { id, as, of } = await vault.opened('append');
     const other = await vault.repositories.issue(id, 'append');
     const body = randomBytes(100);
     const lock = of(`locks/${idOf(body)}`);
-    expect(await status('POST', lock, { as, body })).toBe(200);
-    expect(await status('DELETE', lock, { as: other })).toBe(403);
-    expect(await status('DELETE', lock, { as })).toBe(200);
-    expect(await status('DELETE', lock, { as })).toBe(200);
+    expect(await vault.status('POST', lock, { as, body })).toBe(200);
+    expect(await vault.status('DELETE', lock, { as: other })).toBe(403);
+    expect(await vault.status('DELETE', lock, { as })).toBe(200);
+    expect(await vault.status('DELETE', lock, { as })).toBe(200);
     await vault.ask('POST', lock, { as, body });
     const longAgo = new Date(Date.now() - 31 * 60_000);
     await utimes(path.join(vault.directory, id, 'locks', idOf(body)), longAgo, longAgo);
-    expect(await status('DELETE', lock, { as: other })).toBe(200);
+    expect(await vault.status('DELETE', lock, { as: other })).toBe(200);
   });
 
   test('are nobody else’s to take while the repository is maintained', async () => {
-    const { id, as, of } = await opened('append');
+    const { id, as, of } = await vault.opened('append');
     const pruner = await vault.repositories.issue(id, 'maintain');
     await vault.repositories.maintain(id, pruner.credentialId, 60);
     const body = randomBytes(100);
     const refused = await vault.ask('POST', of(`locks/${idOf(body)}`), { as, body });
     expect([refused.status, refused.headers['retry-after']]).toEqual([503, '60']);
-    expect(await status('POST', of(`locks/${idOf(body)}`), { as: pruner, body })).toBe(200);
-    expect(await status('DELETE', of(`locks/${idOf(body)}`), { as })).toBe(403);
+    expect(await vault.status('POST', of(`locks/${idOf(body)}`), { as: pruner, body })).toBe(200);
+    expect(await vault.status('DELETE', of(`locks/${idOf(body)}`), { as })).toBe(403);
     await vault.repositories.endMaintenance(id, pruner.credentialId);
-    expect(await status('POST', of(`locks/${idOf(randomBytes(1))}`), { as, body: randomBytes(0) })).toBe(400);
+    expect(await vault.status('POST', of(`locks/${idOf(randomBytes(1))}`), { as, body: randomBytes(0) })).toBe(400);
   });
 });
 
 describe('retention', () => {
   test('lets go only what is old by the vault’s clock, under a lease, and without a hold', async () => {
-    const { id, as, of } = await opened('maintain', { minimumAgeSeconds: 3_600 });
+    const { id, as, of } = await vault.opened('maintain', { minimumAgeSeconds: 3_600 });
     const body = randomBytes(100);
     const name = of(`snapshots/${idOf(body)}`);
-    expect(await status('POST', name, { as, body })).toBe(200);
+    expect(await vault.status('POST', name, { as, body })).toBe(200);
     const rows = await vault.rows(`SELECT snapshot_id FROM vault_snapshot WHERE repository_id = $1`, [id]);
     expect(rows).toEqual([{ snapshot_id: idOf(body) }]);
     const removal = async () => {
@@ -89,11 +84,11 @@ describe('retention', () => {
     expect(await removal()).toBe('403 Nothing is removed: litigation 22-114.');
     await vault.repositories.hold(id, null);
     expect(await removal()).toBe('200 ');
-    expect(await status('HEAD', name, { as })).toBe(404);
+    expect(await vault.status('HEAD', name, { as })).toBe(404);
   });
 
   test('a minimum age is never shortened, and a lease is one credential’s at a time', async () => {
-    const { id, as } = await opened('maintain', { minimumAgeSeconds: 3_600 });
+    const { id, as } = await vault.opened('maintain', { minimumAgeSeconds: 3_600 });
     const [{ tenant_id: tenantId }] = (await vault.rows<{ tenant_id: string }>(
       `SELECT tenant_id FROM vault_repository WHERE repository_id = $1`,
       [id],
@@ -115,44 +110,44 @@ describe('retention', () => {
 
 describe('roles', () => {
   test('a read credential reads, and takes no more than a lock', async () => {
-    const { id, as: writer, of } = await opened('append');
+    const { id, as: writer, of } = await vault.opened('append');
     const as = await vault.repositories.issue(id, 'read');
     const body = randomBytes(100);
     await vault.ask('POST', of(`data/${idOf(body)}`), { as: writer, body });
-    expect(await status('GET', of(`data/${idOf(body)}`), { as })).toBe(200);
-    expect(await status('GET', of('data/'), { as })).toBe(200);
-    expect(await status('POST', of(`data/${idOf(randomBytes(1))}`), { as, body })).toBe(403);
-    expect(await status('POST', of('config'), { as, body })).toBe(403);
-    expect(await status('POST', of(`locks/${idOf(body)}`), { as, body })).toBe(200);
-    expect(await status('DELETE', of(`locks/${idOf(body)}`), { as })).toBe(200);
+    expect(await vault.status('GET', of(`data/${idOf(body)}`), { as })).toBe(200);
+    expect(await vault.status('GET', of('data/'), { as })).toBe(200);
+    expect(await vault.status('POST', of(`data/${idOf(randomBytes(1))}`), { as, body })).toBe(403);
+    expect(await vault.status('POST', of('config'), { as, body })).toBe(403);
+    expect(await vault.status('POST', of(`locks/${idOf(body)}`), { as, body })).toBe(200);
+    expect(await vault.status('DELETE', of(`locks/${idOf(body)}`), { as })).toBe(200);
   });
 });
 
 describe('a slow or rude client', () => {
   test('that sends no whole header, or nothing more, is cut off; others are served meanwhile', async () => {
-    const { as, of } = await opened('append');
+    const { as, of } = await vault.opened('append');
     const socket = net.connect(vault.service.port, '127.0.0.1');
     const closed = new Promise((resolve) => socket.once('close', resolve));
     socket.on('error', () => undefined);
     socket.write(`POST ${of('data/')}${'a'.repeat(64)} HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic(as)}\r\n`);
     socket.write('Content-Length: 100\r\n\r\nabc');
-    expect(await status('GET', of('data/'), { as })).toBe(200);
+    expect(await vault.status('GET', of('data/'), { as })).toBe(200);
     await closed;
     const garbage = net.connect(vault.service.port, '127.0.0.1');
     const ended = new Promise((resolve) => garbage.once('close', resolve));
     garbage.on('error', () => undefined);
     garbage.write('\u0000\u0001garbage\r\n\r\n');
     await ended;
-    expect(await status('GET', of('data/'), { as })).toBe(200);
+    expect(await vault.status('GET', of('data/'), { as })).toBe(200);
   });
 
   test('a fault of the storage’s is 500, and is over when the fault is', async () => {
-    const { id, as, of } = await opened('append');
+    const { id, as, of } = await vault.opened('append');
     const away = path.join(vault.directory, `${id}.away`);
     await rename(path.join(vault.directory, id, 'keys'), away);
     const body = randomBytes(10);
-    expect(await status('POST', of(`keys/${idOf(body)}`), { as, body })).toBe(500);
+    expect(await vault.status('POST', of(`keys/${idOf(body)}`), { as, body })).toBe(500);
     await rename(away, path.join(vault.directory, id, 'keys'));
-    expect(await status('POST', of(`keys/${idOf(body)}`), { as, body })).toBe(200);
+    expect(await vault.status('POST', of(`keys/${idOf(body)}`), { as, body })).toBe(200);
   });
 });

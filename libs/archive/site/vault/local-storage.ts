@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { Dirent } from 'node:fs';
-import { access, mkdir, open, opendir, readdir, rename, rm, unlink, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, opendir, readdir, rename, rm, stat, unlink, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
-import { errorCode } from '#libs/platform/errors';
+import { errorCode, ifPresent } from '#libs/platform/errors';
 import { fullIsNamed, IncomingFile, pieces, statObject, syncFolder } from './local-files.js';
 import { isObjectId, OBJECT_TYPES, objectLabel, type ObjectName, type ObjectType } from './object-names.js';
 import type { ByteRange, IncomingObject, ListedObject, StoredObject, VaultStorage } from './storage.js';
@@ -36,11 +35,8 @@ export class LocalStorage implements VaultStorage {
     for (const folder of [data, base, this.root]) await syncFolder(folder);
   }
 
-  repositoryExists(repository: string): Promise<boolean> {
-    return access(path.join(this.folder(repository), 'data', 'ff')).then(
-      () => true,
-      () => false,
-    );
+  async repositoryExists(repository: string): Promise<boolean> {
+    return (await ifPresent(stat(path.join(this.folder(repository), 'data', 'ff')))) !== undefined;
   }
 
   async removeRepository(repository: string): Promise<void> {
@@ -55,7 +51,7 @@ export class LocalStorage implements VaultStorage {
   }
 
   async repositories(): Promise<readonly string[]> {
-    const entries = await readdir(this.root, { withFileTypes: true }).catch(absentAsEmpty);
+    const entries = (await ifPresent(readdir(this.root, { withFileTypes: true }))) ?? [];
     return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map(({ name }) => name);
   }
 
@@ -111,8 +107,8 @@ export class LocalStorage implements VaultStorage {
     let found = 0;
     for (const name of [INCOMING, REMOVED]) {
       const folder = path.join(this.root, name);
-      const entries = await readdir(folder).catch(absentAsEmpty);
-      for (const entry of entries) await rm(path.join(folder, String(entry)), { recursive: true, force: true });
+      const entries = (await ifPresent(readdir(folder))) ?? [];
+      for (const entry of entries) await rm(path.join(folder, entry), { recursive: true, force: true });
       found += entries.length;
     }
     return found;
@@ -128,12 +124,9 @@ export class LocalStorage implements VaultStorage {
   }
 
   private async opened(repository: string, name: ObjectName): Promise<FileHandle> {
-    try {
-      return await open(this.file(repository, name), 'r');
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') throw new ObjectNotFoundError(objectLabel(name));
-      throw error;
-    }
+    const handle = await ifPresent(open(this.file(repository, name), 'r'));
+    if (!handle) throw new ObjectNotFoundError(objectLabel(name));
+    return handle;
   }
 
   private folder(repository: string): string {
@@ -146,9 +139,4 @@ export class LocalStorage implements VaultStorage {
     if (name.type === 'data') return path.join(base, 'data', name.id.slice(0, 2), name.id);
     return path.join(base, name.type, name.id);
   }
-}
-
-function absentAsEmpty(error: unknown): Dirent[] {
-  if (errorCode(error) === 'ENOENT') return [];
-  throw error;
 }

@@ -57,8 +57,10 @@ export class RepositoryUsage {
     if (known) return known;
     const counting = this.count(repository);
     this.usages.set(repository, counting);
-    // A count that failed is made again by the next who asks.
-    counting.catch(() => this.usages.delete(repository));
+    // A count that failed is made again by the next who asks, unless that has begun.
+    counting.catch(() => {
+      if (this.usages.get(repository) === counting) this.usages.delete(repository);
+    });
     return counting;
   }
 

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { cp, mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, issueCertificate } from '#libs/link';
 import type { IssuedCredential, VaultRole } from '../index.js';
-import { VaultUnderTest } from './testing/vault-under-test.js';
+import { idOf, VaultUnderTest } from './testing/vault-under-test.js';
 
 const run = promisify(execFile);
 const REFUSED = { status: 403 };
@@ -143,7 +143,7 @@ describe('stock restic', () => {
 /** A lock as the vault sees it: sealed bytes under their hash. */
 async function aLock(as: IssuedCredential): Promise<{ id: string; release: () => Promise<void> }> {
   const body = randomBytes(200);
-  const id = createHash('sha256').update(body).digest('hex');
+  const id = idOf(body);
   const target = `/${repository.id}/locks/${id}`;
   expect(await vault.ask('POST', target, { as, body })).toMatchObject({ status: 200 });
   return { id, release: async () => void (await vault.ask('DELETE', target, { as })) };

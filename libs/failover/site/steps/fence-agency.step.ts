@@ -48,6 +48,7 @@ export class FenceAgencyStep implements RunStepHandler {
 
   /** Production is not stopped for a standby that does not even start. */
   private async requireOwnServer(workloadId: string): Promise<void> {
+    // Why it does not answer is said by the start that follows, if that fails, too.
     const position = await this.driver.position(workloadId).catch(() => undefined);
     if (!position) await this.driver.ensureRunning(workloadId);
   }

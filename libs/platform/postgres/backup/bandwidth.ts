@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { Turns } from '#libs/platform/clock';
 
 /** Milliseconds that only ever rise, and waiting for some of them. */
 export interface LineTime {
@@ -15,7 +16,7 @@ const REAL: LineTime = {
 export class BandwidthLimit {
   private tokens: number;
   private filledAt: number;
-  private turn: Promise<void> = Promise.resolve();
+  private readonly turns = new Turns();
 
   /** @param bytesPerSecond undefined for no limit. */
   constructor(
@@ -29,9 +30,7 @@ export class BandwidthLimit {
   /** Waits until `bytes` may cross the line. Callers are served in their order. */
   take(bytes: number, signal?: AbortSignal): Promise<void> {
     if (this.bytesPerSecond === undefined) return Promise.resolve();
-    const mine = this.turn.then(() => this.takeNow(bytes, signal));
-    this.turn = mine.catch(() => undefined);
-    return mine;
+    return this.turns.take(() => this.takeNow(bytes, signal));
   }
 
   /** Gives back what was taken and not used, because the bytes were compressed or the file had shrunk. */

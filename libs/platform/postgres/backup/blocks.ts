@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { ifPresent } from './listing.js';
+import { ifPresent } from '../../errors/index.js';
 import { BLOCK_BYTES } from './wire.js';
 
 /** 144 of SHA-256's bits: more than chance or malice can match, in 24 characters. */

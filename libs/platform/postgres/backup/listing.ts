@@ -1,5 +1,6 @@
 import { lstat, readdir, readlink, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { ifPresent } from '../../errors/index.js';
 import { belongsToBackup, EMPTY_DIRECTORIES, isCopiedDirectory, unloggedFiles, VERSION_FILE } from './layout.js';
 import type { BackupEntry, BackupTablespace } from './wire.js';
 
@@ -40,6 +41,7 @@ export async function listTablespaces(dataDirectory: string): Promise<BackupTabl
 }
 
 async function walk(root: string, directory: string, into: BackupEntry[]): Promise<void> {
+  // Files come and go while the server runs; one that went is no fault.
   const names = await ifPresent(readdir(path.join(root, directory)));
   if (!names) return;
   into.push({ path: directory, kind: 'directory', size: 0 });
@@ -71,15 +73,4 @@ async function examine(root: string, relative: string): Promise<'directory' | { 
   const status = await ifPresent(isTablespace ? stat(file) : lstat(file));
   if (status?.isDirectory()) return 'directory';
   return status?.isFile() ? { size: status.size } : undefined;
-}
-
-/** Files come and go while the server runs; one that went is no fault. */
-export async function ifPresent<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
-  }
 }

@@ -1,7 +1,7 @@
 import { appendFile, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { ifPresent } from './listing.js';
+import { ifPresent } from '../../errors/index.js';
 import {
   backupEntry,
   backupFinish,

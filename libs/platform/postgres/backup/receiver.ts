@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
+import { ifPresent } from '../../errors/index.js';
 import { serverIdentity, type ServerIdentity } from '../identity.js';
 import { BandwidthLimit } from './bandwidth.js';
 import { planBatches } from './batches.js';
 import { BatchCopier } from './copier.js';
 import { BackupRefusedError, isSessionLost } from './errors.js';
 import { belongsToBackup, liesInBackup } from './layout.js';
-import { ifPresent } from './listing.js';
 import { ProgressMeter, type BackupProgress } from './progress.js';
 import { Receipt, type ReceiptRecord } from './receipt.js';
 import { BackupTarget, placeTablespaces } from './target.js';

@@ -95,7 +95,7 @@ export class OpenBackup {
 
   async close(): Promise<void> {
     this.lost = true;
-    await this.client.end().catch(() => undefined);
+    await this.client.end();
   }
 
   private async stop(): Promise<BackupFinish> {
@@ -105,7 +105,7 @@ export class OpenBackup {
     const { rows } = await this.client.query<{ lsn: string; labelfile: string }>(sql);
     const [row] = rows;
     if (!row) throw new Error('the server did not end the backup');
-    await this.client.end().catch(() => undefined);
+    await this.client.end();
     return { stopLsn: row.lsn, backupLabel: row.labelfile, controlFile: control.toString('base64') };
   }
 }

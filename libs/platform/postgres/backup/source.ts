@@ -53,6 +53,7 @@ export class BackupSource implements BackupTransport {
   begin(request: BackupBeginRequest): Promise<BackupSession> {
     // One after the other: two begins of one label, the first of which lost its line, must not both stay.
     const next = this.beginning.then(() => this.beginNow(request));
+    // Who asked is told of a failure; the next one begins all the same.
     this.beginning = next.catch(() => undefined);
     return next;
   }
@@ -128,7 +129,7 @@ export class BackupSource implements BackupTransport {
       this.sessions.set(session.facts.sessionId, session);
       return session.facts;
     } catch (error) {
-      await client.end().catch(() => undefined);
+      await client.end();
       throw error;
     }
   }

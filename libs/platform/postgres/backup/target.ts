@@ -1,11 +1,11 @@
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, stat, symlink, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import { errorCode, ifPresent } from '../../errors/index.js';
 import { ownedDirectory, type ServerIdentity } from '../identity.js';
 import { NotPlainFileError, OpenDirectory, openPlain, withDirectory } from '../open-directory.js';
 import { BackupRefusedError } from './errors.js';
 import { CONTROL_FILE, VERSION_FILE } from './layout.js';
-import { ifPresent } from './listing.js';
 import type { BackupEntry, BackupTablespace } from './wire.js';
 
 /** Lies in a data directory for as long as it is not whole. No server of ours is started on one that holds it. */
@@ -48,7 +48,10 @@ export class BackupTarget {
     await ownedDirectory(this.directory, this.owner);
     await this.write(INCOMPLETE_MARKER, Buffer.from('This copy of a PostgreSQL cluster is not complete.\n'));
     await this.syncDirectory('');
-    await ifPresent(this.in(CONTROL_FILE, (directory, name) => directory.remove(name)));
+    await this.in(CONTROL_FILE, (directory, name) => directory.remove(name)).catch((error: unknown) => {
+      // No directory of its own, or a file or link in that one's place, which goes when the others are made: none to take.
+      if (!['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '')) throw error;
+    });
   }
 
   /** Makes directories and links, and removes what the manifest does not name. Keeps contents that may be used again. */

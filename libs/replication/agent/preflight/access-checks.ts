@@ -23,8 +23,8 @@ export function checkAccess(look: ServerLook, workload: PostgresWorkload, names:
     .map(({ line, error }) =>
       warning(
         'hba.faulty',
-        `pg_hba.conf, line ${line}: ${error}.`,
-        'Mend the line; the server keeps the old rules until then.',
+        `pg_hba.conf, line ${line}: ${error}. The line and nothing that comes after it can be taken to hold at the sites.`,
+        'Mend the line. Until then the server keeps the old rules, and does not start again if it stops.',
       ),
     );
   const address = loopback(workload.host);

@@ -22,6 +22,7 @@ export async function checkDisk(
   const findings: Finding[] = [];
   const seen = new Set<string>();
   for (const directory of [path.join(workload.dataDirectory, 'pg_wal'), workload.dataDirectory]) {
+    // A directory that cannot be looked at is a finding of its own (`machine.data-directory-unreadable`).
     const space = await free(directory).catch(() => undefined);
     if (!space) continue;
     const key = `${space.free} ${space.total}`;
@@ -139,6 +140,7 @@ async function checkCollations(look: ServerLook, client: PostgresClient): Promis
 
 async function describeLimit(look: ServerLook, workload: PostgresWorkload): Promise<Finding[]> {
   const own = Number(valueOf(look, 'max_slot_wal_keep_size') ?? -1);
+  // As above: then there is no limit to tell of.
   const derived = await derivedSlotLimit(workload).catch(() => undefined);
   if (derived === undefined) return [];
   const limit = own >= 0 && own < derived ? own : derived;

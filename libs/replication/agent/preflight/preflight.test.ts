@@ -236,9 +236,14 @@ test('who gets in here and would not at a site is told of before the day', async
     expect(finding!.remedy).toContain('scram-sha-256');
   }
   expect(warned({ method: 'ldap', database: ['replication'] })).toEqual([]);
+  expect(warned({ type: 'hostgssenc', method: 'reject', address: '10.0.0.0' })).toEqual([]);
+  const [kerberos] = warned({ type: 'hostgssenc', method: 'scram-sha-256' });
+  expect(kerberos!.what).toContain("line 1 (hostgssenc, needs the agency's Kerberos)");
   const [names] = warned({ user: ['+clerks', 'pat'] }, { database: ['@lists/databases'] });
   expect(names).toMatchObject({ code: 'hba.names-stay', severity: 'warning' });
   expect(names!.what).toContain('+clerks in line 1, @lists/databases in line 2');
+  // Who is refused cannot get in nowhere.
+  expect(warned({ user: ['+clerks'], method: 'reject' })).toEqual([]);
   expect(warned({ type: 'local', method: 'peer', address: null, netmask: null })).toMatchObject([
     { code: 'hba.socket-stays', severity: 'information' },
   ]);

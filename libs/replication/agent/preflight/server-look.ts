@@ -81,8 +81,8 @@ const PRIVILEGED = `SELECT current_setting('data_directory') AS "dataDirectory",
     (SELECT json_object_agg(name, setting) FROM (SELECT DISTINCT ON (name) name, setting FROM pg_file_settings
       WHERE name IS NOT NULL ORDER BY name, seqno DESC) AS f) AS "inFiles",
     (SELECT json_agg(json_build_object('line', line_number, 'type', type, 'database', database, 'user', user_name,
-      'address', address, 'netmask', netmask, 'method', auth_method, 'error', error) ORDER BY line_number)
-      FROM pg_hba_file_rules) AS "hbaLines",
+      'address', address, 'netmask', netmask, 'method', auth_method, 'error', error) ORDER BY ordinality)
+      FROM pg_hba_file_rules() WITH ORDINALITY AS rules) AS "hbaLines",
     (SELECT json_agg(name) FROM pg_ls_dir('.') AS name WHERE name ~ '^(patroni|postgresql\\.base\\.conf|pg_autoctl|repmgr)')
       AS markers`;
 

@@ -15,6 +15,8 @@ export interface Observed {
   readonly stalledSeconds: number;
   /** Undefined when it could not be measured. */
   readonly capacity: Capacity | undefined;
+  /** Its certificate could not be made or renewed. */
+  readonly uncertified: boolean;
 }
 
 const alarm = (code: string, what: string, remedy: string): Alarm => ({ code, what, remedy });
@@ -22,13 +24,22 @@ const alarm = (code: string, what: string, remedy: string): Alarm => ({ code, wh
 /** What is wrong with a standby now, each with what to do about it. A planned reboot of the agency's server silences. */
 export function alarmsOf(observed: Observed, now: Date): Alarm[] {
   const { standby, report } = observed;
-  const disk = observed.capacity ? diskAlarms(observed.capacity) : [];
-  if (standby.state === 'primary') return disk;
+  const here = [...(observed.capacity ? diskAlarms(observed.capacity) : []), ...certificateAlarms(observed)];
+  if (standby.state === 'primary') return here;
   if (standby.state === 'paused' || standby.state === 'removing') return [];
   if (standby.rebootUntil !== null && standby.rebootUntil > now) return [];
-  const alarms = [...disk, ...standbyAlarms(observed), ...standby.findings];
+  const alarms = [...here, ...standbyAlarms(observed), ...standby.findings];
   if (standby.follow === 'agency') alarms.push(...sourceAlarms(standby, report));
   return alarms.filter((each, index) => alarms.findIndex(({ code }) => code === each.code) === index);
+}
+
+function certificateAlarms({ uncertified }: Observed): Alarm[] {
+  if (!uncertified) return [];
+  const what =
+    'The site cannot make or renew the certificate of its server: clients that use TLS may not get in there.';
+  return [
+    alarm('site.certificate', what, "The provider finds the reason in the site's log. It is tried again all the time."),
+  ];
 }
 
 function standbyAlarms({ standby, position, stalledSeconds }: Observed): Alarm[] {

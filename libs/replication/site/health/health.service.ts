@@ -12,6 +12,7 @@ import {
   SnapshotSources,
   type StandbyPosition,
 } from '#libs/sites/site';
+import { DoorCertificates } from '../certificates/door-certificates.js';
 import { ArmedLeases, FrontDoors, type FrontDoorState, type LeaseState } from '../link/index.js';
 import { isFresh, regionalLeads, type SourceReport, SourceReports } from '../source-reports.js';
 import type { Standby } from '../standby.row.js';
@@ -44,6 +45,7 @@ export class HealthSources {
     readonly reports: SourceReports,
     readonly leases: ArmedLeases,
     readonly doors: FrontDoors,
+    readonly certificates: DoorCertificates,
   ) {}
 }
 
@@ -72,6 +74,7 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
 
   async beforeApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
+    // Its failure is told to whoever asked for it: here it is only waited for, while the database still answers.
     await this.latest?.healths.catch(() => undefined);
   }
 
@@ -110,7 +113,7 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
     });
     const present = new Set(recorded.map(({ standby }) => standby.workloadId));
     for (const workloadId of this.memories.keys()) if (!present.has(workloadId)) this.memories.delete(workloadId);
-    // Without its folder the disk is not known; each standby says by itself what it lacks.
+    // Without its folder the disk is not known; each standby says by itself what it lacks, and the site's snapshot fails.
     const capacity = await this.driver.capacity().catch(() => undefined);
     return Promise.all(recorded.map((row) => this.measure(row, capacity)));
   }
@@ -126,6 +129,7 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
     const sourceLsn = follows && isFresh(report) ? report.lsn : null;
     const behind = sourceLsn !== null && received !== null;
     const stalledSeconds = this.stalledSeconds(memory, behind ? sourceLsn : null, received);
+    const uncertified = this.sources.certificates.isFailing(standby.workloadId);
     // Who is not the synchronous one is neither armed nor not.
     const leads = follows && regionalLeads(report) === (standby.role === 'regional');
     return {
@@ -147,8 +151,13 @@ export class StandbyHealths implements SnapshotSource, OnModuleInit, BeforeAppli
       armedUntil: leads ? (lease.armedUntil?.toISOString() ?? null) : null,
       asynchronousSinceLsn: follows && (leads || standby.role === 'metro') ? lease.disarmedAtLsn : null,
       seeding: seedingOf(standby),
-      alarms: alarmsOf({ standby, report, position, stalledSeconds, capacity }, this.clock.now()),
-      frontDoor: door && { host: door.host, port: door.port, leadsTo: door.leadsTo },
+      alarms: alarmsOf({ standby, report, position, stalledSeconds, capacity, uncertified }, this.clock.now()),
+      frontDoor: door && {
+        host: door.host,
+        port: door.port,
+        leadsTo: door.leadsTo,
+        authority: await this.sources.certificates.authority(standby.workloadId),
+      },
     };
   }
 

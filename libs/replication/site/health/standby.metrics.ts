@@ -1,7 +1,7 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { StandbyHealth } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
-import { type Collector, defineGauge, Metrics, type Sample } from '#libs/platform/telemetry';
+import { provideCollector } from '#libs/platform/nest';
+import { defineGauge, type Sample } from '#libs/platform/telemetry';
 import { followsSource } from '../standby.states.js';
 import { StandbyHealths } from './health.service.js';
 
@@ -42,26 +42,15 @@ export const standbyAlarm = defineGauge('mainstay_standby_alarm', '1 for each al
 ]);
 
 /** Each standby's measured health, as the control plane is told it. */
-@Injectable()
-export class StandbyCollector implements Collector, OnModuleInit {
-  readonly name = 'standbys';
-  readonly metrics = [armed, armedLease, bytesBehind, secondsBehind, sourceSilent, standbyState, standbyAlarm];
-
-  constructor(
-    private readonly healths: StandbyHealths,
-    private readonly clock: Clock,
-    private readonly registry: Metrics,
-  ) {}
-
-  onModuleInit(): void {
-    this.registry.register(this);
-  }
-
-  async collect(): Promise<Sample[]> {
-    const now = this.clock.now().getTime();
-    return (await this.healths.all()).flatMap((health) => samplesOf(health, now));
-  }
-}
+export const standbyCollector = provideCollector({
+  name: 'standbys',
+  metrics: [armed, armedLease, bytesBehind, secondsBehind, sourceSilent, standbyState, standbyAlarm],
+  from: [StandbyHealths, Clock],
+  collect: async (healths, clock) => {
+    const now = clock.now().getTime();
+    return (await healths.all()).flatMap((health) => samplesOf(health, now));
+  },
+});
 
 function samplesOf(health: StandbyHealth, now: number): Sample[] {
   const { role, state } = health;

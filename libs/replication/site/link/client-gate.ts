@@ -1,5 +1,6 @@
-import { BlockList, isIPv4, isIPv6 } from 'node:net';
+import { BlockList, isIPv6 } from 'node:net';
 import type { FrontDoorGate, LinkLog } from '#libs/link';
+import { plainAddress, sourceOf } from '#libs/platform/address';
 
 /** Of a source, at one door: half of what the door takes altogether, for an office behind one address. */
 export const CONNECTIONS_OF_A_SOURCE = 400;
@@ -97,22 +98,4 @@ function listOf(networks: readonly string[]): BlockList {
     list.addSubnet(base, Number(prefix), isIPv6(base) ? 'ipv6' : 'ipv4');
   }
   return list;
-}
-
-/** An IPv4 client is one also where it comes to a socket of both kinds; a link-local address loses its interface. */
-function plainAddress(address: string): string {
-  const [plain = ''] = address.split('%');
-  const mapped = /^::ffff:(.+)$/i.exec(plain)?.[1];
-  return mapped !== undefined && isIPv4(mapped) ? mapped : plain;
-}
-
-/** Whoever has an IPv6 address has all of its /64. */
-function sourceOf(address: string): string {
-  const plain = plainAddress(address);
-  if (!isIPv6(plain)) return plain;
-  const [head = '', tail] = plain.split('::');
-  const left = head === '' ? [] : head.split(':');
-  const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = Array.from({ length: Math.max(0, 8 - left.length - right.length) }, () => '0');
-  return [...left, ...zeros, ...right].slice(0, 4).join(':');
 }

@@ -1,96 +1,36 @@
 import { randomUUID } from 'node:crypto';
-import { type INestApplicationContext, Module } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { LEASE_SECONDS, type PulseWorkload } from '#contracts/replication';
-import { DatabaseModule, SiteUnitOfWork } from '#libs/platform/database';
-import { ClockModule, TelemetryModule } from '#libs/platform/nest';
-import { SiteOutbox, SiteSettings } from '#libs/sites/site/gateway';
-import { createSiteDatabase, type SiteDatabase } from '#test/databases';
-import { ArmedLeases, type LeaseState } from './armed-leases.js';
+import { LEASE_SECONDS, type ProtectionMode } from '#contracts/replication';
+import type { SiteUnitOfWork } from '#libs/platform/database';
+import { ArmedLeases } from './armed-leases.js';
 import { SourceReports } from '../source-reports.js';
 import { LeaseClock } from './lease-clock.js';
 import { PulseAnswers } from './pulse-answers.js';
-import { GRANT_SECONDS, type PreparedPulse, PulseRequests } from './pulse-requests.js';
-import { names, pulseSaid } from './testing/pulse-said.js';
+import { GRANT_SECONDS } from './pulse-requests.js';
+import { PulsedSite } from './testing/pulsed-site.js';
 
 describe('the armed lease', () => {
-  let database: SiteDatabase;
-  let app: INestApplicationContext;
+  const site = new PulsedSite(LeaseClock);
+  const { sql, state, pulse, answer, results } = site;
   let work: SiteUnitOfWork;
   let leases: ArmedLeases;
-  let requests: PulseRequests;
-  let answers: PulseAnswers;
-  const agentId = randomUUID();
   let workloadId: string;
 
   beforeAll(async () => {
-    database = await createSiteDatabase();
-    @Module({
-      imports: [
-        TelemetryModule.forProcess('test', 'silent'),
-        ClockModule,
-        DatabaseModule.forSite({ url: database.url, applicationName: 'test' }),
-      ],
-      providers: [
-        { provide: SiteSettings, useValue: {} },
-        SiteOutbox,
-        ArmedLeases,
-        PulseRequests,
-        PulseAnswers,
-        LeaseClock,
-      ],
-    })
-    class TestModule {}
-    app = await NestFactory.createApplicationContext(TestModule, { logger: false });
-    work = app.get(SiteUnitOfWork, { strict: false });
-    leases = app.get(ArmedLeases);
-    requests = app.get(PulseRequests);
-    answers = app.get(PulseAnswers);
+    await site.open();
+    work = site.work;
+    leases = site.get(ArmedLeases);
   });
-  afterAll(async () => {
-    await app?.close();
-    await database?.drop();
-  });
+  afterAll(() => site.close());
 
   beforeEach(async () => {
-    workloadId = randomUUID();
-    await sql(`DELETE FROM standby`);
+    workloadId = await site.begin();
     await protect('strict');
   });
 
-  const sql = (text: string, values: unknown[] = []): Promise<number> => work.run((tx) => tx.execute(text, values));
-  const state = (): Promise<LeaseState> => work.run((tx) => leases.state(tx, workloadId));
-  const protect = async (mode: 'strict' | 'available'): Promise<unknown> =>
-    sql(
-      `INSERT INTO standby (workload_id, tenant_id, agent_id, workload_name, role, mode, state, epoch, names)
-       VALUES ($1, $2, $3, 'permits', 'metro', $4, 'streaming', 1, $5)
-       ON CONFLICT (workload_id) DO UPDATE SET mode = excluded.mode`,
-      [workloadId, randomUUID(), agentId, mode, JSON.stringify(names)],
-    );
-
-  async function pulse(): Promise<PreparedPulse> {
-    const prepared = await requests.prepare(agentId);
-    if (!prepared) throw new Error('nothing to pulse');
-    return prepared;
-  }
-
-  const said = (changes: Partial<PulseWorkload> = {}) => pulseSaid(workloadId, changes);
+  const protect = (mode: ProtectionMode) => site.protect('metro', mode);
   const notArmed = { armed: false, armedSince: null, notArmedBecause: 'the metro site does not stream' };
 
-  async function answer(prepared: PreparedPulse, changes: Partial<PulseWorkload> = {}): Promise<void> {
-    await answers.record(prepared, { instanceId: 'test', workloads: [said(changes)] });
-  }
-
-  const results = async (kind: string): Promise<Record<string, unknown>[]> => {
-    const rows = await work.run((tx) =>
-      tx.query<{ payload: Record<string, unknown> }>(
-        `SELECT payload FROM site_result WHERE kind = $1 AND payload ->> 'workloadId' = $2 ORDER BY written`,
-        [kind, workloadId],
-      ),
-    );
-    return rows.map(({ payload }) => payload);
-  };
   const arming = async (): Promise<unknown[]> =>
     (await results('replication.arming-changed')).map(({ armed }) => armed);
 
@@ -126,8 +66,8 @@ describe('the armed lease', () => {
   it('is told of once when it runs out, with the reason', async () => {
     await answer(await pulse());
     await sql(`UPDATE armed_lease SET armed_until = clock_timestamp() WHERE workload_id = $1`, [workloadId]);
-    await answers.tellEndedLeases();
-    await answers.tellEndedLeases();
+    await site.get(PulseAnswers).tellEndedLeases();
+    await site.get(PulseAnswers).tellEndedLeases();
     expect(await state()).toMatchObject({ armed: false, endedBecause: 'ran-out', everArmed: true });
     expect(await arming()).toEqual([true, false]);
     await answer(await pulse(), notArmed);
@@ -232,7 +172,7 @@ describe('the armed lease', () => {
   });
 
   it("ends when the database's clock is set, and lets a degrade receiver live no shorter for it", async () => {
-    const clock = app.get(LeaseClock);
+    const clock = site.get(LeaseClock);
     await answer(await pulse());
     await clock.compare({ database: 1_000, monotonic: 1, uncertain: 0 });
     // Nobody saw the clock before: what was believed may be of another time.

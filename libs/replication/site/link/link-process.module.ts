@@ -9,7 +9,7 @@ import {
 import { AgentPulses } from './agent-pulses.js';
 import { GATEWAY_SETTINGS, type GatewaySettings } from './gateway-settings.js';
 import { LeaseClock } from './lease-clock.js';
-import { LinkCollector } from './link.metrics.js';
+import { linkCollector } from './link.metrics.js';
 import { LeaseKeeper, LinkProcess } from './link-process.js';
 import { LinkNews } from './link-news.js';
 import { LinkRows } from './link-rows.js';
@@ -57,7 +57,7 @@ export class LinkProcessModule {
         LinkNews,
         SiteGateway,
         LinkProcess,
-        LinkCollector,
+        linkCollector,
       ],
     };
   }

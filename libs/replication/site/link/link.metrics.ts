@@ -1,5 +1,5 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { type Collector, defineGauge, Metrics, type Sample } from '#libs/platform/telemetry';
+import { provideCollector } from '#libs/platform/nest';
+import { defineGauge, type Sample } from '#libs/platform/telemetry';
 import { AgentRegister } from '#libs/sites/site/gateway';
 import { SiteGateway } from './site-gateway.js';
 
@@ -18,24 +18,13 @@ export const agentsMissing = defineGauge(
 const LANES = ['sync', 'bulk'] as const;
 
 /** Who is connected, and who should be. */
-@Injectable()
-export class LinkCollector implements Collector, OnModuleInit {
-  readonly name = 'tunnel';
-  readonly metrics = [tunnelLinks, tunnelStreams, agentsMissing];
-
-  constructor(
-    private readonly gateway: SiteGateway,
-    private readonly register: AgentRegister,
-    private readonly registry: Metrics,
-  ) {}
-
-  onModuleInit(): void {
-    this.registry.register(this);
-  }
-
-  async collect(): Promise<Sample[]> {
-    const admitted = await this.register.allAdmitted();
-    const links = this.gateway.tunnel.links();
+export const linkCollector = provideCollector({
+  name: 'tunnel',
+  metrics: [tunnelLinks, tunnelStreams, agentsMissing],
+  from: [SiteGateway, AgentRegister],
+  collect: async (gateway, register) => {
+    const admitted = await register.allAdmitted();
+    const links = gateway.tunnel.links();
     return LANES.flatMap((lane): Sample[] => {
       const up = links.filter((link) => link.lane === lane);
       const present = new Set(up.map(({ agentId }) => agentId));
@@ -46,5 +35,5 @@ export class LinkCollector implements Collector, OnModuleInit {
         { metric: agentsMissing, labels, value: admitted.filter((agentId) => !present.has(agentId)).length },
       ];
     });
-  }
-}
+  },
+});

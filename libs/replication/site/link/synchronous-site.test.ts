@@ -1,78 +1,32 @@
 import { randomUUID } from 'node:crypto';
-import { type INestApplicationContext, Module } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type PulseWorkload, REGIONAL_LEADS } from '#contracts/replication';
-import { DatabaseModule, SiteUnitOfWork } from '#libs/platform/database';
-import { ClockModule, TelemetryModule } from '#libs/platform/nest';
-import { SiteOutbox, SiteSettings } from '#libs/sites/site/gateway';
-import { createSiteDatabase, type SiteDatabase } from '#test/databases';
+import type { SiteUnitOfWork } from '#libs/platform/database';
 import { SourceReports } from '../source-reports.js';
-import { ArmedLeases, type LeaseState } from './armed-leases.js';
-import { PulseAnswers } from './pulse-answers.js';
-import { GRANT_SECONDS, type PreparedPulse, PulseRequests } from './pulse-requests.js';
-import { names, pulseSaid } from './testing/pulse-said.js';
+import { ArmedLeases } from './armed-leases.js';
+import { GRANT_SECONDS } from './pulse-requests.js';
+import { PulsedSite } from './testing/pulsed-site.js';
 
 describe('the synchronous site', () => {
-  let database: SiteDatabase;
-  let app: INestApplicationContext;
+  const site = new PulsedSite();
+  const { sql, state, protect, pulse, answer } = site;
   let work: SiteUnitOfWork;
   let leases: ArmedLeases;
-  let requests: PulseRequests;
-  let answers: PulseAnswers;
-  const agentId = randomUUID();
   let workloadId: string;
 
   beforeAll(async () => {
-    database = await createSiteDatabase();
-    @Module({
-      imports: [
-        TelemetryModule.forProcess('test', 'silent'),
-        ClockModule,
-        DatabaseModule.forSite({ url: database.url, applicationName: 'test' }),
-      ],
-      providers: [{ provide: SiteSettings, useValue: {} }, SiteOutbox, ArmedLeases, PulseRequests, PulseAnswers],
-    })
-    class TestModule {}
-    app = await NestFactory.createApplicationContext(TestModule, { logger: false });
-    work = app.get(SiteUnitOfWork, { strict: false });
-    leases = app.get(ArmedLeases);
-    requests = app.get(PulseRequests);
-    answers = app.get(PulseAnswers);
+    await site.open();
+    work = site.work;
+    leases = site.get(ArmedLeases);
   });
-  afterAll(async () => {
-    await app?.close();
-    await database?.drop();
-  });
+  afterAll(() => site.close());
   beforeEach(async () => {
-    workloadId = randomUUID();
-    await sql(`DELETE FROM standby`);
+    workloadId = await site.begin();
   });
 
-  const sql = (text: string, values: unknown[] = []): Promise<number> => work.run((tx) => tx.execute(text, values));
-  const state = (): Promise<LeaseState> => work.run((tx) => leases.state(tx, workloadId));
-  const protect = (role: 'metro' | 'regional', mode: 'strict' | 'available' = 'strict') =>
-    sql(
-      `INSERT INTO standby (workload_id, tenant_id, agent_id, workload_name, role, mode, state, epoch, names)
-       VALUES ($1, $2, $3, 'permits', $4, $5, 'streaming', 1, $6)`,
-      [workloadId, randomUUID(), agentId, role, mode, JSON.stringify(names)],
-    );
-  async function pulse(): Promise<PreparedPulse> {
-    const prepared = await requests.prepare(agentId);
-    if (!prepared) throw new Error('nothing to pulse');
-    return prepared;
-  }
   const disarmed = async () => (await pulse()).request.workloads[0]?.disarmed;
-  async function answer(prepared: PreparedPulse, changes: Partial<PulseWorkload> = {}): Promise<void> {
-    await answers.record(prepared, { instanceId: 'test', workloads: [pulseSaid(workloadId, changes)] });
-  }
   const contrary = async () => (await work.run((tx) => new SourceReports().of(tx, workloadId)))?.contrary;
-  const news = async () =>
-    work.run((tx) =>
-      tx.query(`SELECT FROM site_result WHERE kind = 'replication.arming-changed' AND payload->>'workloadId' = $1`, [
-        workloadId,
-      ]),
-    );
+  const news = () => site.results('replication.arming-changed');
   const leads = (changes: Partial<PulseWorkload> = {}): Partial<PulseWorkload> => ({
     synchronousSite: 'regional',
     mode: 'strict',

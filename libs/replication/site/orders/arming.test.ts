@@ -1,30 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { degradeOrder, preflightOrder, rearmOrder } from '#contracts/replication';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { OrderClaims } from '../../../sites/site/orders/order-claims.js';
 import { DegradeExpiredError } from '../replication.errors.js';
 import { DegradeOrderHandler } from './arming.order.js';
 
-const workloadId = randomUUID();
-const tenantId = randomUUID();
-let agency: TestAgency;
-let desk: AgencyDesk;
+const world = new WarmWorld();
+const { workloadId, tenantId } = world;
 let metro: WarmSite;
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  desk = await AgencyDesk.open(agency);
-  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId });
+  await world.openAgency();
+  metro = await world.openSite('metro');
   await metro.protect();
 });
-afterAll(async () => {
-  await metro?.close();
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 /** A grant for ten minutes that was issued so many seconds ago and arrives now. */
 async function grant(number: number, secondsAgo: number): Promise<void> {

@@ -1,26 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { ClientNetworksOrderHandler } from './client-networks.order.js';
 
-const workloadId = randomUUID();
-const tenantId = randomUUID();
-let agency: TestAgency;
-let desk: AgencyDesk;
+const world = new WarmWorld();
+const { workloadId, tenantId } = world;
 let metro: WarmSite;
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  desk = await AgencyDesk.open(agency);
-  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId });
+  await world.openAgency();
+  metro = await world.openSite('metro');
 });
-afterAll(async () => {
-  await metro?.close();
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 const networks = () =>
   metro.work.run(async (tx) => {

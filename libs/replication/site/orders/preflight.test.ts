@@ -3,13 +3,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { PreflightReport } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
 import { ProcessDriver, type ProcessDriverOptions, type SiteBuild } from '#libs/sites/site';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { TestAgency } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { PreflightOrderHandler } from './preflight.order.js';
 
-const workloadId = randomUUID();
-const tenantId = randomUUID();
+const world = new WarmWorld();
+const { tenantId } = world;
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
@@ -27,16 +28,11 @@ class PlainHost extends ProcessDriver {
 }
 
 beforeAll(async () => {
-  agency = await TestAgency.start({ shared_preload_libraries: LIBRARY });
-  desk = await AgencyDesk.open(agency);
+  ({ agency, desk } = await world.openAgency({ shared_preload_libraries: LIBRARY }));
   const driver = (options: ProcessDriverOptions) => new PlainHost(options);
-  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId, driver });
+  metro = await world.openSite('metro', { driver });
 });
-afterAll(async () => {
-  await metro?.close();
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 async function preflight(): Promise<PreflightReport> {
   const payload = { preflightId: randomUUID(), agentId: desk.agentId, workloadName: agency.workload.name };

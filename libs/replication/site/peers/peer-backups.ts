@@ -34,8 +34,13 @@ export class PeerBackups implements BeforeApplicationShutdown {
     const source = this.driver.backupSource(workloadId);
     const idle = setTimeout(() => void this.close(workloadId), IDLE_MS);
     idle.unref();
-    this.open.set(workloadId, { source, idle });
-    source.catch(() => this.open.delete(workloadId));
+    const opening = { source, idle };
+    this.open.set(workloadId, opening);
+    // Whoever asked is told of its failure; the next asks for another, which this one's end must not close.
+    source.catch(() => {
+      clearTimeout(idle);
+      if (this.open.get(workloadId) === opening) this.open.delete(workloadId);
+    });
     return source;
   }
 
@@ -47,6 +52,7 @@ export class PeerBackups implements BeforeApplicationShutdown {
     this.open.delete(workloadId);
     await present.source.then(
       (source) => source.close(),
+      // What failed to open has nothing to close.
       () => undefined,
     );
   }

@@ -1,27 +1,20 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { disarmCommand } from '#contracts/replication';
-import { TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
-import { WarmSite } from '#test/warm-site';
+import type { AgencyDesk } from '#test/agency-desk';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 import { ArmedLeases } from '../link/index.js';
 
-const workloadId = randomUUID();
-let agency: TestAgency;
+const world = new WarmWorld();
+const { workloadId } = world;
 let desk: AgencyDesk;
 let metro: WarmSite;
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  desk = await AgencyDesk.open(agency);
-  metro = await WarmSite.start({ role: 'metro', desk, workloadId, tenantId: randomUUID() });
+  ({ desk } = await world.openAgency());
+  metro = await world.openSite('metro');
 });
-afterAll(async () => {
-  await metro?.close();
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 const lease = () => metro.work.run((tx) => metro.app.get(ArmedLeases).state(tx, workloadId));
 

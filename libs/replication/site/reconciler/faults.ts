@@ -49,8 +49,18 @@ export class Faults {
   /** A full disk fails in many ways, a server that stops among them; what a person must know is one thing. */
   private async explained(error: unknown): Promise<unknown> {
     if (error instanceof DiskFullError) return error;
-    if (errorCode(error) !== 'ENOSPC' && !isFull(await this.driver.capacity())) return error;
+    if (errorCode(error) !== 'ENOSPC' && !(await this.isDiskFull())) return error;
     return new DiskFullError(undefined, undefined, { cause: error });
+  }
+
+  private async isDiskFull(): Promise<boolean> {
+    try {
+      return isFull(await this.driver.capacity());
+    } catch (error) {
+      // It must not keep the fault itself from being written down, and tried again with pauses.
+      this.logger.log.warn({ err: error }, "the site's disk could not be asked");
+      return false;
+    }
   }
 
   private step(standby: Standby, error: unknown) {

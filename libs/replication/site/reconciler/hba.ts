@@ -1,22 +1,24 @@
-import type { ReplicationNames, ServerFacts } from '#contracts/replication';
+import { hbaNameFollows, hbaRefusalHolds, type ReplicationNames, type ServerFacts } from '#contracts/replication';
 import type { HbaRule } from '#libs/platform/postgres';
 
 type SourceRule = ServerFacts['hbaRules'][number];
 
 const LOOPBACK = '127.0.0.1/32';
-const KEYWORDS = new Set(['all', 'sameuser', 'samerole']);
+/** With TLS or without, as at the agency. A site has no Kerberos: what asks for its encryption is for nobody there. */
+const TYPES: Readonly<Record<string, HbaRule['type']>> = {
+  host: 'host',
+  hostssl: 'hostssl',
+  hostnossl: 'hostnossl',
+  hostnogssenc: 'host',
+};
 /** What a site can check by itself. LDAP, GSS, peer and certificates need what only the agency has. */
 const PASSWORD_METHODS = new Set(['md5', 'password', 'trust']);
-/** Rules that refuse everybody from everywhere are kept; those for a range mean nothing behind a front door. */
-const EVERYWHERE = new Set(['all', '0.0.0.0', '0.0.0.0/0', '::', '::/0']);
-const isEverywhere = (address: string | null): boolean => address === null || EVERYWHERE.has(address);
-
-const plain = (name: string): boolean => KEYWORDS.has(name) || /^[^"+@/\r\n\0]+$/.test(name);
 
 /**
  * The agency's rules, as far as they can hold at a warm site, where clients come through the front door and so from the
  * loopback address: ranges become the loopback address, whoever the agency let in by `trust` needs a password, and all
- * methods but SCRAM become `md5`, which checks both kinds of stored hashes.
+ * methods but SCRAM become `md5`, which checks both kinds of stored hashes. Whom a rule cannot name here, it does not let
+ * in; one that refuses refuses everybody instead, or a wider rule after it would let in whom it means.
  *
  * The other site's walreceiver signs in as its own replication role.
  */
@@ -30,24 +32,30 @@ export function renderedRules(rules: readonly SourceRule[], names: ReplicationNa
   }));
   const seen = new Set<string>();
   for (const rule of rules) {
-    if (!rule.type.startsWith('host')) continue;
+    const type = TYPES[rule.type];
     const method = methodFor(rule);
-    if (!method) continue;
-    for (const database of rule.database.filter(plain)) {
-      for (const user of rule.user.filter(plain)) {
-        const key = `${database}\0${user}`;
+    if (!type || !method) continue;
+    for (const database of namesOf(rule.database, method)) {
+      for (const user of namesOf(rule.user, method)) {
+        const whom = `${database}\0${user}`;
         // The first rule that fits decides, in PostgreSQL and here.
-        if (seen.has(key)) continue;
-        seen.add(key);
-        rendered.push({ type: 'host', database, user, address: LOOPBACK, method });
+        if (seen.has(`host\0${whom}`) || seen.has(`${type}\0${whom}`)) continue;
+        seen.add(`${type}\0${whom}`);
+        rendered.push({ type, database, user, address: LOOPBACK, method });
       }
     }
   }
   return rendered;
 }
 
+/** Those that can be written here; with `all` where a rule that refuses names others, too. */
+function namesOf(names: readonly string[], method: HbaRule['method']): string[] {
+  const following = names.filter(hbaNameFollows);
+  return method === 'reject' && following.length < names.length ? [...following, 'all'] : following;
+}
+
 function methodFor(rule: SourceRule): HbaRule['method'] | undefined {
-  if (rule.method === 'reject') return isEverywhere(rule.address) ? 'reject' : undefined;
+  if (rule.method === 'reject') return hbaRefusalHolds(rule.address) ? 'reject' : undefined;
   if (rule.method === 'scram-sha-256') return 'scram-sha-256';
   return PASSWORD_METHODS.has(rule.method) ? 'md5' : undefined;
 }

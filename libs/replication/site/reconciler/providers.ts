@@ -1,4 +1,6 @@
 import type { Provider } from '@nestjs/common';
+import { DoorAuthorities } from '../certificates/door-authorities.js';
+import { DoorCertificates } from '../certificates/door-certificates.js';
 import { Arming } from './arming.js';
 import { BackupTransports } from './backup-transports.js';
 import { CatchUpStage } from './catch-up.stage.js';
@@ -9,7 +11,7 @@ import { LinkSide, PrepareStage } from './prepare.stage.js';
 import { PrimaryStage } from './primary.stage.js';
 import { ReconcileStandbyHandler, SweepStandbysHandler } from './reconcile.jobs.js';
 import { Reconciler, ReconcilerSurroundings } from './reconciler.js';
-import { RemoveStage } from './remove.stage.js';
+import { RemoveStage, SiteSide } from './remove.stage.js';
 import { RepairStage } from './repair.stage.js';
 import { SeedPatience, SeedSources } from './seed-sources.js';
 import { SeedStage } from './seed.stage.js';
@@ -25,6 +27,8 @@ export const RECONCILER_PROVIDERS: Provider[] = [
   Arming,
   BackupTransports,
   CatchUpStage,
+  DoorAuthorities,
+  DoorCertificates,
   Faults,
   Following,
   LinkSide,
@@ -43,6 +47,7 @@ export const RECONCILER_PROVIDERS: Provider[] = [
   SeedingOutside,
   Seedings,
   ServerCare,
+  SiteSide,
   SlotForOther,
   SourceServer,
   Stages,

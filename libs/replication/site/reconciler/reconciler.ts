@@ -3,6 +3,7 @@ import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
 import { withLogContext } from '#libs/platform/telemetry';
+import { DoorCertificates } from '../certificates/door-certificates.js';
 import { Claims } from '../claims.js';
 import { StandbyChangedError } from '../replication.errors.js';
 import { reconcileStandbyJob } from '../replication.jobs.js';
@@ -13,12 +14,13 @@ import { Seedings } from './seedings.js';
 import { type Outcome, REST } from './stage.js';
 import { Stages } from './stages.js';
 
-/** What the reconciler needs of the process around it. */
+/** What the reconciler needs of the process around it, and what it does for a standby in every state. */
 @Injectable()
 export class ReconcilerSurroundings {
   constructor(
     readonly queue: JobQueue,
     readonly clock: Clock,
+    readonly certificates: DoorCertificates,
   ) {}
 }
 
@@ -70,6 +72,8 @@ export class Reconciler implements BeforeApplicationShutdown {
       if (signal.aborted) return REST;
       const standby = await this.work.run((tx) => this.standbys.find(tx, workloadId));
       if (!standby || this.isHeld(standby) || this.isPausing(standby)) return REST;
+      // In whatever state: one that was promoted long ago serves clients by it, and one that is down starts with it.
+      if (look === 0) await this.around.certificates.keep(workloadId);
       try {
         const outcome = await this.stages.of(standby).advance(standby, signal);
         if (outcome.kind !== 'moved') return outcome;

@@ -1,40 +1,25 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { disarmCommand, releaseCommand } from '#contracts/replication';
 import { waitFor } from '#libs/platform/clock';
-import { TEST_NAMES, TestAgency } from '#test/agency';
-import { AgencyDesk } from '#test/agency-desk';
+import { TEST_NAMES, type TestAgency } from '#test/agency';
+import type { AgencyDesk } from '#test/agency-desk';
 import { person } from '#test/person';
-import { WarmSite } from '#test/warm-site';
+import type { WarmSite } from '#test/warm-site';
+import { WarmWorld } from '#test/warm-world';
 
 // The metro's promise of twelve seconds is waited for.
 vi.setConfig({ testTimeout: 180_000 });
-const workloadId = randomUUID();
-const tenantId = randomUUID();
+const world = new WarmWorld();
 let agency: TestAgency;
 let desk: AgencyDesk;
 let metro: WarmSite;
 let regional: WarmSite;
 
 beforeAll(async () => {
-  agency = await TestAgency.start();
-  await agency.query('CREATE TABLE permit (id bigserial PRIMARY KEY, note text)');
-  desk = await AgencyDesk.open(agency);
-  [metro, regional] = (await Promise.all(
-    (['metro', 'regional'] as const).map((role) => WarmSite.start({ role, desk, workloadId, tenantId })),
-  )) as [WarmSite, WarmSite];
-  await Promise.all([metro.protect({ peer: regional.asPeer }), regional.protect({ peer: metro.asPeer })]);
-  await metro.until('the metro to be armed', ({ armed }) => armed === true);
-  await regional.until(
-    'the regional to stream',
-    ({ state, bytesBehind }) => state === 'streaming' && bytesBehind === 0,
-  );
+  ({ agency, desk } = await world.openAgency());
+  ({ metro, regional } = await world.openProtectedPair());
 });
-afterAll(async () => {
-  await Promise.all([metro?.close(), regional?.close()]);
-  await desk?.close();
-  await agency?.remove();
-});
+afterAll(() => world.close());
 
 test('a regional site that leads records the end, and lets go of production by the release alone', async () => {
   metro.freeze();

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { unprotectedResult } from '#contracts/replication';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { SITE_DRIVER, SiteOutbox, type SiteDriver } from '#libs/sites/site';
+import { DoorAuthorities } from '../certificates/door-authorities.js';
 import { leadsHere, SourceReports } from '../source-reports.js';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
@@ -10,6 +11,15 @@ import { SourceServer } from './source-server.js';
 import { MOVED, type Outcome, REST, type Stage } from './stage.js';
 
 const ENDED = 'protection has ended';
+
+/** What a protection has at this site outside of its rows. */
+@Injectable()
+export class SiteSide {
+  constructor(
+    @Inject(SITE_DRIVER) readonly driver: SiteDriver,
+    readonly authorities: DoorAuthorities,
+  ) {}
+}
 
 /**
  * The end of a protection, at both ends: production waits for nobody, slot, role and settings are gone from the agency's
@@ -24,7 +34,7 @@ export class RemoveStage implements Stage {
     private readonly arming: Arming,
     private readonly source: SourceServer,
     private readonly reports: SourceReports,
-    @Inject(SITE_DRIVER) private readonly driver: SiteDriver,
+    private readonly site: SiteSide,
     private readonly outbox: SiteOutbox,
   ) {}
 
@@ -36,7 +46,8 @@ export class RemoveStage implements Stage {
     if (standby.follow === 'agency' && !(await this.isRevoked(standby))) {
       await this.letGo(standby, signal);
     }
-    await this.driver.remove(standby.workloadId);
+    await this.site.driver.remove(standby.workloadId);
+    await this.site.authorities.forget(standby.workloadId);
     await this.work.run(async (tx) => {
       const { workloadId, role, tenantId } = standby;
       await this.standbys.change(tx, standby, { state: 'removed' });
@@ -55,7 +66,8 @@ export class RemoveStage implements Stage {
       return;
     }
     if (role === 'metro') await this.arming.disarm(standby, ENDED, signal);
-    if ((await this.driver.phase(workloadId)) === 'running') await this.driver.ensureStopped(workloadId);
+    const { driver } = this.site;
+    if ((await driver.phase(workloadId)) === 'running') await driver.ensureStopped(workloadId);
     await this.source.release(standby, signal);
   }
 

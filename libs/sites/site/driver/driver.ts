@@ -40,8 +40,13 @@ export interface StandbySpecification {
   readonly port?: number;
   /** Sizes its memory settings; an eighth of the site's memory when left out. */
   readonly memoryBytes?: number;
-  /** Turns TLS on: PEM texts. */
-  readonly tls?: { readonly certificate: string; readonly key: string };
+}
+
+/** What a server shows to clients that ask for TLS, PEM both. */
+export interface ServerCertificate {
+  readonly certificate: string;
+  /** Written to a file of mode 0600 of the standby's user and nowhere else. */
+  readonly key: string;
 }
 
 export interface Tablespace {
@@ -198,6 +203,16 @@ export interface SiteDriver {
   ensureStopped(workloadId: string): Promise<void>;
   /** Where clients (the front door) and other sites (the gateway) reach the server, from this host. */
   endpoint(workloadId: string): Promise<Endpoint>;
+
+  /** PEM of what the server shows to clients that ask for TLS; undefined while it takes none. @throws driver.not-prepared */
+  certificate(workloadId: string): Promise<string | undefined>;
+  /**
+   * Lets clients use TLS (1.2 and newer), and shows this certificate to those that come from now on; open connections
+   * stay, and nothing is restarted.
+   *
+   * @throws driver.not-prepared (precondition)
+   */
+  useCertificate(workloadId: string, certificate: ServerCertificate): Promise<void>;
 
   /** Settings of the specification that this site's PostgreSQL would not start with, and that stay at their default. */
   refusedParameters(workloadId: string): Promise<readonly string[]>;

@@ -19,11 +19,12 @@ import {
 } from '#libs/platform/postgres';
 import { isIncomplete } from '#libs/platform/postgres/backup';
 import { refusedSettings } from './refused-settings.js';
-import type { Endpoint, StandbyPhase } from './driver.js';
+import type { Endpoint, ServerCertificate, StandbyPhase } from './driver.js';
 import { NotPreparedError, NotSeededError } from './errors.js';
 import { slotBudget, walReserve } from './disk-shares.js';
 import { limitsOf } from './position.js';
 import { standbyHba, standbySettings } from './standby-configuration.js';
+import { writeCertificate } from './standby-files.js';
 import type { StandbyPaths } from './standby-paths.js';
 import { loadState, renderFile, saveState, type StandbyState } from './standby-state.js';
 import { anybodysSession, connectPatiently, siteSession } from './site-session.js';
@@ -146,7 +147,14 @@ export class ManagedStandby {
     return true;
   }
 
-  /** Renders and reloads at once: for a change of whom it follows, on the way of a failover. */
+  /** See {@link SiteDriver.useCertificate}. */
+  async useCertificate(certificate: ServerCertificate): Promise<void> {
+    await writeCertificate(this.paths.certificate, certificate, this.identity);
+    const standby = await this.with({ tls: true });
+    if (standby.isSeeded) await standby.reloadSettings();
+  }
+
+  /** Renders and reloads at once, restarting nothing: for a change of whom it follows, on the way of a failover. */
   async reloadSettings(): Promise<void> {
     await this.writeFiles(await slotBudget(this.paths.data));
     await (await this.server()).reload();
@@ -175,6 +183,7 @@ export class ManagedStandby {
 
   async stop(): Promise<void> {
     const server = await this.server();
+    // However one way failed, the next is harsher; the failure of the last is thrown.
     await server
       .stop('fast', 30_000)
       .catch(() => server.stop('immediate', 15_000))

@@ -18,6 +18,7 @@ import type {
   PauseResult,
   Promotion,
   SeedOptions,
+  ServerCertificate,
   SiteBuild,
   SiteDriver,
   StandbyPhase,
@@ -37,9 +38,9 @@ import { seedStandby } from './seeding.js';
 import { SiteBuilds } from './site-build.js';
 import { createPhysicalSlot, dropPhysicalSlot } from './slots.js';
 import { mergeParameters } from './standby-configuration.js';
-import { isMarkedStandby, writeTls } from './standby-files.js';
+import { isMarkedStandby, readCertificate } from './standby-files.js';
 import { prepareSiteRoot, StandbyLayout } from './standby-paths.js';
-import { loadState, replaceFile } from './standby-state.js';
+import { loadState, replaceFile, UNSEEDED } from './standby-state.js';
 import {
   checkLocation,
   DEFAULT_TABLESPACE_ROOTS,
@@ -107,7 +108,7 @@ export class ProcessDriver implements SiteDriver {
 
   async prepareStandby(workloadId: string, specification: StandbySpecification): Promise<Endpoint> {
     const majors = await this.supportedMajors();
-    const { majorVersion, parameters, hba, tls } = specification;
+    const { majorVersion, parameters, hba } = specification;
     if (!majors.includes(majorVersion)) throw new VersionUnsupportedError(majorVersion, majors);
     const known = await withKnownLibraries(parameters, () => this.build(majorVersion));
     const paths = this.layout.of(workloadId);
@@ -117,22 +118,14 @@ export class ProcessDriver implements SiteDriver {
     await this.volume.create(workloadId);
     const identity = await this.users.ensure(paths);
     for (const each of [paths.volume, paths.home]) await keptDirectory(each, identity);
-    if (tls) await writeTls(paths.tls, tls, identity);
     const standby = await ManagedStandby.create(workloadId, paths, this.policy, {
-      superuser: null,
-      systemIdentifier: null,
-      seeded: false,
-      follow: null,
-      tablespaceLinks: [],
-      refused: [],
-      limits: {},
+      ...UNSEEDED,
       ...present,
       majorVersion,
       parameters: mergeParameters(present?.parameters ?? {}, known),
       hba: [...hba],
       port: specification.port ?? present?.port ?? (await freePort()),
       memoryBytes: specification.memoryBytes ?? Math.floor(totalmem() / 8),
-      tls: tls !== undefined,
     });
     if (!standby.isSeeded) return standby.endpoint;
     if (present && present.port !== standby.state.port) await standby.stop();
@@ -155,6 +148,15 @@ export class ProcessDriver implements SiteDriver {
 
   async endpoint(workloadId: string): Promise<Endpoint> {
     return (await this.load(workloadId)).endpoint;
+  }
+
+  async certificate(workloadId: string): Promise<string | undefined> {
+    const { state, paths } = await this.load(workloadId);
+    return state.tls ? readCertificate(paths.certificate) : undefined;
+  }
+
+  async useCertificate(workloadId: string, certificate: ServerCertificate): Promise<void> {
+    await (await this.load(workloadId)).useCertificate(certificate);
   }
 
   async refusedParameters(workloadId: string): Promise<readonly string[]> {
@@ -247,6 +249,7 @@ export class ProcessDriver implements SiteDriver {
     const state = await loadState(paths.stateFile);
     if (state) {
       const server = await (await this.load(workloadId)).server();
+      // Whatever kept it from stopping, it is killed; what keeps it from that is thrown.
       await server.stop('immediate', 15_000).catch(() => server.kill9());
       await unlinkTablespaces(state.tablespaceLinks, paths.tablespaces);
     }

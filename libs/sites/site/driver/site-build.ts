@@ -2,6 +2,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
+import { ifPresent } from '#libs/platform/errors';
 import {
   listPostgres,
   keptDirectory,
@@ -62,6 +63,7 @@ export class SiteBuilds {
 
   /** @throws VersionUnsupportedError, SiteHostError */
   async of(majorVersion: number): Promise<SiteBuild> {
+    // Whoever asked then was told why it failed; now it is asked again.
     const known = await this.known.get(majorVersion)?.catch(() => undefined);
     if (known && performance.now() - known.at < BELIEVED_MS && (await changes(known.folders)) === known.changed) {
       return known.build;
@@ -79,12 +81,7 @@ export class SiteBuilds {
 }
 
 async function changes(folders: readonly string[]): Promise<string> {
-  const times = folders.map((folder) =>
-    stat(folder).then(
-      ({ mtimeMs }) => mtimeMs,
-      () => 0,
-    ),
-  );
+  const times = folders.map(async (folder) => (await ifPresent(stat(folder)))?.mtimeMs ?? 0);
   return (await Promise.all(times)).join(' ');
 }
 

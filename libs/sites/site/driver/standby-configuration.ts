@@ -112,8 +112,7 @@ export function standbySettings(
     cluster_name: 'mainstay',
     // Libraries without a folder in their name come from PostgreSQL's own, and nowhere else.
     dynamic_library_path: '$libdir',
-    ssl: state.tls,
-    ...(state.tls ? { ssl_cert_file: `${paths.tls}/server.crt`, ssl_key_file: `${paths.tls}/server.key` } : {}),
+    ...tlsSettings(state.tls, paths.certificate),
   };
 }
 
@@ -201,6 +200,11 @@ function logSettings(directory: string): Record<string, ConfigurationValue> {
     log_parameter_max_length_on_error: 0,
     lc_messages: 'C',
   };
+}
+
+function tlsSettings(on: boolean, file: string): Record<string, ConfigurationValue> {
+  if (!on) return { ssl: false };
+  return { ssl: true, ssl_cert_file: file, ssl_key_file: file, ssl_ca_file: '', ssl_min_protocol_version: 'TLSv1.2' };
 }
 
 export function shellQuote(text: string): string {

@@ -1,24 +1,34 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { keptDirectory, type ServerIdentity } from '#libs/platform/postgres';
+import { ifPresent } from '#libs/platform/errors';
+import { keptDirectory, readPlainIfPresent, type ServerIdentity } from '#libs/platform/postgres';
+import type { ServerCertificate } from './driver.js';
 import { replaceFile } from './standby-state.js';
 
 const STANDBY_SIGNAL = 'standby.signal';
 
-/** Writes TLS files for the standby's user. */
-export async function writeTls(
-  directory: string,
-  tls: { certificate: string; key: string },
+/**
+ * Writes certificate and key for the standby's user. They are one file, since a server does not start with the certificate
+ * of the one and the key of the other.
+ */
+export async function writeCertificate(
+  file: string,
+  { certificate, key }: ServerCertificate,
   owner: ServerIdentity,
 ): Promise<void> {
-  await keptDirectory(directory, owner);
-  await replaceFile(path.join(directory, 'server.crt'), tls.certificate, owner);
-  await replaceFile(path.join(directory, 'server.key'), tls.key, owner);
+  await keptDirectory(path.dirname(file), owner);
+  await replaceFile(file, `${certificate}${key}`, owner);
+}
+
+/** Without the key; undefined when there is none. */
+export async function readCertificate(file: string): Promise<string | undefined> {
+  const text = (await readPlainIfPresent(file))?.toString('utf8') ?? '';
+  return /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n/.exec(text)?.[0];
 }
 
 /** False once the server has been promoted. */
 export async function isMarkedStandby(dataDirectory: string): Promise<boolean> {
-  return (await stat(path.join(dataDirectory, STANDBY_SIGNAL)).catch(() => undefined)) !== undefined;
+  return (await ifPresent(stat(path.join(dataDirectory, STANDBY_SIGNAL)))) !== undefined;
 }
 
 /** The signal file that makes a server start as a standby; PostgreSQL removes it when it is promoted. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { ifPresent } from '#libs/platform/errors';
 import { keptDirectory, removeTree, runTool, type ServerIdentity } from '#libs/platform/postgres';
 import type { Volume } from '#libs/sites/site/volume';
 import { SiteHostError } from './errors.js';
@@ -18,7 +19,8 @@ export interface StandbyPaths {
   readonly stateFile: string;
   readonly receipt: string;
   readonly passfile: string;
-  readonly tls: string;
+  /** Certificate and key, in a folder of its own. */
+  readonly certificate: string;
   readonly logDirectory: string;
   readonly startLog: string;
   readonly archiveScript: string;
@@ -47,7 +49,7 @@ export class StandbyLayout {
       stateFile: path.join(home, 'standby.json'),
       receipt: path.join(home, 'receipt'),
       passfile: path.join(home, 'passfile'),
-      tls: path.join(home, 'tls'),
+      certificate: path.join(home, 'tls', 'server.pem'),
       logDirectory: path.join(home, 'log'),
       startLog: path.join(home, 'start.log'),
       archiveScript: path.join(home, 'keep-wal.sh'),
@@ -62,11 +64,11 @@ export class StandbyLayout {
   /** Every workload of which anything is here. */
   async workloads(): Promise<string[]> {
     const found = await Promise.all([
-      readdir(path.join(this.root, 'standbys')).catch(() => []),
-      readdir(path.join(this.root, 'wal')).catch(() => []),
+      ifPresent(readdir(path.join(this.root, 'standbys'))),
+      ifPresent(readdir(path.join(this.root, 'wal'))),
       this.volume.list(),
     ]);
-    return [...new Set(found.flat())].filter((name) => UUID.test(name)).sort();
+    return [...new Set(found.flatMap((names) => names ?? []))].filter((name) => UUID.test(name)).sort();
   }
 
   /** The state's folder goes last: as long as it is there, the workload is listed and removal is taken up again. */

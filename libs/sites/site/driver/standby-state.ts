@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { z } from 'zod';
+import { ifPresent } from '#libs/platform/errors';
 import { readPlain, withDirectory, type FileOwner, type HbaRule } from '#libs/platform/postgres';
 
 const hbaRule: z.ZodType<HbaRule> = z.object({
@@ -31,6 +32,7 @@ const standbyState = z.object({
   hba: z.array(hbaRule),
   port: z.number().int(),
   memoryBytes: z.number(),
+  /** Whether clients may use TLS: then the certificate's file is there. */
   tls: z.boolean(),
   /** Set by seeding, which is whole once `seeded` is true. */
   superuser: z.string().nullable(),
@@ -46,14 +48,23 @@ const standbyState = z.object({
 /** What the driver remembers of one standby; the truth of its configuration, from which all files are rendered. */
 export type StandbyState = z.infer<typeof standbyState>;
 
+/** Of a standby that has no data yet. */
+export const UNSEEDED = {
+  superuser: null,
+  systemIdentifier: null,
+  seeded: false,
+  follow: null,
+  tablespaceLinks: [],
+  refused: [],
+  limits: {},
+  tls: false,
+} satisfies Partial<StandbyState>;
+
 /** What no server of a standby need read. */
 const OURS: FileOwner = { uid: 0, gid: 0, switched: false };
 
 export async function loadState(file: string): Promise<StandbyState | undefined> {
-  const text = await readPlain(file).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
+  const text = await ifPresent(readPlain(file));
   return text === undefined ? undefined : standbyState.parse(JSON.parse(text.toString('utf8')));
 }
 
@@ -66,6 +77,7 @@ export async function saveState(file: string, state: StandbyState): Promise<void
  * same already. Not synced: after a power cut it is rendered anew before a server starts.
  */
 export async function renderFile(file: string, text: string, owner: FileOwner, mode = 0o600): Promise<void> {
+  // Whatever cannot be read, a link that the user put there included, is replaced; what keeps it from that is thrown.
   const present = await readPlain(file).catch(() => undefined);
   if (present?.toString('utf8') !== text) await replaceFile(file, text, owner, { mode, sync: false });
 }

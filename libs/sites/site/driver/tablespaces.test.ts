@@ -1,5 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, lstat, mkdir, mkdtemp, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -110,6 +122,11 @@ test('a path is one standby’s alone, and an agency learns nothing of what is i
   expect(await readdir(victim)).toEqual([]);
   await expect(driver.checkTablespaceDirectory('/etc/x')).rejects.toMatchObject(refused);
   await driver.checkTablespaceDirectory(path.join(drive, 'free'));
+});
+
+test('a path through a file is refused before anything is made', async () => {
+  await writeFile(path.join(drive, 'file'), '');
+  await expect(driver.checkTablespaceDirectory(path.join(drive, 'file', 'x'))).rejects.toMatchObject(refused);
 });
 
 test('a folder that somebody else could turn into a link is not gone through', async () => {

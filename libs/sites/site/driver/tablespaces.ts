@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { lstat, mkdir, readlink, realpath, symlink, unlink } from 'node:fs/promises';
 import path from 'node:path';
+import { errorCode, ifPresent } from '#libs/platform/errors';
 import { keptDirectory, OpenDirectory, ownedDirectory, type ServerIdentity } from '#libs/platform/postgres';
 import { TablespaceRefusedError } from './errors.js';
 
@@ -40,9 +41,8 @@ export async function linkTablespace(location: string, place: TablespacePlace): 
   const parent = await enterOwn(await realpath(root), steps.slice(0, -1), refused);
   try {
     const name = parent.name(steps.at(-1) ?? '');
-    const present = await readlink(name).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw refused('it is in use', error);
+    const present = await ifPresent(readlink(name)).catch((cause: unknown) => {
+      throw refused('it is in use', cause);
     });
     if (present === undefined) await symlink(target, name);
     else if (present !== target) throw refused('another standby uses it');
@@ -54,29 +54,37 @@ export async function linkTablespace(location: string, place: TablespacePlace): 
 
 /** Whether a standby has a tablespace already, by its copy or by its replay. */
 export async function hasTablespace(dataDirectory: string, oid: number): Promise<boolean> {
-  return (await lstat(path.join(dataDirectory, 'pg_tblspc', String(oid))).catch(() => undefined)) !== undefined;
+  return (await ifPresent(lstat(path.join(dataDirectory, 'pg_tblspc', String(oid))))) !== undefined;
 }
 
 /** Whether a path could be a tablespace's here at all; nothing is made. @throws TablespaceRefusedError */
 export async function checkLocation(location: string, roots: readonly string[]): Promise<void> {
-  const refused = (why: string) => new TablespaceRefusedError(location, roots, why);
+  const refused = (why: string, cause?: unknown) => new TablespaceRefusedError(location, roots, why, cause);
   const { plain } = within(location, roots, refused);
-  if (await lstat(plain).catch(() => undefined)) throw refused('it is in use');
+  const present = await ifPresent(lstat(plain)).catch((cause: unknown) => {
+    throw refused('a folder on the way is none', cause);
+  });
+  if (present) throw refused('it is in use');
 }
 
 /** Removes links of the host that lead into `folder`; what was put in their place meanwhile stays. */
 export async function unlinkTablespaces(links: readonly string[], folder: string): Promise<void> {
   for (const link of links) {
-    const parent = await OpenDirectory.at(path.dirname(link)).catch(() => undefined);
+    const parent = await OpenDirectory.at(path.dirname(link)).catch(unlessReplaced);
     if (!parent) continue;
     try {
       const name = parent.name(path.basename(link));
-      const target = await readlink(name).catch(() => undefined);
+      const target = await readlink(name).catch(unlessReplaced);
       if (target?.startsWith(`${folder}/`)) await unlink(name);
     } finally {
       await parent.close();
     }
   }
+}
+
+/** The name is gone, or something else bears it: a file or a link for a folder, or what is no link. */
+function unlessReplaced(error: unknown): undefined {
+  if (!['ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL'].includes(errorCode(error) ?? '')) throw error;
 }
 
 function within(
@@ -95,14 +103,14 @@ function within(
 
 /** A root that the provider has made is left as it is. */
 async function keptRoot(root: string): Promise<void> {
-  if (!(await lstat(root).catch(() => undefined))) await keptDirectory(root);
+  if (!(await ifPresent(lstat(root)))) await keptDirectory(root);
 }
 
 /** Goes down, making what is missing. Whoever could write into a folder on the way could put a link there. */
 async function enterOwn(
   root: string,
   steps: readonly string[],
-  refused: (why: string) => Error,
+  refused: (why: string, cause?: unknown) => Error,
 ): Promise<OpenDirectory> {
   let at = await OpenDirectory.at(root);
   try {
@@ -111,8 +119,8 @@ async function enterOwn(
       await mkdir(at.name(step), { mode: 0o711 }).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'EEXIST') throw error;
       });
-      const next = await at.enter(step).catch(() => {
-        throw refused('a folder on the way is none');
+      const next = await at.enter(step).catch((cause: unknown) => {
+        throw refused('a folder on the way is none', cause);
       });
       await at.close();
       at = next;

@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { ifPresent } from '#libs/platform/errors';
 import { shellQuote } from './standby-configuration.js';
 
 const MISSING = '.missing';
@@ -40,7 +41,7 @@ export interface KeptWal {
 
 /** What is kept in one folder of WAL. */
 export async function listKeptWal(directory: string): Promise<KeptWal> {
-  const names = (await readdir(directory).catch(() => [])).sort();
+  const names = ((await ifPresent(readdir(directory))) ?? []).sort();
   const segments = names.filter((name) => SEGMENT.test(name));
   const missing = names
     .filter((name) => name.endsWith(MISSING))

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
@@ -44,5 +44,14 @@ describe.skipIf(!isRoot)('where the site’s process is root', () => {
     await users.release(places('c').home);
     expect(await claim('f')).toBe(61_201);
     expect((await readdir(path.join(folder, 'uids'))).sort()).toEqual(['61200', '61201', '61202', '61203']);
+  });
+
+  test('a workload whose folder cannot be looked at keeps its number', async () => {
+    await users.release(places('a').home);
+    expect(await claim('disk/g')).toBe(61_200);
+    const disk = path.join(folder, 'disk');
+    await rm(disk, { recursive: true });
+    await symlink(disk, disk);
+    await expect(claim('h')).rejects.toMatchObject({ code: 'driver.host' });
   });
 });

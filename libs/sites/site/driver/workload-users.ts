@@ -3,6 +3,7 @@ import { platform } from 'node:os';
 import path from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { waitFor } from '#libs/platform/clock';
+import { errorCode, ifPresent } from '#libs/platform/errors';
 import {
   keptDirectory,
   numberedIdentity,
@@ -52,7 +53,7 @@ export class WorkloadUsers {
   /** Whose a volume is; undefined when it was given to nobody yet. */
   async of(volume: string): Promise<ServerIdentity | undefined> {
     const common = await serverIdentity();
-    const status = await lstat(volume).catch(() => undefined);
+    const status = await ifPresent(lstat(volume));
     if (!this.areSeparate || !status) return status && common;
     if (status.uid !== 0 || status.gid === common.gid) return common;
     return status.gid === 0 ? undefined : numberedIdentity(status.gid);
@@ -109,8 +110,8 @@ export class WorkloadUsers {
   /** The folders of the workloads to which numbers were given, whether or not they are still there. */
   private async claims(): Promise<Map<number, string>> {
     const claims = new Map<number, string>();
-    for (const name of await readdir(this.registry).catch(() => [])) {
-      const holder = /^\d+$/.test(name) && (await readlink(this.link(Number(name))).catch(() => undefined));
+    for (const name of (await ifPresent(readdir(this.registry))) ?? []) {
+      const holder = /^\d+$/.test(name) && (await this.holder(Number(name)));
       if (holder) claims.set(Number(name), holder);
     }
     return claims;
@@ -122,23 +123,33 @@ export class WorkloadUsers {
     const free: number[] = [];
     for (let uid = this.range.first; uid <= this.range.last; uid++) {
       const holder = claims.get(uid);
-      const taken = strangers.has(uid) || (holder !== undefined && (await lstat(holder).catch(() => undefined)));
+      const taken = strangers.has(uid) || (holder !== undefined && !(await isGone(holder)));
       if (!taken) free.push(uid);
     }
     return free;
   }
 
+  /** The folder of the workload that a number was given to; undefined for what is no link, and so none of ours. */
+  private async holder(uid: number): Promise<string | undefined> {
+    try {
+      return await ifPresent(readlink(this.link(uid)));
+    } catch (error) {
+      if (errorCode(error) === 'EINVAL') return undefined;
+      throw error;
+    }
+  }
+
   private async reserve(uid: number, home: string): Promise<boolean> {
-    const holder = await readlink(this.link(uid)).catch(() => undefined);
+    const holder = await this.holder(uid);
     if (holder !== undefined) {
-      if (await lstat(holder).catch(() => undefined)) return false;
+      if (!(await isGone(holder))) return false;
       if (!(await this.takeAway(uid, holder))) return false;
     }
     try {
       await symlink(home, this.link(uid));
       return true;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      if (errorCode(error) === 'EEXIST') return false;
       throw error;
     }
   }
@@ -148,7 +159,8 @@ export class WorkloadUsers {
     const aside = path.join(this.registry, `.${randomUUID()}`);
     try {
       await rename(this.link(uid), aside);
-    } catch {
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw error;
       // Another was first.
       return false;
     }
@@ -161,8 +173,18 @@ export class WorkloadUsers {
   }
 }
 
+/** A folder that cannot be looked at, on a disk that is sick, may still hold a workload: it keeps its number. */
+async function isGone(home: string): Promise<boolean> {
+  try {
+    await lstat(home);
+    return false;
+  } catch (error) {
+    return ['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '');
+  }
+}
+
 /** Numbers that the host's own users and groups have. */
 async function namedIds(): Promise<Set<number>> {
-  const texts = await Promise.all(['/etc/passwd', '/etc/group'].map((file) => readFile(file, 'utf8').catch(() => '')));
-  return new Set(texts.flatMap((text) => text.split('\n').map((line) => Number(line.split(':')[2]))));
+  const texts = await Promise.all(['/etc/passwd', '/etc/group'].map((file) => ifPresent(readFile(file, 'utf8'))));
+  return new Set(texts.flatMap((text = '') => text.split('\n').map((line) => Number(line.split(':')[2]))));
 }

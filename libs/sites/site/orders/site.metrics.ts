@@ -1,6 +1,6 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { COUNTED_AT_MOST, measuring, SiteUnitOfWork } from '#libs/platform/database';
-import { type Collector, defineGauge, Metrics, type Sample } from '#libs/platform/telemetry';
+import { COUNTED_AT_MOST, SiteUnitOfWork } from '#libs/platform/database';
+import { provideCollector } from '#libs/platform/nest';
+import { defineGauge, type Sample } from '#libs/platform/telemetry';
 
 export const siteOrdersOpen = defineGauge(
   'mainstay_site_orders_open',
@@ -27,25 +27,14 @@ interface Row {
 }
 
 /** What lies here in either direction: orders to carry out, results to tell. */
-@Injectable()
-export class SiteOrdersCollector implements Collector, OnModuleInit {
-  readonly name = 'site-orders';
-  readonly metrics = [siteOrdersOpen, siteOrdersOldest, siteResultsUntold, siteResultsOldest];
-
-  constructor(
-    private readonly work: SiteUnitOfWork,
-    private readonly registry: Metrics,
-  ) {}
-
-  onModuleInit(): void {
-    this.registry.register(this);
-  }
-
-  async collect(): Promise<Sample[]> {
-    const [row] = await this.work.run((tx) =>
-      measuring(tx, () =>
-        tx.query<Row>(
-          `SELECT orders.count::int AS open, coalesce(orders.oldest, 0)::float8 AS "openOldest",
+export const siteOrdersCollector = provideCollector({
+  name: 'site-orders',
+  metrics: [siteOrdersOpen, siteOrdersOldest, siteResultsUntold, siteResultsOldest],
+  from: [SiteUnitOfWork],
+  collect: async (work): Promise<Sample[]> => {
+    const [row] = await work.measure((tx) =>
+      tx.query<Row>(
+        `SELECT orders.count::int AS open, coalesce(orders.oldest, 0)::float8 AS "openOldest",
                   results.count::int AS untold, coalesce(results.oldest, 0)::float8 AS "untoldOldest"
              FROM (SELECT count(*), extract(epoch FROM clock_timestamp() - min(received_at)) AS oldest
                      FROM (SELECT received_at FROM site_order WHERE state = 'received' ORDER BY number
@@ -54,7 +43,6 @@ export class SiteOrdersCollector implements Collector, OnModuleInit {
                      FROM (SELECT at FROM site_result
                             WHERE seq IS NULL OR seq > (SELECT acknowledged_seq FROM site_outbox)
                             LIMIT ${COUNTED_AT_MOST}) untold) results`,
-        ),
       ),
     );
     const { open = 0, openOldest = 0, untold = 0, untoldOldest = 0 } = row ?? {};
@@ -64,5 +52,5 @@ export class SiteOrdersCollector implements Collector, OnModuleInit {
       { metric: siteResultsUntold, labels: {}, value: untold },
       { metric: siteResultsOldest, labels: {}, value: untoldOldest },
     ];
-  }
-}
+  },
+});

@@ -30,6 +30,7 @@ export class SiteSnapshots {
     if (this.last && now - this.last.at < FRESH_MS) return this.last.snapshot;
     const taken = { at: now, snapshot: this.measure() };
     this.last = taken;
+    // All who share it are told of its failure; the next measures anew.
     taken.snapshot.catch(() => {
       if (this.last === taken) this.last = undefined;
     });

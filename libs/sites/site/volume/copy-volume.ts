@@ -1,5 +1,6 @@
 import { mkdir, readdir, realpath, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { ifPresent } from '#libs/platform/errors';
 import { keptDirectory, removeTree, runTool } from '#libs/platform/postgres';
 import { VolumeExistsError, VolumeNameError, VolumeNotFoundError } from './errors.js';
 import { directoryUsage } from './usage.js';
@@ -107,7 +108,7 @@ async function describe(volume: string, name: string, directory: string): Promis
 }
 
 async function names(directory: string): Promise<string[]> {
-  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  const entries = (await ifPresent(readdir(directory, { withFileTypes: true }))) ?? [];
   return entries
     .filter((entry) => entry.isDirectory() && !entry.name.endsWith(PART))
     .map((entry) => entry.name)
@@ -115,7 +116,7 @@ async function names(directory: string): Promise<string[]> {
 }
 
 async function isDirectory(directory: string): Promise<boolean> {
-  return (await stat(directory).catch(() => undefined))?.isDirectory() ?? false;
+  return (await ifPresent(stat(directory)))?.isDirectory() ?? false;
 }
 
 /** @throws VolumeNameError for what could lead out of the root, or be taken for something of ours. */

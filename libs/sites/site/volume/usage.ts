@@ -1,5 +1,6 @@
 import { lstat, readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { ifPresent } from '#libs/platform/errors';
 
 const BLOCK = 512;
 
@@ -8,7 +9,7 @@ const BLOCK = 512;
  * while it counts are left out. Symbolic links are not followed.
  */
 export async function directoryUsage(directory: string, counted: Set<string> = new Set()): Promise<number> {
-  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  const entries = (await ifPresent(readdir(directory, { withFileTypes: true }))) ?? [];
   let bytes = 0;
   for (const entry of entries) {
     const child = path.join(directory, entry.name);
@@ -19,7 +20,7 @@ export async function directoryUsage(directory: string, counted: Set<string> = n
 }
 
 async function fileUsage(file: string, counted: Set<string>): Promise<number> {
-  const status = await lstat(file).catch(() => undefined);
+  const status = await ifPresent(lstat(file));
   if (!status) return 0;
   if (status.nlink > 1) {
     const identity = `${status.dev}:${status.ino}`;

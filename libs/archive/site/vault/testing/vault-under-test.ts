@@ -3,21 +3,19 @@ import http from 'node:http';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { randomUUID } from 'node:crypto';
-import { NestFactory } from '@nestjs/core';
+import { createHash, randomUUID } from 'node:crypto';
 import type { INestApplicationContext } from '@nestjs/common';
-import { DatabaseModule, SiteUnitOfWork } from '#libs/platform/database';
-import { ClockModule, TelemetryModule } from '#libs/platform/nest';
+import { SiteUnitOfWork } from '#libs/platform/database';
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import {
   type IssuedCredential,
   type RepositoryWish,
-  VaultModule,
   type VaultRole,
   VaultRepositories,
   type VaultServerOptions,
   VaultService,
 } from '../../index.js';
+import { startVault } from './vault-application.js';
 
 export interface VaultAnswer {
   readonly status: number;
@@ -51,27 +49,7 @@ export class VaultUnderTest {
   static async start(options: Partial<VaultServerOptions> = {}): Promise<VaultUnderTest> {
     const directory = await mkdtemp(path.join(tmpdir(), 'mainstay-vault-'));
     const database = await createSiteDatabase();
-    class TestModule {}
-    const app = await NestFactory.createApplicationContext(
-      {
-        module: TestModule,
-        imports: [
-          TelemetryModule.forProcess('vault under test', 'silent'),
-          ClockModule,
-          DatabaseModule.forSite({ url: database.url, applicationName: 'vault under test' }),
-          VaultModule.forProcess({
-            host: '127.0.0.1',
-            port: 0,
-            tls: null,
-            ...options,
-            directory,
-            databaseUrl: database.url,
-          }),
-        ],
-      },
-      { logger: false },
-    );
-    await app.init();
+    const app = await startVault('vault under test', { directory, databaseUrl: database.url }, options);
     return new VaultUnderTest(directory, database, app, Boolean(options.tls));
   }
 
@@ -145,7 +123,14 @@ export class VaultUnderTest {
       request.end(body);
     });
   }
+
+  async status(...request: Parameters<VaultUnderTest['ask']>): Promise<number> {
+    return (await this.ask(...request)).status;
+  }
 }
+
+/** The name under which restic keeps an object. */
+export const idOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 export const basic = ({ credentialId, secret }: IssuedCredential): string =>
   `Basic ${Buffer.from(`${credentialId}:${secret}`).toString('base64')}`;

@@ -20,16 +20,7 @@ import type { SiteSettingsValues } from '#libs/sites/site/gateway';
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import { ArmedLeases, type LeaseState } from '../armed-leases.js';
 import { LinkProcessModule } from '../link-process.module.js';
-
-export const NAMES = {
-  metroApplication: 'ms_metro',
-  lease: 'ms_lease',
-  metroSlot: 'ms_metro_slot',
-  regionalSlot: 'ms_regional_slot',
-  metroRole: 'ms_metro_role',
-  regionalRole: 'ms_regional_role',
-  regionalApplication: 'ms_regional',
-};
+import { names } from './pulse-said.js';
 
 export interface StandbyRow {
   readonly workloadId: string;
@@ -150,7 +141,7 @@ export class LinkUnderTest {
         row.agentId,
         row.name ?? 'permits',
         row.mode ?? 'strict',
-        JSON.stringify(NAMES),
+        JSON.stringify(names),
         row.forwardPort ?? null,
         row.standbyPort ?? null,
         row.peer ? JSON.stringify(row.peer) : null,

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { pulseCommand, pulseRequest, type PulseRequest, type PulseWorkload } from '#contracts/replication';
 import { connectTcp, createIdentity, type DialledSite, TunnelDialer, WorkloadRefusedError } from '#libs/link';
 import { NotFoundError } from '#libs/platform/errors';
+import { pulseSaid } from './pulse-said.js';
 
 /** A server that says its name to whoever connects, and then what it hears, back. */
 export class NamedServer {
@@ -107,28 +108,9 @@ export class TestAgent {
     const request = pulseRequest.parse(body);
     this.pulses.push({ at: Date.now(), request });
     await this.beforeAnswer(request);
-    return { instanceId: 'test', workloads: request.workloads.map(({ workloadId }) => this.said(workloadId)) };
-  }
-
-  private said(workloadId: string): PulseWorkload {
     return {
-      workloadId,
-      reachable: true,
-      lsn: '0/5000060',
-      timeline: 1,
-      systemIdentifier: '1',
-      wallClock: new Date().toISOString(),
-      inRecovery: false,
-      armed: true,
-      armedSince: new Date().toISOString(),
-      notArmedBecause: null,
-      disarmRequest: null,
-      degraded: null,
-      fenced: null,
-      divergence: null,
-      slots: [],
-      alarms: [],
-      ...this.answer,
+      instanceId: 'test',
+      workloads: request.workloads.map(({ workloadId }) => pulseSaid(workloadId, this.answer)),
     };
   }
 }

@@ -1,0 +1,1 @@
+export { plainAddress, sourceOf } from './source.js';
