@@ -17,6 +17,8 @@ export class IncomingFile implements IncomingObject {
   private filled = 0;
   private other = BUFFERS.take();
   private writing: Promise<void> = Promise.resolve();
+  /** Also after a failure, which whoever comes next then meets. */
+  private busy = false;
 
   constructor(
     private readonly handle: FileHandle,
@@ -24,15 +26,12 @@ export class IncomingFile implements IncomingObject {
     private readonly final: string,
   ) {}
 
-  async write(chunks: readonly Buffer[]): Promise<void> {
-    for (const chunk of chunks) {
-      for (let from = 0; from < chunk.length; ) {
-        const copied = chunk.copy(this.filling, this.filled, from);
-        from += copied;
-        this.filled += copied;
-        if (this.filled === this.filling.length) await this.flush();
-      }
+  write(chunks: readonly Buffer[]): Promise<void> | undefined {
+    for (const [index, chunk] of chunks.entries()) {
+      const left = this.fill(chunk);
+      if (left) return this.writing.then(() => this.write([left, ...chunks.slice(index + 1)]));
     }
+    return undefined;
   }
 
   async commit(): Promise<'stored' | 'exists'> {
@@ -53,6 +52,9 @@ export class IncomingFile implements IncomingObject {
 
   async replace(): Promise<void> {
     const present = await statObject(this.final);
+    // Whatever is written afterwards would be a change of now.
+    if (this.filled > 0) await this.flush();
+    await this.writing;
     if (present) await this.handle.utimes(present.receivedAt, present.receivedAt);
     await this.sync();
     await rename(this.temporary, this.final);
@@ -65,12 +67,25 @@ export class IncomingFile implements IncomingObject {
     if (!this.named) await rm(this.temporary, { force: true });
   }
 
-  /** One buffer is written while the next is filled. */
-  private async flush(): Promise<void> {
-    await this.writing;
+  /** @returns what found no room, since one buffer is full and the other is being written. */
+  private fill(chunk: Buffer): Buffer | undefined {
+    for (let from = 0; from < chunk.length; ) {
+      if (this.filled === this.filling.length && this.busy) return chunk.subarray(from);
+      const copied = chunk.copy(this.filling, this.filled, from);
+      from += copied;
+      this.filled += copied;
+      if (this.filled === this.filling.length && !this.busy) this.flush();
+    }
+    return undefined;
+  }
+
+  private flush(): void {
     const [full, bytes] = [this.filling, this.filled];
-    this.writing = fullIsNamed(() => writeAll(this.handle, full, bytes));
-    // Thrown by who waits for it next.
+    this.busy = true;
+    this.writing = fullIsNamed(() => writeAll(this.handle, full, bytes)).then(() => {
+      this.busy = false;
+      if (this.filled === this.filling.length) this.flush();
+    });
     this.writing.catch(() => undefined);
     this.filling = this.other;
     this.other = full;
@@ -78,7 +93,8 @@ export class IncomingFile implements IncomingObject {
   }
 
   private async sync(): Promise<void> {
-    if (this.filled > 0) await this.flush();
+    while (this.busy) await this.writing;
+    if (this.filled > 0) this.flush();
     await this.writing;
     await fullIsNamed(() => this.handle.sync());
     await this.close();
