@@ -69,7 +69,7 @@ export class IncomingFile implements IncomingObject {
 
   /** @returns what found no room, since one buffer is full and the other is being written. */
   private fill(chunk: Buffer): Buffer | undefined {
-    for (let from = 0; from < chunk.length; ) {
+    for (let from = 0; from < chunk.length;) {
       if (this.filled === this.filling.length && this.busy) return chunk.subarray(from);
       const copied = chunk.copy(this.filling, this.filled, from);
       from += copied;
@@ -111,7 +111,7 @@ export class IncomingFile implements IncomingObject {
 }
 
 async function writeAll(handle: FileHandle, buffer: Buffer, bytes: number): Promise<void> {
-  for (let written = 0; written < bytes; ) {
+  for (let written = 0; written < bytes;) {
     written += (await handle.write(buffer, written, bytes - written)).bytesWritten;
   }
 }
@@ -147,7 +147,7 @@ export async function* pieces(handle: FileHandle, { first, last }: ByteRange): A
 
 /** @throws Error when the file ends before: it was cut behind our back */
 async function readAll(handle: FileHandle, into: Buffer, at: number): Promise<Buffer> {
-  for (let done = 0; done < into.length; ) {
+  for (let done = 0; done < into.length;) {
     const { bytesRead } = await handle.read(into, done, into.length - done, at + done);
     if (bytesRead === 0) throw new Error(`a file ends ${into.length - done} bytes before it should`);
     done += bytesRead;
