@@ -17,8 +17,6 @@ export class IncomingFile implements IncomingObject {
   private filled = 0;
   private other = BUFFERS.take();
   private writing: Promise<void> = Promise.resolve();
-  /** Also after a failure, which whoever comes next then meets. */
-  private busy = false;
 
   constructor(
     private readonly handle: FileHandle,
@@ -26,12 +24,15 @@ export class IncomingFile implements IncomingObject {
     private readonly final: string,
   ) {}
 
-  write(chunks: readonly Buffer[]): Promise<void> | undefined {
-    for (const [index, chunk] of chunks.entries()) {
-      const left = this.fill(chunk);
-      if (left) return this.writing.then(() => this.write([left, ...chunks.slice(index + 1)]));
+  async write(chunks: readonly Buffer[]): Promise<void> {
+    for (const chunk of chunks) {
+      for (let from = 0; from < chunk.length; ) {
+        const copied = chunk.copy(this.filling, this.filled, from);
+        from += copied;
+        this.filled += copied;
+        if (this.filled === this.filling.length) await this.flush();
+      }
     }
-    return undefined;
   }
 
   async commit(): Promise<'stored' | 'exists'> {
@@ -67,25 +68,12 @@ export class IncomingFile implements IncomingObject {
     if (!this.named) await rm(this.temporary, { force: true });
   }
 
-  /** @returns what found no room, since one buffer is full and the other is being written. */
-  private fill(chunk: Buffer): Buffer | undefined {
-    for (let from = 0; from < chunk.length;) {
-      if (this.filled === this.filling.length && this.busy) return chunk.subarray(from);
-      const copied = chunk.copy(this.filling, this.filled, from);
-      from += copied;
-      this.filled += copied;
-      if (this.filled === this.filling.length && !this.busy) this.flush();
-    }
-    return undefined;
-  }
-
-  private flush(): void {
+  /** One buffer is written while the next is filled. */
+  private async flush(): Promise<void> {
+    await this.writing;
     const [full, bytes] = [this.filling, this.filled];
-    this.busy = true;
-    this.writing = fullIsNamed(() => writeAll(this.handle, full, bytes)).then(() => {
-      this.busy = false;
-      if (this.filled === this.filling.length) this.flush();
-    });
+    this.writing = fullIsNamed(() => writeAll(this.handle, full, bytes));
+    // Thrown by who waits for it next.
     this.writing.catch(() => undefined);
     this.filling = this.other;
     this.other = full;
@@ -93,8 +81,7 @@ export class IncomingFile implements IncomingObject {
   }
 
   private async sync(): Promise<void> {
-    while (this.busy) await this.writing;
-    if (this.filled > 0) this.flush();
+    if (this.filled > 0) await this.flush();
     await this.writing;
     await fullIsNamed(() => this.handle.sync());
     await this.close();
@@ -111,7 +98,7 @@ export class IncomingFile implements IncomingObject {
 }
 
 async function writeAll(handle: FileHandle, buffer: Buffer, bytes: number): Promise<void> {
-  for (let written = 0; written < bytes;) {
+  for (let written = 0; written < bytes; ) {
     written += (await handle.write(buffer, written, bytes - written)).bytesWritten;
   }
 }
@@ -147,7 +134,7 @@ export async function* pieces(handle: FileHandle, { first, last }: ByteRange): A
 
 /** @throws Error when the file ends before: it was cut behind our back */
 async function readAll(handle: FileHandle, into: Buffer, at: number): Promise<Buffer> {
-  for (let done = 0; done < into.length;) {
+  for (let done = 0; done < into.length; ) {
     const { bytesRead } = await handle.read(into, done, into.length - done, at + done);
     if (bytesRead === 0) throw new Error(`a file ends ${into.length - done} bytes before it should`);
     done += bytesRead;
