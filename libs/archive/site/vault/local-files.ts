@@ -53,6 +53,9 @@ export class IncomingFile implements IncomingObject {
 
   async replace(): Promise<void> {
     const present = await statObject(this.final);
+    // Whatever is written afterwards would be a change of now.
+    if (this.filled > 0) await this.flush();
+    await this.writing;
     if (present) await this.handle.utimes(present.receivedAt, present.receivedAt);
     await this.sync();
     await rename(this.temporary, this.final);
