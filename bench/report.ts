@@ -25,6 +25,16 @@ export interface BenchReport {
 export interface BenchOptions {
   /** Fewer rounds and less data, to see that it works. */
   readonly quick: boolean;
+  /** Instead of the benchmark's own number. */
+  readonly rounds?: number;
+  /** vault-scale. */
+  readonly repositories?: number;
+  /** vault-scale. */
+  readonly clients?: number;
+  /** archive: of the tree, in 10⁹ bytes. */
+  readonly gigabytes?: number;
+  /** archive: of the tree's bytes, what a day changes. */
+  readonly percent?: number;
 }
 
 export function median(values: readonly number[]): number {

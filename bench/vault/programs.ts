@@ -1,11 +1,20 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { createConnection } from 'node:net';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { childEnvironment, searchPath } from '#libs/platform/config';
 
-/** This machine does not have the program; its cases are left out and named. */
+/** What each program is in, for who lacks it. */
+const WHENCE: Readonly<Record<string, string>> = {
+  restic: 'https://restic.readthedocs.io/en/stable/020_installation.html',
+  'rest-server':
+    "Debian's package restic-rest-server, or https://github.com/restic/rest-server/releases (0.14 is measured)",
+  rclone: "Debian's package rclone",
+};
+
+/** This machine does not have the program; its cases are left out and named, or the benchmark cannot be. */
 export class SideMissingError extends Error {}
 
 /** @throws SideMissingError */
@@ -19,7 +28,14 @@ export function programOnPath(name: string): string {
       continue;
     }
   }
-  throw new SideMissingError(`${name} is not installed`);
+  const whence = WHENCE[name];
+  throw new SideMissingError(`${name} is not on the PATH${whence === undefined ? '' : `: ${whence}`}`);
+}
+
+/** Name and number, from the first line that it says of itself. */
+export async function versionOf(file: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(file, ['--version']);
+  return stdout.replace(' version', '').split(' ').slice(0, 2).join(' ').trim();
 }
 
 export function answersHttp(port: number): Promise<boolean> {

@@ -16,6 +16,8 @@ export interface VaultSide {
   repository(): Promise<string>;
   /** The server's process; null for a side without one. */
   readonly pid: number | null;
+  /** What a server keeps in its memory is gone afterwards; a side without one has nothing to do. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -23,6 +25,7 @@ export abstract class ProgramSide implements VaultSide {
   abstract readonly name: string;
   protected child: ChildProcess | undefined;
   protected port = 0;
+  private words: readonly string[] = [];
 
   get pid(): number | null {
     return this.child?.pid ?? null;
@@ -35,7 +38,14 @@ export abstract class ProgramSide implements VaultSide {
     if (this.child) await stop(this.child);
   }
 
+  async restart(): Promise<void> {
+    const [file = '', ...words] = this.words;
+    await this.stop();
+    await this.run(file, words);
+  }
+
   protected async run(file: string, words: readonly string[]): Promise<void> {
+    this.words = [file, ...words];
     this.child = spawn(file, words, { stdio: 'ignore', env: childEnvironment({}) });
     await waitFor(`${this.name} to answer`, () => answersHttp(this.port), { timeoutMs: 10_000 });
   }
@@ -83,6 +93,8 @@ export class LocalFolder implements VaultSide {
   async repository(): Promise<string> {
     return path.join(this.home, randomUUID());
   }
+
+  async restart(): Promise<void> {}
 
   async stop(): Promise<void> {}
 }

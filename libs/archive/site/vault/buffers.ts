@@ -21,3 +21,12 @@ export class Buffers {
     if (this.free.length < this.kept) this.free.push(buffer);
   }
 }
+
+/**
+ * Frees the memory of a buffer that nobody uses any more. V8 would do so only when so much has piled up that it marks all
+ * of the process's objects for it (measured: more processor time than hashing the bytes takes).
+ */
+export function release({ buffer, byteLength }: Buffer): void {
+  // One that shares its memory with others is left to V8.
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+}

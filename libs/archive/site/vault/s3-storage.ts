@@ -161,6 +161,7 @@ type OnlyIf = { readonly IfNoneMatch?: '*' };
 const ONLY_NEW: OnlyIf = { IfNoneMatch: '*' };
 
 class IncomingUpload implements IncomingObject {
+  readonly copies = false;
   private pending: Buffer[] = [];
   private pendingBytes = 0;
   private uploadId: string | undefined;

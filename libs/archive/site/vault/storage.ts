@@ -23,12 +23,15 @@ export interface ByteRange {
  * discard. A process that dies in between leaves only what {@link VaultStorage.discardLeftovers} clears.
  */
 export interface IncomingObject {
+  /** Whether the buffers of a write are the caller's again once it is through; if not, the storage keeps them. */
+  readonly copies: boolean;
   /**
-   * The buffers are the storage's from now on. It joins small ones: what it throws may be about an earlier one.
+   * Nobody changes the buffers before it is through. It joins small ones: a failure may be about an earlier one, and shows at
+   * the latest in {@link commit}. What it answers, if anything, is to be waited for before the next call.
    *
    * @throws StorageFullError
    */
-  write(chunks: readonly Buffer[]): Promise<void>;
+  write(chunks: readonly Buffer[]): Promise<void> | undefined;
   /**
    * Makes the object durable and then visible, whole, under its name, unless one is there: an existing object is never
    * replaced, and keeps its time of receipt. Once this has resolved, a power failure loses nothing.

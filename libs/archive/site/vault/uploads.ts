@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import { release } from './buffers.js';
 import type { VaultCaller, VaultLedger } from './ledger.js';
 import { objectLabel, type ObjectName } from './object-names.js';
 import type { RepositoryUsage } from './repository-usage.js';
@@ -111,17 +112,45 @@ export class Uploads {
   }
 }
 
-/** Hashes a body and, where there is somewhere to, writes it. Answers its length in bytes. */
-async function receive(body: IncomingMessage, hash: Hash, into: IncomingObject | undefined): Promise<number> {
+/**
+ * Hashes a body and, where there is somewhere to, writes it. Answers its length in bytes. By events, since iterating over
+ * a request joins its chunks by copying them.
+ */
+function receive(body: IncomingMessage, hash: Hash, into: IncomingObject | undefined): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
   let bytes = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
+  const take = (chunk: Buffer): void => {
     bytes += chunk.length;
-    if (bytes > OBJECT_BYTES_MAX) throw new VaultAnswerError(400, 'object.too-large', 'The object is too large.');
+    if (bytes > OBJECT_BYTES_MAX) return fail(tooLarge());
     hash.update(chunk);
-    await into?.write([chunk]);
-  }
-  return bytes;
+    const written = into?.write([chunk]);
+    const through = (): void => {
+      if (into?.copies !== false) release(chunk);
+    };
+    if (!written) return through();
+    body.pause();
+    written.then(() => {
+      through();
+      body.resume();
+    }, fail);
+  };
+  const brokeOff = (): void => fail(new Error('the upload broke off'));
+  const fail = (error: unknown): void => {
+    // What still comes is thrown away, so that the client gets to read why.
+    body.off('data', take);
+    body.resume();
+    reject(error);
+  };
+  body.on('data', take);
+  body.once('end', () => resolve(bytes));
+  body.once('error', fail);
+  body.once('close', brokeOff);
+  // Of one that broke off before, no more events come.
+  if (body.destroyed) brokeOff();
+  return promise;
 }
+
+const tooLarge = (): VaultAnswerError => new VaultAnswerError(400, 'object.too-large', 'The object is too large.');
 
 const configExists = (): NotAllowedError =>
   new NotAllowedError('The repository has a config, and it is never replaced.');
