@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { ArchiveClient, type PointView } from '../sample/archive-client.js';
-import { SHARE_WORKLOAD } from '../sample/file-share.js';
+import type { PointView } from '../sample/archive-client.js';
+import { archiveAgency, type ArchivedAgency } from '../sample/archived-agency.js';
 import type { ProtectedAgency } from '../sample/protected-agency.js';
 
 export interface ArchiveResult {
@@ -14,43 +14,31 @@ export interface ArchiveResult {
   readonly proven: number;
 }
 
-interface Archived {
-  readonly shareId: string;
-  readonly permitsId: string;
-}
-
 /** What the archive is for: a folder is lost to a bad script, and comes back from before it. */
 export class ArchiveChapters {
-  private readonly client: ArchiveClient;
-  private archived: Archived | undefined;
-
-  constructor(
+  private constructor(
     private readonly agency: ProtectedAgency,
+    private readonly archived: ArchivedAgency,
     private readonly tell: (line: string) => void,
     private readonly check: (holds: boolean, otherwise: string) => void,
-  ) {
-    this.client = new ArchiveClient(agency.client.rest);
-  }
+  ) {}
 
   /** The file share and the permits database, each with its schedule, and a first run of both. */
-  async begin(): Promise<void> {
-    const { agency, client, tell } = this;
-    await agency.machine.share.fill();
-    const { agentId, functionId } = agency;
-    tell('archiving the clerk’s file share and a dump of the permits database');
-    const workloadId = await client.filesWorkload({ agentId, functionId, name: SHARE_WORKLOAD });
-    const [share, permits] = await Promise.all([client.archive(workloadId), client.archive(agency.workloadId)]);
-    tell(`kept: ${share.retentionInWords}`);
-    this.archived = { shareId: share.id, permitsId: permits.id };
-    for (const id of [share.id, permits.id]) {
-      const run = await client.firstRun(id);
-      this.check(run.state === 'completed', `a run of the archive ended ${run.state}: ${run.failure?.message ?? ''}`);
+  static async begin(
+    agency: ProtectedAgency,
+    tell: (line: string) => void,
+    check: (holds: boolean, otherwise: string) => void,
+  ): Promise<ArchiveChapters> {
+    const archived = await archiveAgency(agency, tell);
+    for (const { state, failure } of archived.firstRuns) {
+      check(state === 'completed', `a first run of the archive ended ${state}: ${failure?.message ?? ''}`);
     }
+    return new ArchiveChapters(agency, archived, tell, check);
   }
 
   async loseAFolder(): Promise<ArchiveResult> {
-    const { client, tell } = this;
-    const { shareId, permitsId } = this.archived ?? { shareId: '', permitsId: '' };
+    const { tell } = this;
+    const { client, shareId } = this.archived;
     const { share } = this.agency.machine;
     const before = await share.hashes();
     const noticed = new Date().toISOString();
@@ -77,12 +65,13 @@ export class ArchiveChapters {
     const left = countDifferent(before, await share.hashes());
     this.check(ruined > 0, 'the script ruined nothing, so nothing was shown');
     this.check(left === 0, `${left} files are not as they were before the script`);
-    return { ruined, broughtBack: ruined - left, secondsToRestore, proven: await this.proofs([good], permitsId) };
+    return { ruined, broughtBack: ruined - left, secondsToRestore, proven: await this.proofs(good) };
   }
 
-  private async proofs(points: readonly PointView[], permitsId: string): Promise<number> {
-    const dumps = await this.client.points(permitsId);
-    const all = await Promise.all([...points, ...dumps].map(({ id }) => this.client.proven(id)));
+  private async proofs(ofShare: PointView): Promise<number> {
+    const { client, permitsId } = this.archived;
+    const points = [ofShare, ...(await client.points(permitsId))];
+    const all = await Promise.all(points.map(({ id }) => client.proven(id)));
     const failed = all.filter(({ proof }) => proof.state !== 'proven');
     for (const { part, proof } of failed) {
       this.check(false, `the recovery point ${part ?? 'of the share'} was not proven: ${proof.failure?.message ?? ''}`);

@@ -60,8 +60,7 @@ export class Story {
     this.chapter('the agency’s own PostgreSQL');
     const agency = await protectAgency(this.stack, this.machine, { town: TOWN, folder: FOLDER, tell: this.tell });
     this.chapter('sign-up to armed at both sites');
-    const archive = new ArchiveChapters(agency, this.tell, (holds, otherwise) => this.check(holds, otherwise));
-    await archive.begin();
+    const archive = await ArchiveChapters.begin(agency, this.tell, (holds, otherwise) => this.check(holds, otherwise));
     this.chapter('file share and database archived');
     const traffic = new Traffic(this.machine, [{ host: '127.0.0.1', port: this.machine.port }, agency.frontDoor]);
     traffic.start();

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ifPresent } from '#libs/platform/errors';
 import type { Stack } from '../stack.js';
 import type { AgencyMachine } from './agency-machine.js';
+import { archiveAgency } from './archived-agency.js';
 import { buildMachine, machineOf, protectAgency } from './protected-agency.js';
 
 const FOLDER = 'sample-agency';
@@ -12,6 +13,8 @@ const brought = z.object({
   workloadId: z.uuid(),
   key: z.string(),
   door: z.object({ host: z.string(), port: z.number() }),
+  /** The archive of the file share; absent in a sample of before there were archives. */
+  shareId: z.uuid().optional(),
 });
 
 export interface Sample {
@@ -31,7 +34,8 @@ export async function bringUpSample(stack: Stack, tell: (stage: string) => void)
   if (known === undefined) {
     machine = await buildMachine(stack, FOLDER);
     const agency = await protectAgency(stack, machine, { town: TOWN, folder: FOLDER, tell });
-    state = { workloadId: agency.workloadId, key: agency.client.rest.bearer, door: agency.frontDoor };
+    const { shareId } = await archiveAgency(agency, tell);
+    state = { workloadId: agency.workloadId, key: agency.client.rest.bearer, door: agency.frontDoor, shareId };
     await stack.installation.writeSecret('sample.json', JSON.stringify(state));
   } else {
     state = brought.parse(JSON.parse(known));
@@ -59,5 +63,17 @@ The one call that declares its failover:
   curl -s -X POST ${stack.apiUrl}/v1/workloads/${state.workloadId}/failovers \\
     -H 'Authorization: Bearer ${state.key}' -H 'Idempotency-Key: first-declaration' \\
     -H 'Content-Type: application/json' -d '{"reason":"trying it out"}'
+${state.shareId === undefined ? '' : ruinAndRestore(stack, machine, { key: state.key, shareId: state.shareId })}`;
+}
+
+function ruinAndRestore(stack: Stack, machine: AgencyMachine, state: { key: string; shareId: string }): string {
+  const { directory } = machine.share;
+  return `
+Its file share is archived every hour. Ruin a folder of it, and get it back from the newest recovery point:
+  rm -r ${directory}/permits/scans
+  curl -s -H 'Authorization: Bearer ${state.key}' '${stack.apiUrl}/v1/archives/${state.shareId}/recovery-points?limit=1'
+  curl -s -X POST ${stack.apiUrl}/v1/restores \\
+    -H 'Authorization: Bearer ${state.key}' -H 'Idempotency-Key: first-restore' \\
+    -H 'Content-Type: application/json' -d '{"recoveryPointId":"THE ID","paths":["${directory}/permits/scans"]}'
 `;
 }
