@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { LARGE_BUFFERS } from '#libs/platform/config';
 import type { EmbeddedDatabase } from './embedded-database.js';
 import { compileCache } from './entry-points.js';
 import { type Installation, SITE_KEYS, type SiteKey } from './installation.js';
@@ -102,6 +103,7 @@ export class StackEnvironment {
     const { vaultPort } = this.installation.record.sites[key];
     return {
       ...this.site(key),
+      ...LARGE_BUFFERS,
       VAULT_HOST: '127.0.0.1',
       VAULT_PORT: String(vaultPort),
       VAULT_URL: `https://127.0.0.1:${vaultPort}/`,

@@ -56,7 +56,7 @@ export async function run(options: BenchOptions): Promise<BenchReport> {
         `${await new Restic(home).version()}, called by the agent's archive code with a site's commands, against our vault with TLS; agent, restic and vault share this machine's processors.`,
         `A tree of ${gigabytes} GB in ${files} files: 70 % in files of 32 MiB that do not compress, the rest in documents of 256 KiB that compress to half.`,
         `A day changes ${percent} %: half of that in new documents, a quarter in documents written anew, a quarter as 1 MiB in the middle of a large file each. ${rounds} days, medians.`,
-        `Bytes are those of TCP's payload from the agent to the vault, TLS counted; ${(received / rounds / MEGABYTE).toFixed(1)} MB a day came back. Time is from the command to its result, with the comparison with the day before; the line is the loopback, so it says what machine and protocol cost, not the line.`,
+        `Bytes are those of TCP's payload from the agent to the vault, TLS counted; ${(received / rounds / 1e3).toFixed(0)} kB a day came back. Time is from the command to its result, with the comparison with the day before; the line is the loopback, so it says what machine and protocol cost, not the line.`,
         'The limits are no rivals: sizes of what changed, and cp with sync on this machine.',
       ].join(' '),
       results: results(measured),

@@ -11,6 +11,9 @@ const LARGE_SHARE = 0.7;
 const NEW_SHARE = 0.5;
 const REWRITTEN_SHARE = 0.25;
 const IN_ONE_FOLDER = 200;
+const TURN_BYTES = 32;
+/** Twice as long as a turn. */
+const FORM = 'Application for a permit to build; name and address of the owner';
 
 export interface Day {
   /** Bytes that were written. */
@@ -104,9 +107,14 @@ async function overwrite(file: string): Promise<void> {
   }
 }
 
-/** Hexadecimal digits of random bytes: they compress to half. */
-function documentBytes(): string {
-  return incompressible(DOCUMENT_BYTES / 2).toString('hex');
+/** A form's words and what was filled in, in turns. */
+function documentBytes(): Buffer {
+  const page = Buffer.alloc(DOCUMENT_BYTES, FORM);
+  const filledIn = incompressible(DOCUMENT_BYTES / 2);
+  for (let at = 0; at < page.length; at += 2 * TURN_BYTES) {
+    filledIn.copy(page, at, at / 2, at / 2 + TURN_BYTES);
+  }
+  return page;
 }
 
 /** Random bytes, ten times faster than the system gives them out. */

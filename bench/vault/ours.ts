@@ -7,7 +7,7 @@ import path from 'node:path';
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { VaultRepositories } from '#libs/archive/site';
-import { childEnvironment } from '#libs/platform/config';
+import { childEnvironment, LARGE_BUFFERS } from '#libs/platform/config';
 import { DatabaseModule, provisionDatabase } from '#libs/platform/database';
 import { ClockModule, TelemetryModule } from '#libs/platform/nest';
 import { findPostgres, freePort, ownedDirectory, PostgresServer } from '#libs/platform/postgres';
@@ -107,7 +107,7 @@ export class OurVault extends ProgramSide {
     const { folder: directory, databaseUrl, tls, port } = this;
     this.child = spawn(process.execPath, [ENTRY, JSON.stringify({ directory, databaseUrl, tls, port })], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: childEnvironment({}),
+      env: childEnvironment(LARGE_BUFFERS),
     });
     const [line] = (await once(this.child.stdout as NodeJS.ReadableStream, 'data')) as [Buffer];
     this.port = Number(line.toString());

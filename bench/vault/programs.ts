@@ -35,7 +35,13 @@ export function programOnPath(name: string): string {
 /** Name and number, from the first line that it says of itself. */
 export async function versionOf(file: string): Promise<string> {
   const { stdout } = await promisify(execFile)(file, ['--version']);
-  return stdout.replace(' version', '').split(' ').slice(0, 2).join(' ').trim();
+  return stdout
+    .replaceAll(/ version\b/g, '')
+    .replace(/^(\S+) \1\b/, '$1')
+    .split(' ')
+    .slice(0, 2)
+    .join(' ')
+    .trim();
 }
 
 export function answersHttp(port: number): Promise<boolean> {

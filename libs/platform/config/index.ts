@@ -1,2 +1,3 @@
 export * from './config.js';
+export * from './large-buffers.js';
 export * from './observability.js';
