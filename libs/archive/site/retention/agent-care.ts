@@ -10,10 +10,10 @@ import {
   type RepositoryAccess,
   type WorkResult,
 } from '#contracts/archive';
-import { pause } from '#libs/platform/clock';
+import { Clock, pause } from '#libs/platform/clock';
 import { DomainError, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
-import { AgentCommands } from '#libs/sites/site';
+import { AgentCommands, AgentRefusedError } from '#libs/sites/site';
 import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
 import type { ArchiveRow } from '../archive.row.js';
 import { VaultService } from '../vault/vault.module.js';
@@ -30,6 +30,8 @@ export class AgentCareError extends DomainError {
 const LEASE_SECONDS = 120;
 const LOOK_MS = 2_000;
 const CALL_MS = 20_000;
+/** Meanwhile nobody restores or archives: an agent that is silent for longer is not waited for. */
+const SILENT_MS = 300_000;
 
 /** Care that only the agency's agent can take: it alone has the password of a customer-held archive. */
 @Injectable()
@@ -41,12 +43,14 @@ export class AgentCare {
     @Inject(ARCHIVE_SETTINGS) private readonly settings: ArchiveSettings,
     @Inject(VAULT_AUTHORITY) private readonly authority: string,
     private readonly logger: AppLogger,
+    private readonly clock: Clock,
   ) {}
 
   /**
    * Has the agent do it, with a credential that lives as long as the lease does, and waits for its end.
    *
-   * @throws AgentCareError with the agent's words; AgentUnreachableError, AgentRefusedError before it has begun
+   * @throws AgentCareError with the agent's words; AgentUnreachableError before it has begun, or when it is silent for five
+   * minutes; AgentRefusedError
    */
   async run(
     archive: ArchiveRow,
@@ -84,15 +88,18 @@ export class AgentCare {
     const options = { timeoutMs: CALL_MS, signal };
     await this.agents.call(agentId, beginWorkCommand, { ...ofWork, access, work }, options);
     try {
-      for (;;) {
+      for (let heard = this.clock.monotonic(); ;) {
         await pause(LOOK_MS, signal);
         signal.throwIfAborted();
         await renew();
         const look = await this.agents.call(agentId, lookWorkCommand, ofWork, options).catch((error: unknown) => {
           // A line that is cut for a while is no failure of the work: its lease goes on, and so does the agent.
           this.logger.log.info({ why: errorText(error) }, 'an agent at work does not answer');
+          const silent = this.clock.monotonic() - heard > SILENT_MS;
+          if (silent || error instanceof AgentRefusedError) throw error;
           return undefined;
         });
+        if (look) heard = this.clock.monotonic();
         if (look?.state === 'absent') throw new AgentCareError(VANISHED);
         if (look?.result) return succeeded(look.result);
       }

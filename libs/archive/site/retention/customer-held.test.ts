@@ -1,12 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { ArchiveReport } from '#contracts/archive';
+import { type ArchiveReport, lookWorkCommand } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
-import { VAULT_AUTHORITY } from '../archive-settings.js';
+import { AppLogger } from '#libs/platform/nest';
+import { AgentUnreachableError, type SiteCommand } from '#libs/sites/site';
+import { AheadClock } from '#test/ahead-clock';
+import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
+import { Archives } from '../archives.service.js';
 import { Checks } from '../checks/checks.service.js';
 import { Points, VaultRepositories, VaultService } from '../index.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { HoldingAgent } from '../testing/holding-agent.js';
+import { AgentCare } from './agent-care.js';
 import { RetentionService } from './retention.service.js';
 
 const signal = new AbortController().signal;
@@ -66,4 +71,26 @@ test('its check is the agent’s, with a credential that reads', async () => {
   expect(credential).toEqual({ role: 'read' });
   const report = (await site.results<ArchiveReport>('archive.state')).at(-1);
   expect(report).toMatchObject({ archiveId, checkedShare: 1, damaged: [] });
+});
+
+test('an agent that dies in the midst of it is not waited for: the repository is free for a restore elsewhere', async () => {
+  const clock = new AheadClock();
+  class DyingAgent extends HoldingAgent {
+    override call<I, O>(agentId: string, command: SiteCommand<I, O>, input: I): Promise<O> {
+      if (command.path !== lookWorkCommand.path) return super.call(agentId, command, input);
+      clock.ahead += 200_000;
+      return Promise.reject(new AgentUnreachableError());
+    }
+  }
+  const settings = site.get<ArchiveSettings>(ARCHIVE_SETTINGS as never);
+  const authority = site.get<string>(VAULT_AUTHORITY as never);
+  const [repositories, vault, logger] = [site.get(VaultRepositories), site.get(VaultService), site.get(AppLogger)];
+  const care = new AgentCare(new DyingAgent(), repositories, vault, settings, authority, logger, clock);
+  const archives = site.get(Archives);
+  const archive = await site.get(SiteUnitOfWork).run((tx) => archives.get(tx, archiveId));
+  const work = { kind: 'forget', snapshotIds: [] } as const;
+  const held = archives.hold(archiveId, 'retention', (lost) => care.run(archive, work, lost), signal);
+  await expect(held).rejects.toThrow(AgentUnreachableError);
+  expect(await archives.take(archiveId, 'restore', randomUUID())).toBe(true);
+  expect(await site.rows(`SELECT FROM vault_repository WHERE maintained_by IS NOT NULL`)).toEqual([]);
 });
