@@ -28,3 +28,13 @@ export const copyDoneCommand = Object.freeze({
   input: z.strictObject({ workloadId: uuid, archiveId: uuid, user: z.string().max(200) }),
   output: z.object({ ok: z.literal(true) }),
 });
+
+/**
+ * The archive has ended at the first site, so the copy may go too. `over` is false while the keeper retains it: by its own
+ * minimum age, or under a hold. Safe to repeat.
+ */
+export const copyEndCommand = Object.freeze({
+  path: '/v1/peer/archive/copy-end',
+  input: z.strictObject({ workloadId: uuid, archiveId: uuid }),
+  output: z.object({ over: z.boolean() }),
+});

@@ -30,6 +30,7 @@ import { CopyAccesses, CopyAccessHandler, CopyDoneHandler } from './copies/copy-
 import { CopyForgetting } from './copies/copy-forgetting.service.js';
 import { CopyRows } from './copies/copy-rows.service.js';
 import { CopySite } from './copies/copy-site.js';
+import { CopyEndHandler, KeptEnding } from './copies/kept-ending.js';
 import { Sending } from './copies/sending.service.js';
 import { JudgeChangeHandler } from './orders/judge-change.order.js';
 import { DropPointHandler, HoldPointHandler } from './orders/point.orders.js';
@@ -59,6 +60,7 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   CopyAccesses,
   CopyAccessHandler,
   CopyDoneHandler,
+  CopyEndHandler,
   CopyForgetting,
   CopyArchiveHandler,
   CopyRows,
@@ -67,6 +69,7 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   Damages,
   Dues,
   KeptCopies,
+  KeptEnding,
   JudgeChangeHandler,
   LookAtChangesHandler,
   Drops,

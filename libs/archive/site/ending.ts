@@ -4,6 +4,7 @@ import { Clock } from '#libs/platform/clock';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import type { ArchiveRow } from './archive.row.js';
 import { Archives } from './archives.service.js';
+import { CopySite } from './copies/copy-site.js';
 import { UsageFacts } from './facts/usage-facts.js';
 import { ArchiveKeys } from './keys/archive-keys.js';
 import { Points } from './points/points.service.js';
@@ -11,6 +12,8 @@ import { SiteRestic } from './restic/site-restic.js';
 import { VaultService } from './vault/vault.module.js';
 
 const DAY_MS = 86_400_000;
+/** A second copy that its keeper retains is asked for again so often. */
+const RETAINED_MS = 3_600_000;
 
 /**
  * For how long the longest of the rules keeps a point, in days. Without new points no rule ever drops the last ones, so
@@ -39,6 +42,7 @@ export class Ending {
     private readonly vault: VaultService,
     private readonly restic: SiteRestic,
     private readonly clock: Clock,
+    private readonly copies: CopySite,
   ) {}
 
   /** Safe to repeat. */
@@ -46,11 +50,33 @@ export class Ending {
     const { archiveId } = archive;
     if (!(await this.isOver(archive))) return;
     const remove = async () => {
+      // A hold that came in between counts; from here on holds wait (HoldPointHandler).
+      const now = await this.work.run((tx) => this.archives.get(tx, archiveId));
+      if (now.state !== 'ending' || !(await this.isOver(now))) return;
       await this.vault.objects.removeAll(archiveId);
       await this.restic.forgetCache(archiveId);
       await this.work.run((tx) => this.close(tx, archive));
     };
     await this.archives.hold(archiveId, 'retention', remove, signal);
+  }
+
+  /**
+   * Of an archive that has ended here: the second copy goes as soon as its keeper's own terms are over. Safe to repeat;
+   * until it is done the row names the second site.
+   *
+   * @throws PeerUnreachableError, PeerRefusedError
+   */
+  async endCopy(archive: ArchiveRow, signal: AbortSignal): Promise<void> {
+    const over = await this.copies.end(archive, signal);
+    const retryAt = over ? null : new Date(this.clock.now().getTime() + RETAINED_MS);
+    await this.work.run(async (tx) => {
+      await tx.execute(
+        `UPDATE archive SET second = CASE WHEN $2 THEN NULL ELSE second END, failure = NULL, retry_at = $3,
+                version = version + 1 WHERE archive_id = $1 AND state = 'ended'`,
+        [archive.archiveId, over, retryAt],
+      );
+      await this.archives.tell(tx, archive.archiveId);
+    });
   }
 
   private async isOver({ archiveId, policy }: ArchiveRow): Promise<boolean> {

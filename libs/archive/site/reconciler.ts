@@ -40,6 +40,7 @@ export class ArchiveReconciler {
       if (archive.state === 'preparing' || archive.state === 'failed') await this.prepare(archive, signal);
       else if (archive.state === 'active' || archive.state === 'paused') await this.settle(archive);
       else if (archive.state === 'ending') await this.ending.advance(archive, signal);
+      else if (archive.second !== null) await this.ending.endCopy(archive, signal);
       if (archive.rotationId !== null) await this.rotate(archive, archive.rotationId, signal);
     } catch (error) {
       if (signal.aborted) return;

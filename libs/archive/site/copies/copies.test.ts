@@ -8,6 +8,8 @@ import { Archives } from '../archives.service.js';
 import { Damages } from '../checks/damages.service.js';
 import { RetentionService } from '../retention/retention.service.js';
 import { TwoSites } from '../testing/two-sites.js';
+import { EndArchiveHandler } from '../orders/archive.orders.js';
+import { ArchiveReconciler } from '../reconciler.js';
 import { Copies } from './copies.service.js';
 import { CopyForgetting } from './copy-forgetting.service.js';
 import { CopyAccesses } from './copy-access.handler.js';
@@ -124,6 +126,32 @@ describe('a second copy', () => {
     await sites.first.check(archiveId);
     const lease = await sites.second.rows(`SELECT FROM vault_repository WHERE maintained_by IS NOT NULL`);
     expect(lease).toEqual([]);
+  });
+
+  test('goes with its archive, once its own minimum age is over too', async () => {
+    const archiveId = await sites.archive();
+    await backedUp(archiveId);
+    await replicate(archiveId);
+    const { tenantId, workloadId } = await archiveOf(archiveId);
+    const order = { id: randomUUID(), number: 1, tenantId, payload: { archiveId, workloadId } };
+    for (const site of [sites.first, sites.second]) await site.get(EndArchiveHandler).carryOut(order);
+    const reconcile = () => sites.first.get(ArchiveReconciler).reconcile(archiveId, new AbortController().signal);
+    await sites.first.age(archiveId, 3);
+    await reconcile();
+    expect(await archiveOf(archiveId)).toMatchObject({ state: 'ended', failure: null });
+    await expect(ids('first', archiveId)).rejects.toThrow('ENOENT');
+    // The other site is away, or received it a moment ago: it is asked again.
+    sites.cut();
+    await reconcile();
+    sites.join();
+    await reconcile();
+    expect((await archiveOf(archiveId)).second).not.toBeNull();
+    expect((await ids('second', archiveId)).length).toBeGreaterThan(3);
+    await sites.second.age(archiveId, 3);
+    await reconcile();
+    expect(await archiveOf(archiveId)).toMatchObject({ second: null, failure: null });
+    await expect(ids('second', archiveId)).rejects.toThrow('ENOENT');
+    expect(await sites.second.rows(`SELECT FROM archive_kept_copy WHERE archive_id = $1`, [archiveId])).toEqual([]);
   });
 
   test('lets in the site whose copy it is, about its own workload, and nobody else', async () => {

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type CopyAccess, copyAccessCommand, copyDoneCommand } from '#contracts/archive';
+import { type CopyAccess, copyAccessCommand, copyDoneCommand, copyEndCommand } from '#contracts/archive';
 import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { PeerSites } from '#libs/sites/site';
@@ -33,6 +33,14 @@ export class CopySite {
     } catch (error) {
       this.logger.log.info({ archiveId, reason: errorText(error) }, 'an access to a copy ends by itself');
     }
+  }
+
+  /** @returns whether the copy is gone. @throws PeerUnreachableError, PeerRefusedError; TypeError as {@link access} */
+  async end({ second, workloadId, archiveId }: ArchiveRow, signal: AbortSignal): Promise<boolean> {
+    if (second === null) throw new TypeError(`archive ${archiveId} has no second copy`);
+    const ways = { timeoutMs: CALL_MS, signal };
+    const input = { workloadId, archiveId };
+    return (await this.peers.call({ peer: second, workloadId }, copyEndCommand, input, ways)).over;
   }
 
   /** Runs `work` with the copy's repository. @throws what `access` and `work` throw */

@@ -96,8 +96,17 @@ export class EndArchiveHandler implements OrderHandler<z.infer<typeof endArchive
   ) {}
 
   /** @throws NotFoundError */
-  async carryOut({ payload: { archiveId } }: ReceivedOrder<z.infer<typeof endArchiveOrder.payload>>): Promise<void> {
+  async carryOut({
+    payload: { archiveId },
+    tenantId,
+  }: ReceivedOrder<z.infer<typeof endArchiveOrder.payload>>): Promise<void> {
     await this.work.run(async (tx) => {
+      const [kept] = await tx.query(`SELECT FROM archive_kept_copy WHERE archive_id = $1 AND tenant_id = $2`, [
+        archiveId,
+        tenantId,
+      ]);
+      // A second copy stays as long as the archive does: its first site says when (KeptEnding).
+      if (kept) return;
       const before = await this.archives.lock(tx, archiveId);
       if (before.state === 'ended' || before.state === 'ending') return;
       await tx.execute(

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { type copyAccessCommand, copyDoneCommand } from '#contracts/archive';
+import { type copyAccessCommand, copyDoneCommand, copyEndCommand } from '#contracts/archive';
 import type { PeerSite } from '#contracts/sites';
 import { type PeerAddress, PeerSites, type SiteCommand } from '#libs/sites/site';
 import type { z } from 'zod';
 import { VaultRepositories } from '../index.js';
 import { CopyAccesses } from '../copies/copy-access.handler.js';
+import { KeptEnding } from '../copies/kept-ending.js';
 import { type ArchiveWish, CareUnderTest } from './care-under-test.js';
 
 /** The line between two sites, without the link: what one asks, the other's own handler answers. */
@@ -20,6 +21,10 @@ class DirectPeers extends PeerSites {
     if (command.path === copyDoneCommand.path) {
       await accesses.end(caller, copyDoneCommand.input.parse(input));
       return command.output.parse({ ok: true });
+    }
+    if (command.path === copyEndCommand.path) {
+      const over = await this.far.get(KeptEnding).end(caller, copyEndCommand.input.parse(input));
+      return command.output.parse({ over });
     }
     return command.output.parse(await accesses.give(caller, input as z.infer<typeof copyAccessCommand.input>));
   }
