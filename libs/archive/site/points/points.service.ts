@@ -51,6 +51,8 @@ export type PointWish = Pick<
 >;
 
 export const NEVER_PROVEN: Proof = { state: 'never', at: null, seconds: null, checks: [], failure: null };
+/** The vault's times may be another machine's: those of an object store. */
+const SLACK = '10 minutes';
 const NOT_OURS: Proof = { ...NEVER_PROVEN, state: 'not-possible' };
 
 /** The recovery points of archives: snapshots that the vault has received. */
@@ -58,22 +60,30 @@ const NOT_OURS: Proof = { ...NEVER_PROVEN, state: 'not-possible' };
 export class Points {
   constructor(private readonly outbox: SiteOutbox) {}
 
-  /** Makes the point, or says more of it. The time of receipt is the vault's. False when the vault has no such snapshot. */
+  /**
+   * Makes the point, or says more of it. The time of receipt is the vault's. False when the vault has no such snapshot, or
+   * another run has it: what an agent, or a tag, says moves no point from one run to another, and into none that was not
+   * under way when the vault received it. Retention takes the parts of one run together, so it would take what was kept.
+   */
   async upsert(tx: SiteTransaction, point: PointWish): Promise<boolean> {
     const written = await tx.execute(
       `INSERT INTO archive_point (archive_id, snapshot_id, run_id, part, received_at, claimed_at, clock_differs, files,
                                   bytes, bytes_added_packed, change, proof, proof_state)
-       SELECT a.archive_id, v.snapshot_id, $3, $4, v.received_at, $5, $6, $7, $8, $9, $10,
+       SELECT a.archive_id, v.snapshot_id, r.run_id, $4, v.received_at, $5, $6, $7, $8, $9, $10,
               CASE a.key_mode WHEN 'escrowed' THEN $11::jsonb ELSE $12::jsonb END,
               CASE a.key_mode WHEN 'escrowed' THEN 'never' ELSE 'not-possible' END
          FROM archive a JOIN vault_snapshot v ON v.repository_id = a.archive_id
+         LEFT JOIN archive_run r ON r.archive_id = a.archive_id AND r.run_id = $3
+              AND v.received_at >= r.started_at - interval '${SLACK}'
+              AND v.received_at <= coalesce(r.ended_at, 'infinity') + interval '${SLACK}'
         WHERE a.archive_id = $1 AND v.snapshot_id = $2
        ON CONFLICT (archive_id, snapshot_id) DO UPDATE
-         SET run_id = coalesce(excluded.run_id, archive_point.run_id), part = coalesce(excluded.part, archive_point.part),
+         SET run_id = coalesce(archive_point.run_id, excluded.run_id), part = coalesce(archive_point.part, excluded.part),
              claimed_at = excluded.claimed_at, clock_differs = excluded.clock_differs,
              files = coalesce(excluded.files, archive_point.files), bytes = coalesce(excluded.bytes, archive_point.bytes),
              bytes_added_packed = coalesce(excluded.bytes_added_packed, archive_point.bytes_added_packed),
-             change = coalesce(excluded.change, archive_point.change)`,
+             change = coalesce(excluded.change, archive_point.change)
+         WHERE archive_point.run_id IS NULL OR archive_point.run_id = excluded.run_id`,
       [
         point.archiveId,
         point.snapshotId,

@@ -1,9 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { readFile, utimes } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SiteUnitOfWork } from '#libs/platform/database';
 import { HoldPointHandler } from '../orders/point.orders.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
-import { VaultRepositories } from '../index.js';
+import { Points, VaultRepositories } from '../index.js';
 import { RetentionService } from './retention.service.js';
 
 const signal = new AbortController().signal;
@@ -80,6 +81,32 @@ describe('retention', () => {
     // Of the strangers' the newest by receipt stays, as a day's; ours stays whatever they do.
     expect(await present(archiveId)).toEqual([real, forged.at(-1)].sort());
     await site.check(archiveId);
+  });
+
+  test('keeps what earlier runs made, though an agent says that it is part of its own run', async () => {
+    const archiveId = await site.archive();
+    const real = await site.backup(archiveId, await folder());
+    await site.age(archiveId, 3);
+    const stranger = await site.backup(archiveId, await folder(), { runId: null });
+    await site.age(archiveId, 2);
+    const thief = await site.backup(archiveId, await folder());
+    const [point] = await site.rows<{ runId: string; claimedAt: Date }>(
+      `SELECT run_id AS "runId", claimed_at AS "claimedAt" FROM archive_point WHERE snapshot_id = $1`,
+      [thief],
+    );
+    const runId = point?.runId ?? '';
+    const unknown = { part: null, files: null, bytes: null, bytesAddedPacked: null, change: null };
+    const said = { archiveId, runId, claimedAt: new Date(), clockDiffers: false, ...unknown };
+    const claim = (snapshotId: string) =>
+      site.get(SiteUnitOfWork).run((tx) => site.get(Points).upsert(tx, { ...said, snapshotId }));
+    expect(await claim(real)).toBe(false);
+    expect(await claim(stranger)).toBe(true);
+    expect(await claim(thief)).toBe(true);
+    const owned = await site.rows(`SELECT snapshot_id FROM archive_point WHERE archive_id = $1 AND run_id = $2`, [
+      archiveId,
+      runId,
+    ]);
+    expect(owned).toEqual([{ snapshot_id: thief }]);
   });
 
   test('stands still under a hold of the repository, and keeps a point that is held', async () => {
