@@ -2,6 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { MeteringModule } from '#libs/metering/control';
 import { ProtectionModule } from '#libs/protection/control';
 import { ArchiveWatch } from './archive-watch.js';
+import { archivesCollector } from './archive.metrics.js';
 import { ArchiveOrders } from './archives/archive-orders.js';
 import { ArchiveRecord } from './archives/archive-record.js';
 import { Archives } from './archives/archive.service.js';
@@ -68,6 +69,6 @@ export class ArchiveModule {
 
   /** For the worker: with the look at what is late, silent or behind. */
   static watching(): DynamicModule {
-    return { module: ArchiveModule, providers: [ArchiveWatch] };
+    return { module: ArchiveModule, providers: [ArchiveWatch, archivesCollector] };
   }
 }

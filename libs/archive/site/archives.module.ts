@@ -32,6 +32,7 @@ import { CARE_JOBS, CARE_ORDERS, CARE_PROVIDERS } from './care.js';
 import { Ending, EndingParts } from './ending.js';
 import { Exits } from './exit/exits.service.js';
 import { ArchiveFacts } from './facts/archive-facts.js';
+import { archiveCollector } from './facts/archive.metrics.js';
 import { Tellings } from './facts/tellings.js';
 import { UsageFacts } from './facts/usage-facts.js';
 import { ArchiveKeys } from './keys/archive-keys.js';
@@ -58,6 +59,7 @@ import { Runs } from './runs/runs.service.js';
 import { WorkEngine } from './runs/work-engine.js';
 import { StandingCopies } from './standing/standing-copies.js';
 import { type VaultCertificates, vaultCertificates } from './vault/vault-authority.js';
+import { vaultDiskCollector } from './vault/vault-disk.metrics.js';
 import { VaultModule } from './vault/vault.module.js';
 
 /** The orders that this library carries out. */
@@ -156,6 +158,8 @@ export class ArchivesModule {
         Tellings,
         Adoption,
         ArchiveFacts,
+        archiveCollector,
+        vaultDiskCollector,
         ...HANDLERS,
         ...CARE_PROVIDERS,
       ],

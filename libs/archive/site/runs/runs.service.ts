@@ -3,6 +3,7 @@ import { type ArchiveWork, type Failure, type RunSummary, runResult, type WorkRe
 import { Clock } from '#libs/platform/clock';
 import type { SiteTransaction } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
+import { Metrics } from '#libs/platform/telemetry';
 import { SiteOutbox } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
 import { standingCopyJob } from '../archives.jobs.js';
@@ -10,6 +11,7 @@ import { AFTER_RUN } from '../care.js';
 import { UsageFacts } from '../facts/usage-facts.js';
 import { Points } from '../points/points.service.js';
 import { VaultService } from '../vault/vault.module.js';
+import { archiveRuns, archiveRunSeconds } from './run.metrics.js';
 import { bandwidthAt } from './schedule.js';
 import type { WorkKindOf } from './work-kind.js';
 import { RUNS, type RunRow, type WorkChange } from './work.row.js';
@@ -31,7 +33,10 @@ export class Runs implements WorkKindOf<RunRow> {
     private readonly vault: VaultService,
     private readonly queue: JobQueue,
     private readonly clock: Clock,
-  ) {}
+    private readonly metrics: Metrics,
+  ) {
+    metrics.counts(archiveRuns, archiveRunSeconds);
+  }
 
   /** Counted from the storage once after a start, which takes its time. */
   async prepare({ archiveId }: ArchiveRow): Promise<void> {
@@ -145,9 +150,18 @@ export class Runs implements WorkKindOf<RunRow> {
     }
     const { archiveId } = archive;
     tx.afterCommit(() => {
+      this.count(row);
       if (snapshots.length > 0) this.queue.wake(standingCopyJob, { archiveId }, { key: archiveId });
       for (const job of AFTER_RUN) this.queue.wake(job, { archiveId, runId: row.workId });
     });
+  }
+
+  private count({ state, startedAt, endedAt }: RunRow): void {
+    this.metrics.increment(archiveRuns, { outcome: state });
+    const leftAPoint = state === 'completed' || state === 'partial';
+    if (!leftAPoint || !startedAt || !endedAt) return;
+    const seconds = (endedAt.getTime() - startedAt.getTime()) / 1_000;
+    this.metrics.observe(archiveRunSeconds, {}, Math.max(0, seconds));
   }
 }
 

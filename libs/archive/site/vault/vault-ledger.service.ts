@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { isUuid, SiteUnitOfWork } from '#libs/platform/database';
+import { Metrics } from '#libs/platform/telemetry';
 import type { RefusalKind, RepositoryTerms, VaultCaller, VaultLedger } from './ledger.js';
 import { VaultCredentialError } from './vault.errors.js';
+import { vaultRefusals } from './vault.metrics.js';
 import type { VaultRole } from './vault-rules.js';
 
 /** restic opens several connections and sends thousands of requests; a check against the database for each is too slow. */
@@ -17,7 +19,12 @@ export const hashSecret = (secret: string): Buffer => createHash('sha256').updat
 export class VaultLedgerRows implements VaultLedger {
   private readonly checked = new Map<string, { readonly caller: VaultCaller; readonly until: number }>();
 
-  constructor(private readonly work: SiteUnitOfWork) {}
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly metrics: Metrics,
+  ) {
+    metrics.counts(vaultRefusals);
+  }
 
   async caller(repository: string, credentialId: string, secret: string): Promise<VaultCaller | undefined> {
     if (!isUuid(credentialId)) return undefined;
@@ -98,6 +105,7 @@ export class VaultLedgerRows implements VaultLedger {
   }
 
   async refused({ repository, credentialId }: VaultCaller, kind: RefusalKind, what: string): Promise<void> {
+    this.metrics.increment(vaultRefusals, { kind });
     await this.work.run((tx) =>
       tx.execute(
         `INSERT INTO vault_refusal (repository_id, credential_id, kind, last_what) VALUES ($1, $2, $3, $4)

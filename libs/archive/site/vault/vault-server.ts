@@ -5,6 +5,7 @@ import { errorText } from '#libs/platform/errors';
 import type { Logger } from '#libs/platform/telemetry';
 import type { Vault } from './vault.js';
 import { VaultAnswerError } from './vault.errors.js';
+import type { VaultTraffic } from './vault.metrics.js';
 
 export interface VaultServerOptions {
   readonly host: string;
@@ -33,6 +34,7 @@ export class VaultServer {
     private readonly vault: Vault,
     private readonly options: VaultServerOptions,
     private readonly log: Logger,
+    private readonly traffic: VaultTraffic,
   ) {
     const settings = {
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -73,7 +75,10 @@ export class VaultServer {
     const { socket } = request;
     // Nobody listens for `timeout`, so the server destroys the socket by itself.
     socket.setTimeout(this.options.idleMs ?? IDLE_MS);
-    response.once('close', () => rest(socket));
+    response.once('close', () => {
+      this.traffic.ended(request, response);
+      rest(socket);
+    });
     try {
       await this.vault.answer(request, response);
     } catch (error) {

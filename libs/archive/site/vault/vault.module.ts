@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, statfs } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import {
   type DynamicModule,
@@ -10,11 +10,14 @@ import {
 } from '@nestjs/common';
 import { Clock } from '#libs/platform/clock';
 import { Listener } from '#libs/platform/database';
+import { ifPresent } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
+import { Metrics } from '#libs/platform/telemetry';
 import { LocalStorage } from './local-storage.js';
 import { objectLabel, type ObjectName } from './object-names.js';
 import type { VaultStorage } from './storage.js';
 import { Vault } from './vault.js';
+import { type VaultDoor, VaultTraffic } from './vault.metrics.js';
 import { VaultObjects } from './vault-objects.js';
 import { VaultLedgerRows } from './vault-ledger.service.js';
 import { VaultRepositories } from './vault-repositories.service.js';
@@ -51,6 +54,7 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
     ledger: VaultLedgerRows,
     private readonly logger: AppLogger,
     clock: Clock,
+    metrics: Metrics,
   ) {
     this.storage = settings.storage ?? new LocalStorage(settings.directory);
     this.vault = new Vault({
@@ -60,9 +64,11 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
       damaged: (repository, name) => this.tellDamaged(repository, name),
     });
     this.objects = new VaultObjects(this.storage, this.vault.usage);
-    this.server = new VaultServer(this.vault, settings, logger.log);
+    const door = (options: VaultServerOptions, from: VaultDoor) =>
+      new VaultServer(this.vault, options, logger.log, new VaultTraffic(metrics, from));
+    this.server = door(settings, 'outside');
     const { loopback } = settings;
-    this.local = loopback && new VaultServer(this.vault, { host: '127.0.0.1', port: 0, tls: loopback }, logger.log);
+    this.local = loopback && door({ host: '127.0.0.1', port: 0, tls: loopback }, 'site');
     this.news = new Listener(settings.databaseUrl, ['vault_changed'], () => ledger.forgetCallers(), logger.log);
   }
 
@@ -93,6 +99,13 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
   /** What a repository takes; 0 for one that is not there. */
   async storedBytes(repositoryId: string): Promise<number> {
     return (await this.storage.repositoryExists(repositoryId)) ? this.vault.usage.bytes(repositoryId) : 0;
+  }
+
+  /** Of the file system that its objects lie on; null for a bucket, and before the vault is open. */
+  async room(): Promise<{ readonly freeBytes: number; readonly sizeBytes: number } | null> {
+    if (this.settings.storage) return null;
+    const found = await ifPresent(statfs(this.settings.directory));
+    return found ? { freeBytes: found.bavail * found.bsize, sizeBytes: found.blocks * found.bsize } : null;
   }
 
   /** To hear of each attempt to read an object that does not hash to its name. */

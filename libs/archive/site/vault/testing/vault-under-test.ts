@@ -6,6 +6,7 @@ import path from 'node:path';
 import { createHash, randomUUID } from 'node:crypto';
 import type { INestApplicationContext } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
+import { Metrics } from '#libs/platform/telemetry';
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import {
   type IssuedCredential,
@@ -69,6 +70,10 @@ export class VaultUnderTest {
 
   get service(): VaultService {
     return this.app.get(VaultService);
+  }
+
+  get metrics(): Metrics {
+    return this.app.get(Metrics);
   }
 
   /** Rows of the site's database. */
