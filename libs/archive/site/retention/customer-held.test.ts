@@ -88,7 +88,7 @@ test('an agent that dies in the midst of it is not waited for: the repository is
   const care = new AgentCare(new DyingAgent(), repositories, vault, settings, authority, logger, clock);
   const archives = site.get(Archives);
   const archive = await site.get(SiteUnitOfWork).run((tx) => archives.get(tx, archiveId));
-  const work = { kind: 'forget', snapshotIds: [] } as const;
+  const work = { kind: 'check' as const, part: 1, of: 1 };
   const held = archives.hold(archiveId, 'retention', (lost) => care.run(archive, work, lost), signal);
   await expect(held).rejects.toThrow(AgentUnreachableError);
   expect(await archives.take(archiveId, 'restore', randomUUID())).toBe(true);
