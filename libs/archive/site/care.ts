@@ -44,6 +44,7 @@ import { AgentCare } from './retention/agent-care.js';
 import { Drops } from './retention/drops.service.js';
 import { Forgetting } from './retention/forgetting.service.js';
 import { Maintenance } from './retention/maintenance.js';
+import { MissingPoints } from './retention/missing-points.js';
 import { Readers } from './retention/readers.js';
 import { Pruning } from './retention/pruning.service.js';
 import { RetentionService } from './retention/retention.service.js';
@@ -75,6 +76,7 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   Drops,
   Forgetting,
   Maintenance,
+  MissingPoints,
   Pruning,
   Readers,
   RetentionService,

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { open, stat, utimes } from 'node:fs/promises';
+import { open, rename, stat, utimes } from 'node:fs/promises';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ArchiveReport } from '#contracts/archive';
+import type { ArchiveReport, PointReport } from '#contracts/archive';
 import { waitFor } from '#libs/platform/clock';
 import { Copies } from '../copies/copies.service.js';
+import { RetentionService } from '../retention/retention.service.js';
 import { TwoSites } from '../testing/two-sites.js';
 import { VaultService } from '../vault/vault.module.js';
 import { WrongObjectError } from '../vault/vault-objects.js';
@@ -146,4 +148,27 @@ test('a second copy’s damaged object is taken away, and comes again', async ()
   expect((await sites.second.objects(archiveId, 'data')).map(({ id }) => id)).not.toContain(pack?.id);
   await replicate();
   expect((await sites.second.objects(archiveId, 'data')).map(({ id }) => id)).toContain(pack?.id);
+});
+
+test('a recovery point that the disk has lost comes back from the second copy, and is missing, where there is none, until it is back', async () => {
+  const told = async (id: string) =>
+    (await sites.first.results<PointReport>('archive.point')).filter(({ snapshotId }) => snapshotId === id).at(-1);
+  const kept = path.join(sites.first.directory, 'kept');
+  for (const [archiveId, forgottenBecause] of [
+    [await sites.archive(), undefined],
+    [await sites.first.archive(), 'missing'],
+  ] as const) {
+    const lost = await backedUp(archiveId);
+    if (!forgottenBecause) await sites.first.get(Copies).replicate(archiveId, signal);
+    const [snapshot] = await sites.first.objects(archiveId, 'snapshots');
+    await rename(snapshot?.path ?? '', kept);
+    await sites.first.get(RetentionService).tend(archiveId, signal);
+    expect((await told(lost))?.forgottenBecause).toBe(forgottenBecause);
+    const there = (await sites.first.objects(archiveId, 'snapshots')).map(({ id }) => id);
+    expect(there).toEqual(forgottenBecause ? [] : [lost]);
+    if (!forgottenBecause) continue;
+    await rename(kept, snapshot?.path ?? '');
+    await sites.first.get(RetentionService).tend(archiveId, signal);
+    expect((await told(lost))?.forgottenBecause).toBeNull();
+  }
 });

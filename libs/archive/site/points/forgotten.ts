@@ -7,7 +7,7 @@ export async function markForgotten(
   points: Points,
   archiveId: string,
   snapshotId: string,
-  because: 'retention' | 'two-people',
+  because: 'retention' | 'two-people' | 'missing',
 ): Promise<void> {
   const marked = await tx.execute(
     `UPDATE archive_point SET forgotten_at = clock_timestamp(), forgotten_because = $3

@@ -4,6 +4,7 @@ import { Archives } from '../archives.service.js';
 import { Changes } from '../changes/changes.service.js';
 import { Drops } from './drops.service.js';
 import { Forgetting } from './forgetting.service.js';
+import { MissingPoints } from './missing-points.js';
 import { Pruning } from './pruning.service.js';
 
 /** States in which recovery points come of age. */
@@ -22,6 +23,7 @@ export class RetentionService {
     private readonly forgetting: Forgetting,
     private readonly pruning: Pruning,
     private readonly changes: Changes,
+    private readonly missing: MissingPoints,
   ) {}
 
   /** Archives where it is time: once an hour, and at once where two people want a point gone. */
@@ -51,7 +53,9 @@ export class RetentionService {
       'retention',
       async (held) => {
         await this.drops.carryOut(archive, held);
-        return this.forgetting.forget(archive, held);
+        const done = await this.forgetting.forget(archive, held);
+        if (done) await this.missing.look(archive);
+        return done;
       },
       signal,
     );
