@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ArchivePolicy, PointReport } from '#contracts/archive';
-import { findPostgres } from '#libs/platform/postgres';
+import { findPostgres, isAlive } from '#libs/platform/postgres';
 import { testFolder, TestServer } from '#libs/platform/postgres/testing';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { ProofService } from './proof.service.js';
@@ -20,29 +21,22 @@ beforeAll(async () => {
   agency = await TestServer.primary(await testFolder('proof-agency'));
   await agency.sql(`CREATE ROLE clerk`);
   await agency.sql(`CREATE DATABASE permits`);
-  const { binDirectory } = await findPostgres();
   const sql = `CREATE TABLE permit (id int PRIMARY KEY, note text);
     INSERT INTO permit SELECT n, 'permit ' || n FROM generate_series(1, 1000) n;
     CREATE TABLE inspector (name text);
     ALTER TABLE permit OWNER TO clerk; ALTER TABLE permit ENABLE ROW LEVEL SECURITY; ALTER TABLE permit FORCE ROW LEVEL SECURITY`;
-  await run(path.join(binDirectory, 'psql'), [
-    '-h',
-    '127.0.0.1',
-    '-p',
-    String(agency.port),
-    '-U',
-    'postgres',
-    '-d',
-    'permits',
-    '-c',
-    sql,
-  ]);
+  await psql(sql);
 }, 60_000);
 afterAll(async () => {
   await agency?.remove();
   await site?.stop();
 });
 
+async function psql(sql: string): Promise<void> {
+  const { binDirectory } = await findPostgres();
+  const reach = ['-h', '127.0.0.1', '-p', String(agency.port), '-U', 'postgres', '-d', 'permits'];
+  await run(path.join(binDirectory, 'psql'), [...reach, '-v', 'ON_ERROR_STOP=1', '-c', sql]);
+}
 const prove = () => site.get(ProofService).proveNext(signal);
 const proofOf = async (snapshotId: string) =>
   (await site.results<PointReport>('archive.point')).filter((point) => point.snapshotId === snapshotId).at(-1)?.proof;
@@ -102,6 +96,32 @@ describe('a dump', () => {
     expect(found.has('another database')).toBe(false);
     await rest();
   }, 90_000);
+
+  test.skipIf(process.getuid?.() !== 0)(
+    'runs as no workload’s user, and leaves nothing running',
+    async () => {
+      const seen = await mkdtemp(path.join(tmpdir(), 'proof-user-'));
+      await chmod(seen, 0o777);
+      const program = `id -u > ${seen}/uid; setsid sh -c "echo \\$\\$ > ${seen}/pid; exec sleep 600" > /dev/null 2>&1 &`;
+      const body = `BEGIN IF current_user = 'proof' THEN COPY (SELECT 1) TO PROGRAM '${program}'; END IF; RETURN true; END`;
+      await psql(`CREATE FUNCTION public.hostile(text) RETURNS boolean LANGUAGE plpgsql AS $body$ ${body} $body$;
+      ALTER TABLE inspector ADD CHECK (public.hostile(name)); INSERT INTO inspector VALUES ('one')`);
+      try {
+        const only = await dump(await site.archive({ source: 'postgresql' }));
+        for (let more = true; more;) more = await prove();
+        expect(await proofOf(only)).toMatchObject({ state: 'proven' });
+        expect(Number(await readFile(path.join(seen, 'uid'), 'utf8'))).toBeLessThan(60_705);
+        const pid = Number(await readFile(path.join(seen, 'pid'), 'utf8'));
+        expect(await isAlive(pid)).toBe(false);
+        expect(await scratch()).toEqual([]);
+      } finally {
+        await psql('DROP FUNCTION public.hostile(text) CASCADE; TRUNCATE inspector');
+        await rm(seen, { recursive: true });
+        await rest();
+      }
+    },
+    90_000,
+  );
 
   test('that is none fails, with what the program said', async () => {
     const archiveId = await site.archive({ source: 'postgresql' });

@@ -56,7 +56,7 @@ export class DumpProof {
    * @throws NotLoadableError, LoadFailedError
    */
   async load(folder: string, asked: DumpQuestions, signal: AbortSignal): Promise<DumpFindings> {
-    const identity = await this.scratch.identity();
+    const identity = await this.scratch.identity(folder);
     const files = path.join(folder, 'files');
     if (identity.switched) await giveAll(files, identity);
     const file = await dumpIn(files);

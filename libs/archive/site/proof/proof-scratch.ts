@@ -1,7 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rm, statfs } from 'node:fs/promises';
+import { randomInt, randomUUID } from 'node:crypto';
+import { lchown, lstat, mkdir, readdir, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { waitFor } from '#libs/platform/clock';
 import { DomainError, errorText, ifPresent } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import {
@@ -10,17 +11,22 @@ import {
   findPostgres,
   numberedIdentity,
   PostgresServer,
+  processesOfUser,
   serverIdentity,
   type ServerIdentity,
+  signalProcess,
+  usersThatRun,
 } from '#libs/platform/postgres';
 import { RESTIC_UID } from '../restic/site-restic.js';
 import { ARCHIVE_SETTINGS, type ArchiveSettings } from '../archive-settings.js';
 
 /**
- * As whom dumps are loaded where this process is root: nobody else's number. A dump is a program of the agency's, and all
- * that it can reach is its own scratch.
+ * As whom dumps are loaded where this process is root: numbers that neither Debian, nor systemd, nor we give to anybody
+ * else, workloads least of all. A dump is a program of the agency's: each is loaded as a number of its own, so that what it
+ * leaves running can reach no other agency's, and all of that is ended with it.
  */
-export const PROOF_UID = 60_706;
+const PROOF_UIDS = { first: 60_578, last: 60_704 };
+const END_MS = 10_000;
 /** Never used for proofs: the vault's and the databases' disk may be the same. */
 const RESERVED_BYTES = 1024 ** 3;
 const RESERVED_SHARE = 0.05;
@@ -35,6 +41,19 @@ export class NoRoomError extends DomainError {
     );
   }
 }
+
+/** Something runs as each of the numbers. */
+export class NoProofUserError extends DomainError {
+  constructor() {
+    super(
+      'unavailable',
+      'proof.no-user',
+      `What earlier proofs started still runs as every user from ${PROOF_UIDS.first} to ${PROOF_UIDS.last}. The provider must end it.`,
+    );
+  }
+}
+
+const isRoot = (): boolean => process.getuid?.() === 0;
 const megabytes = (bytes: number): number => Math.ceil(bytes / 2 ** 20);
 
 /** Folders for proofs: one at a time, always cleared, those of a killed process at the next start. */
@@ -53,9 +72,22 @@ export class ProofScratch implements OnApplicationBootstrap {
     for (const name of (await ifPresent(readdir(this.root))) ?? []) await this.clear(path.join(this.root, name));
   }
 
-  /** As whom a dump is loaded. */
-  identity(): Promise<ServerIdentity> {
-    return process.getuid?.() === 0 ? Promise.resolve(numberedIdentity(PROOF_UID)) : serverIdentity();
+  /**
+   * As whom the dump in this folder is loaded: somebody as whom nothing runs. The folder's group says who, before anything
+   * does: whoever clears it ends what is left.
+   *
+   * @throws NoProofUserError
+   */
+  async identity(folder: string): Promise<ServerIdentity> {
+    if (!isRoot()) return serverIdentity();
+    const running = await usersThatRun();
+    const numbers = Array.from({ length: PROOF_UIDS.last - PROOF_UIDS.first + 1 }, (_, at) => PROOF_UIDS.first + at);
+    const free = numbers.filter((uid) => !running.has(uid));
+    // Any of them: another site of this host may choose at this moment.
+    const uid = free[randomInt(Math.max(1, free.length))];
+    if (uid === undefined) throw new NoProofUserError();
+    await lchown(folder, 0, uid);
+    return numberedIdentity(uid);
   }
 
   /**
@@ -74,7 +106,7 @@ export class ProofScratch implements OnApplicationBootstrap {
       await mkdir(folder, { mode: 0o711 });
       const files = path.join(folder, 'files');
       await mkdir(files, { mode: 0o700 });
-      const owner = process.getuid?.() === 0 ? numberedIdentity(RESTIC_UID) : await serverIdentity();
+      const owner = isRoot() ? numberedIdentity(RESTIC_UID) : await serverIdentity();
       await chownTo(files, owner);
       return await work(folder);
     } finally {
@@ -82,15 +114,30 @@ export class ProofScratch implements OnApplicationBootstrap {
     }
   }
 
-  /** A server outlives the process that started it, kill -9 included: it is ended first. */
+  /**
+   * A server outlives the process that started it, kill -9 included, and what a dump started outlives its server: both are
+   * ended first. Then nobody can put a link in the way of what is removed. What cannot be done is left to the next start.
+   */
   private async clear(folder: string): Promise<void> {
-    const data = path.join(folder, 'data');
     try {
+      await endProcesses(folder);
+      const data = path.join(folder, 'data');
       if ((await clusterVersion(data)) !== undefined)
         await (await PostgresServer.at(await findPostgres(), data)).kill9();
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     } catch (error) {
-      this.logger.log.error({ folder, reason: errorText(error) }, "a proof's server could not be ended");
+      this.logger.log.error({ folder, reason: errorText(error) }, 'what a proof left could not be cleared');
     }
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+async function endProcesses(folder: string): Promise<void> {
+  const uid = (await ifPresent(lstat(folder)))?.gid ?? 0;
+  if (!isRoot() || uid < PROOF_UIDS.first || uid > PROOF_UIDS.last) return;
+  const gone = async () => {
+    const pids = await processesOfUser(uid);
+    for (const pid of pids) signalProcess(pid, 'SIGKILL');
+    return pids.length === 0;
+  };
+  await waitFor("a proof's processes to end", gone, { timeoutMs: END_MS, everyMs: 10 });
 }

@@ -86,7 +86,7 @@ describe('files', () => {
 test('what a killed process left of its proofs is ended and cleared at the next start', async () => {
   const folder = path.join(site.directory, 'proof', randomUUID());
   await mkdir(folder, { recursive: true, mode: 0o711 });
-  const identity = await site.get(ProofScratch).identity();
+  const identity = await site.get(ProofScratch).identity(folder);
   const { majorVersion } = await findPostgres();
   expect((await serverIdentity()).name).not.toBe('');
   const left = await ScratchPostgres.start(folder, majorVersion, identity);
