@@ -9,6 +9,8 @@ import { Pruning } from './pruning.service.js';
 
 /** States in which recovery points come of age. */
 const TENDED: ReadonlySet<string> = new Set(['active', 'paused', 'ending']);
+/** What failed is left alone for so long: each attempt opens a key and takes the repository, and others wait for their turn. */
+const AGAIN_MS = 600_000;
 
 /**
  * Lets recovery points go that no rule keeps, and then what only they used. Whatever breaks off goes on the next time: each
@@ -16,6 +18,9 @@ const TENDED: ReadonlySet<string> = new Set(['active', 'paused', 'ending']);
  */
 @Injectable()
 export class RetentionService {
+  /** When it failed last, by the monotonic clock. */
+  private readonly failed = new Map<string, number>();
+
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly archives: Archives,
@@ -35,8 +40,9 @@ export class RetentionService {
             AND (retention_at IS NULL OR retention_at < clock_timestamp() - interval '1 hour'
               OR EXISTS (SELECT FROM archive_drop d WHERE d.archive_id = a.archive_id AND d.state = 'waiting'))
             AND (work_id IS NULL OR work_until < clock_timestamp())
+            AND archive_id <> ALL($3::uuid[])
           ORDER BY retention_at NULLS FIRST LIMIT $2`,
-        [[...TENDED], limit],
+        [[...TENDED], limit, this.resting()],
       ),
     );
     return rows.map(({ id }) => id);
@@ -44,6 +50,21 @@ export class RetentionService {
 
   /** Does nothing where the repository is another's at the moment. @throws what maintenance throws */
   async tend(archiveId: string, signal: AbortSignal): Promise<void> {
+    try {
+      await this.tendOnce(archiveId, signal);
+      this.failed.delete(archiveId);
+    } catch (error) {
+      this.failed.set(archiveId, performance.now());
+      throw error;
+    }
+  }
+
+  private resting(): readonly string[] {
+    for (const [id, at] of this.failed) if (performance.now() - at > AGAIN_MS) this.failed.delete(id);
+    return [...this.failed.keys()];
+  }
+
+  private async tendOnce(archiveId: string, signal: AbortSignal): Promise<void> {
     const archive = await this.work.run((tx) => this.archives.find(tx, archiveId));
     if (!archive || !TENDED.has(archive.state)) return;
     // What the last runs did may be a reason to let nothing go.

@@ -109,6 +109,20 @@ describe('retention', () => {
     expect(owned).toEqual([{ snapshot_id: thief }]);
   });
 
+  test('that fails is not begun again at once', async () => {
+    const archiveId = await site.archive();
+    await site.backup(archiveId, await folder());
+    await site.age(archiveId, 3);
+    await site.backup(archiveId, await folder());
+    const due = () => site.get(RetentionService).due(50);
+    expect(await due()).toContain(archiveId);
+    await site.rows(`UPDATE archive_key SET sealed_by = 'a key that is lost' WHERE archive_id = $1`, [archiveId]);
+    await expect(tend(archiveId)).rejects.toMatchObject({ code: expect.stringContaining('key') as string });
+    expect(await due()).not.toContain(archiveId);
+    const other = await site.archive();
+    expect(await due()).toContain(other);
+  });
+
   test('stands still under a hold of the repository, and keeps a point that is held', async () => {
     const archiveId = await site.archive();
     const [first, second] = [
