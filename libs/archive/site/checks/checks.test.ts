@@ -172,3 +172,25 @@ test('a recovery point that the disk has lost comes back from the second copy, a
     expect((await told(lost))?.forgottenBecause).toBeNull();
   }
 });
+
+test('what was damaged and has lawfully gone since is no damage, and is not brought back', async () => {
+  const archiveId = await sites.archive();
+  const old = await backedUp(archiveId);
+  await sites.first.get(Copies).replicate(archiveId, signal);
+  const packs = new Set((await sites.first.objects(archiveId, 'data')).map(({ id }) => id));
+  await sites.first.age(archiveId, 3);
+  await backedUp(archiveId);
+  // Packs of the first run that the second does not use: prune takes them away.
+  const damaged = (await sites.first.objects(archiveId, 'data')).find(({ id }) => packs.has(id));
+  await flip(damaged?.path ?? '');
+  sites.cut();
+  await check(archiveId);
+  expect((await report())?.damaged).toMatchObject([{ object: `data/${damaged?.id}`, repaired: false }]);
+  await sites.first.get(RetentionService).tend(archiveId, signal);
+  sites.join();
+  expect((await sites.first.objects(archiveId)).map(({ id }) => id)).not.toContain(old);
+  expect((await sites.first.objects(archiveId)).map(({ id }) => id)).not.toContain(damaged?.id);
+  expect((await report())?.damaged).toEqual([]);
+  await check(archiveId);
+  expect((await sites.first.objects(archiveId)).map(({ id }) => id)).not.toContain(damaged?.id);
+});

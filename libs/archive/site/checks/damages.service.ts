@@ -80,17 +80,45 @@ export class Damages implements OnApplicationBootstrap {
 
   /** Those that could not be repaired before. @returns how many are still damaged */
   async again(archiveId: string): Promise<number> {
+    let damaged = 0;
+    for (const name of await this.unrepaired(archiveId)) {
+      if ((await this.found(archiveId, name)) === 'damaged') damaged += 1;
+    }
+    return damaged;
+  }
+
+  /**
+   * Runs what takes objects away by the vault's rules: nobody needs those any more, so a damaged one that went is no damage,
+   * and is not brought back from the second copy.
+   */
+  async whileRemoving<T>(archiveId: string, work: () => Promise<T>): Promise<T> {
+    const { objects } = this.vault;
+    const before: NamedObject[] = [];
+    for (const name of await this.unrepaired(archiveId)) if (await objects.stat(archiveId, name)) before.push(name);
+    try {
+      return await work();
+    } finally {
+      for (const name of before) if (!(await objects.stat(archiveId, name))) await this.unmark(archiveId, name);
+    }
+  }
+
+  private async unrepaired(archiveId: string): Promise<readonly NamedObject[]> {
     const rows = await this.work.run((tx) =>
       tx.query<{ object: string }>(`SELECT object FROM archive_damage WHERE archive_id = $1 AND repaired_at IS NULL`, [
         archiveId,
       ]),
     );
-    let damaged = 0;
-    for (const { object } of rows) {
-      const name = objectNamed(object);
-      if (name && (await this.found(archiveId, name)) === 'damaged') damaged += 1;
-    }
-    return damaged;
+    return rows.flatMap(({ object }) => objectNamed(object) ?? []);
+  }
+
+  private async unmark(archiveId: string, name: NamedObject): Promise<void> {
+    await this.work.run(async (tx) => {
+      await tx.execute(`DELETE FROM archive_damage WHERE archive_id = $1 AND object = $2`, [
+        archiveId,
+        objectLabel(name),
+      ]);
+      await this.archives.tell(tx, archiveId);
+    });
   }
 
   private tellWatchers(repositoryId: string, name: NamedObject): void {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
 import { RESTIC, ResticFailedError } from '../restic/restic.errors.js';
+import { Damages } from '../checks/damages.service.js';
 import { SiteRestic } from '../restic/site-restic.js';
 import { VaultService } from '../vault/vault.module.js';
 import { derivedId } from '../work-ids.js';
@@ -29,6 +30,7 @@ export class RepositoryKeys {
     private readonly keys: ArchiveKeys,
     private readonly restic: SiteRestic,
     private readonly vault: VaultService,
+    private readonly damages: Damages,
     private readonly logger: AppLogger,
   ) {}
 
@@ -69,7 +71,7 @@ export class RepositoryKeys {
     const stay = new Set(added.map(({ resticKey }) => resticKey));
     for (const { id } of await this.list(archiveId, signal)) {
       if (stay.has(id)) continue;
-      await this.vault.objects.removeKey(archiveId, id);
+      await this.damages.whileRemoving(archiveId, () => this.vault.objects.removeKey(archiveId, id));
       this.logger.log.info({ archiveId, key: id.slice(0, 8) }, 'a key was removed from a repository');
     }
     await this.work.run(async (tx) => {

@@ -1,6 +1,7 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import type { ArchiveRow } from '../archive.row.js';
+import { Damages } from '../checks/damages.service.js';
 import { RESTIC, ResticFailedError } from '../restic/restic.errors.js';
 import { SiteRestic } from '../restic/site-restic.js';
 import { VaultService } from '../vault/vault.module.js';
@@ -24,6 +25,7 @@ export class Maintenance implements OnModuleInit {
     private readonly restic: SiteRestic,
     private readonly agent: AgentCare,
     private readonly vault: VaultService,
+    private readonly damages: Damages,
   ) {}
 
   /**
@@ -90,7 +92,7 @@ export class Maintenance implements OnModuleInit {
     if (snapshotIds.length === 0) return 'done';
     await this.removeDeadLocks(archive.archiveId);
     const work = { kind: 'forget', snapshotIds: snapshotIds.slice(0, IDS_AT_AGENT) } as const;
-    const outcome = await this.agent.run(archive, work, signal);
+    const outcome = await this.damages.whileRemoving(archive.archiveId, () => this.agent.run(archive, work, signal));
     return outcome === 'busy' ? 'busy' : 'done';
   }
 
@@ -102,7 +104,9 @@ export class Maintenance implements OnModuleInit {
   ): Promise<MaintenanceOutcome> {
     await this.removeDeadLocks(archive.archiveId);
     try {
-      await this.restic.run(archive.archiveId, args, { role: 'maintain', purpose, signal });
+      await this.damages.whileRemoving(archive.archiveId, () =>
+        this.restic.run(archive.archiveId, args, { role: 'maintain', purpose, signal }),
+      );
       return 'done';
     } catch (error) {
       if (error instanceof RepositoryBusyError) return 'busy';
