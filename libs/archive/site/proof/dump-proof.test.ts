@@ -62,6 +62,8 @@ describe('a dump', () => {
     { name: 'permits are there', database: 'permits', sql: 'SELECT count(*) FROM permit;', atLeast: 1_000 },
     { name: 'nobody writes', database: 'permits', sql: `SELECT 1 FROM pg_ls_dir('/')`, atLeast: 1 },
     { name: 'one statement', database: 'permits', sql: 'SELECT 1; DROP TABLE permit', atLeast: 1 },
+    { name: 'large', database: 'permits', sql: `SELECT repeat('9', 40000000), 2`, atLeast: 1 },
+    { name: 'true', database: 'permits', sql: 'SELECT true', atLeast: 1 },
     { name: 'another database', database: 'water', sql: 'SELECT 1', atLeast: 1 },
   ];
 
@@ -93,6 +95,8 @@ describe('a dump', () => {
     expect(found.get('permits are there')).toMatchObject({ passed: true });
     expect(found.get('nobody writes')?.found).toMatch(/permission denied/);
     expect(found.get('one statement')?.found).toMatch(/syntax error/);
+    expect(found.get('large')).toMatchObject({ passed: true, found: `${'9'.repeat(300)} (at least 1)` });
+    expect(found.get('true')).toMatchObject({ passed: true });
     expect(found.has('another database')).toBe(false);
     await rest();
   }, 90_000);
@@ -109,7 +113,7 @@ describe('a dump', () => {
       try {
         const only = await dump(await site.archive({ source: 'postgresql' }));
         for (let more = true; more;) more = await prove();
-        expect(await proofOf(only)).toMatchObject({ state: 'proven' });
+        expect(await proofOf(only)).toMatchObject({ state: 'proven', failure: null });
         expect(Number(await readFile(path.join(seen, 'uid'), 'utf8'))).toBeLessThan(60_705);
         const pid = Number(await readFile(path.join(seen, 'pid'), 'utf8'));
         expect(await isAlive(pid)).toBe(false);

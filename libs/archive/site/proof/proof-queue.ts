@@ -24,12 +24,14 @@ export class ProofQueue implements OnApplicationBootstrap {
     private readonly points: Points,
   ) {}
 
-  /** A killed process's proof is begun anew. */
+  /** A killed process's proof is begun anew, later and after the others: it may be what has killed it. */
   async onApplicationBootstrap(): Promise<void> {
+    const at = JSON.stringify({ state: 'never', at: new Date().toISOString() });
     await this.work.run((tx) =>
       tx.execute(
-        `UPDATE archive_point SET proof_state = 'never', proof = jsonb_set(proof, '{state}', '"never"')
+        `UPDATE archive_point SET proof_state = 'never', proof_tries = proof_tries + 1, proof = proof || $1::jsonb
           WHERE proof_state = 'running'`,
+        [at],
       ),
     );
   }

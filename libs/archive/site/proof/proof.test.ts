@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { PointReport } from '#contracts/archive';
 import { findPostgres, serverIdentity } from '#libs/platform/postgres';
 import { CareUnderTest } from '../testing/care-under-test.js';
+import { ProofQueue } from './proof-queue.js';
 import { ProofScratch } from './proof-scratch.js';
 import { ProofService } from './proof.service.js';
 import { ScratchPostgres } from './scratch-postgres.js';
@@ -93,6 +94,33 @@ test('what a killed process left of its proofs is ended and cleared at the next 
   await site.get(ProofScratch).onApplicationBootstrap();
   await expect(left.connect('postgres')).rejects.toThrow();
   expect(await scratch()).toEqual([]);
+});
+
+test('a server whose answers are larger than any that is needed is cut off, and nothing else ends', async () => {
+  const large = `SELECT repeat('x', 40000000)`;
+  await site.get(ProofScratch).with(1, async (folder) => {
+    const identity = await site.get(ProofScratch).identity(folder);
+    const { majorVersion } = await findPostgres();
+    const server = await ScratchPostgres.start(folder, majorVersion, identity);
+    const client = await server.connect('postgres');
+    await expect(client.query(large)).rejects.toThrow();
+    await client.end();
+    const next = await server.connect('postgres');
+    expect((await next.query(`SELECT 1 AS one`)).rows).toEqual([{ one: 1 }]);
+    await next.end();
+  });
+});
+
+test('a proof that died with its process is begun anew, after the others and not at once', async () => {
+  const archiveId = await site.archive();
+  const only = await site.backup(archiveId, await site.folder({ file: 'a permit' }));
+  await site.rows(`UPDATE archive_point SET proof_state = 'running' WHERE snapshot_id = $1`, [only]);
+  await site.get(ProofQueue).onApplicationBootstrap();
+  expect(await prove()).toBe(false);
+  const earlier = JSON.stringify({ at: new Date(Date.now() - 4 * 3_600_000).toISOString() });
+  await site.rows(`UPDATE archive_point SET proof = proof || $2::jsonb WHERE snapshot_id = $1`, [only, earlier]);
+  expect(await prove()).toBe(true);
+  expect(await proofOf(only)).toMatchObject({ state: 'proven' });
 });
 
 test('what needs more room than there is waits, and says so', async () => {

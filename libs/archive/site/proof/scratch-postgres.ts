@@ -1,4 +1,5 @@
 import { lchown, mkdir, readdir } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import path from 'node:path';
 import {
   connect,
@@ -15,6 +16,8 @@ const SUPERUSER = 'proof';
 /** Reads everything and changes nothing; a session of it cannot become another role. */
 export const CHECKER = 'proof_checker';
 const FIRST_WITH_READ_ALL = 14;
+/** Over one connection; the names and counts of 100,000 tables are some 20 MB. */
+const ANSWER_BYTES_MAX = 32 * 2 ** 20;
 const ROLE_STATEMENT = /^(CREATE ROLE|ALTER ROLE|GRANT) .*;$/;
 /** Nobody reaches it but through a socket in a folder of its own; what is in it is thrown away. */
 const SETTINGS = {
@@ -87,6 +90,7 @@ export class ScratchPostgres {
       applicationName: 'mainstay proof',
       connectionTimeoutMs: 20_000,
       statementTimeoutMs,
+      stream: () => boundedSocket(),
     });
   }
 
@@ -139,6 +143,20 @@ export class ScratchPostgres {
     const reach = ['-h', this.socket, '-p', String(this.port), '-U', SUPERUSER];
     await runTool(path.join(binDirectory, name), [...reach, ...args], { identity: this.identity, signal });
   }
+}
+
+/**
+ * A connection that is cut when more comes than any answer needs. Whoever archived the dump says what comes: its code may
+ * stand in the server's place, and a value of half a gigabyte would end this process.
+ */
+function boundedSocket(): Socket {
+  const socket = new Socket();
+  let bytes = 0;
+  socket.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > ANSWER_BYTES_MAX) socket.destroy(new Error('the server of the proof says too much'));
+  });
+  return socket;
 }
 
 /** A folder and all that is in it; links are not followed. */
