@@ -68,8 +68,14 @@ describe('what people are told of archives', () => {
   it('what the site alarms about, once for as long as it lasts, and the files that lie ready there', async () => {
     const archive = await ArchivedWorkload.make(plane, { standingCopy: true });
     const since = new Date().toISOString();
-    const alarm = (code: 'password-missing' | 'source-silent' | 'late') => ({ code, since, what: `It says ${code}.` });
+    const alarm = (code: 'password-missing' | 'source-silent' | 'late' | 'check-failed') => ({
+      code,
+      since,
+      what: `It says ${code}.`,
+    });
     const standing = { path: '/srv/standing', snapshotId: null, receivedAt: since, restoredAt: since, failure: null };
+    archive.state({ alarms: [alarm('check-failed')] });
+    expect((await archive.notice('archives.check-failed')).text).toContain('It says check-failed.');
     archive.state({ alarms: [alarm('password-missing'), alarm('late')], standing });
     for (let n = 0; n < 2; n += 1)
       archive.state({ alarms: [alarm('password-missing'), alarm('source-silent')], standing });

@@ -22,10 +22,11 @@ export const copyHealth = z.strictObject({
 
 /**
  * `late`: no run has completed for longer than the schedule says. `source-silent`: a run is due or under way, and the
- * agent does not answer. `password-missing`: the agent has lost a customer-held password.
+ * agent does not answer. `password-missing`: the agent has lost a customer-held password. `check-failed`: reading the archive
+ * again found faults that no damaged object explains, and a later check of the same part has not passed yet.
  */
 export const archiveAlarm = z.strictObject({
-  code: z.enum(['late', 'source-silent', 'password-missing']),
+  code: z.enum(['late', 'source-silent', 'password-missing', 'check-failed']),
   since: moment,
   what: text(500),
 });

@@ -45,8 +45,8 @@ function conditionOf(archive: Omit<ArchiveRow, 'createdText' | 'siteHeard'>, sit
   const silent = archive.alarms.some(({ code }) => code === 'source-silent');
   if (!siteHeard || silent || lastRun?.state === 'unknown') return 'unknown';
   const damaged = archive.damaged.some(({ repaired }) => !repaired);
-  const passwordGone = archive.alarms.some(({ code }) => code === 'password-missing');
-  if (archive.openChanges > 0 || damaged || passwordGone) return 'attention';
+  const alarmed = archive.alarms.some(({ code }) => code === 'password-missing' || code === 'check-failed');
+  if (archive.openChanges > 0 || damaged || alarmed) return 'attention';
   if (archive.paused) return 'paused';
   if (archive.late) return 'late';
   if (lastRun?.state === 'failed' || lastRun?.state === 'partial') return 'attention';

@@ -69,15 +69,30 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
     const { workloadName: name } = archive;
     for (const { code, what, since } of alarms) {
       if (archive.alarms.some((known) => known.code === code) || code === 'late') continue;
-      const silent = code === 'source-silent';
-      await this.record.tell(tx, archive, {
-        kind: silent ? 'archives.silent' : 'archives.password-missing',
-        severity: silent ? 'warning' : 'alarm',
-        title: silent ? `${name}: its agent is silent` : `${name}: the agent has lost the archive's password`,
-        text: silent
-          ? `${what} Since ${since} nothing is archived: look at the agent's machine and its line.`
-          : `${what} Put it back from your safe (mainstay-agent archive password NAME --put FILE). Until then nothing can be archived or restored.`,
-      });
+      await this.record.tell(
+        tx,
+        archive,
+        {
+          'source-silent': {
+            kind: 'archives.silent',
+            severity: 'warning' as const,
+            title: `${name}: its agent is silent`,
+            text: `${what} Since ${since} nothing is archived: look at the agent's machine and its line.`,
+          },
+          'password-missing': {
+            kind: 'archives.password-missing',
+            severity: 'alarm' as const,
+            title: `${name}: the agent has lost the archive's password`,
+            text: `${what} Put it back from your safe (mainstay-agent archive password NAME --put FILE). Until then nothing can be archived or restored.`,
+          },
+          'check-failed': {
+            kind: 'archives.check-failed',
+            severity: 'alarm' as const,
+            title: `${name}: a check of the archive found faults`,
+            text: `${what}\nSome recovery points may not come back whole. Do not count on them before the provider has looked at it: restore what matters as a test, and keep what is still at the agency.`,
+          },
+        }[code],
+      );
     }
   }
 

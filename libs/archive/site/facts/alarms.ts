@@ -8,6 +8,10 @@ const SILENT_MS = 900_000;
 const HOUR_MS = 3_600_000;
 /** What an agent says when the password that it has, or has made anew, does not open the repository. */
 const PASSWORD_CODES = ['archive.wrong-password', 'archive.password-unknown'];
+/** What restic's check, here or at the agent, says of a repository with faults. A check that could not be made says other things. */
+const FAULT_CODES = ['archive.restic', 'archive.check-failed'];
+/** An alarm has so much room. */
+const WORDS = 300;
 
 interface Seen {
   readonly completedAt: Date | null;
@@ -19,7 +23,8 @@ interface Seen {
 
 /** What people must know of an archive's source now. */
 export async function alarmsOf(tx: SiteTransaction, archive: ArchiveRow, now: Date): Promise<ArchiveAlarm[]> {
-  if (archive.state !== 'active') return [];
+  const faults = await checkAlarms(tx, archive);
+  if (archive.state !== 'active') return faults;
   const [seen] = await tx.query<Seen>(
     `SELECT max(ended_at) FILTER (WHERE state IN ('completed', 'partial')) AS "completedAt",
             min(CASE state WHEN 'unknown' THEN coalesce(seen_at, started_at) ELSE due_at END)
@@ -30,7 +35,7 @@ export async function alarmsOf(tx: SiteTransaction, archive: ArchiveRow, now: Da
        FROM archive_run WHERE archive_id = $1`,
     [archive.archiveId],
   );
-  const alarms: ArchiveAlarm[] = [];
+  const alarms: ArchiveAlarm[] = [...faults];
   const since = seen?.completedAt ?? archive.createdAt;
   const quiet = archive.policy.quietHours ? 12 * HOUR_MS : 0;
   const late = since.getTime() + 2 * periodOf(archive.policy.schedule) + HOUR_MS + quiet;
@@ -48,4 +53,17 @@ export async function alarmsOf(tx: SiteTransaction, archive: ArchiveRow, now: Da
     alarms.push({ code: 'password-missing', since: (seen.lastAt ?? now).toISOString(), what });
   }
   return alarms;
+}
+
+/** Parts of the repository that did not pass when they were read last. Those that damaged objects explain are told as damage. */
+async function checkAlarms(tx: SiteTransaction, { archiveId, state }: ArchiveRow): Promise<ArchiveAlarm[]> {
+  if (state === 'ended') return [];
+  const [failed] = await tx.query<{ at: Date; message: string }>(
+    `SELECT checked_at AS at, failure ->> 'message' AS message FROM archive_check
+      WHERE archive_id = $1 AND failure ->> 'code' = ANY($2) ORDER BY checked_at LIMIT 1`,
+    [archiveId, FAULT_CODES],
+  );
+  if (!failed) return [];
+  const what = `Reading the archive again found faults: ${failed.message.slice(0, WORDS)}`;
+  return [{ code: 'check-failed', since: failed.at.toISOString(), what }];
 }

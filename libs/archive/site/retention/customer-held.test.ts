@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { rename } from 'node:fs/promises';
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ArchiveReport, lookWorkCommand } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
@@ -8,6 +10,7 @@ import { AheadClock } from '#test/ahead-clock';
 import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
 import { Archives } from '../archives.service.js';
 import { Checks } from '../checks/checks.service.js';
+import { Tellings } from '../facts/tellings.js';
 import { Points, VaultRepositories, VaultService } from '../index.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { HoldingAgent } from '../testing/holding-agent.js';
@@ -71,6 +74,21 @@ test('its check is the agent’s, with a credential that reads', async () => {
   expect(credential).toEqual({ role: 'read' });
   const report = (await site.results<ArchiveReport>('archive.state')).at(-1);
   expect(report).toMatchObject({ archiveId, checkedShare: 1, damaged: [] });
+});
+
+test('what its check finds is an alarm until a check passes: nobody else can see that a pack is gone', async () => {
+  const [pack] = await site.objects(archiveId, 'data');
+  const kept = path.join(site.directory, 'kept');
+  const alarms = async () => {
+    await site.get(Checks).check(archiveId, signal);
+    await site.get(Tellings).look(archiveId, new Date());
+    const report = (await site.results<ArchiveReport>('archive.state')).at(-1);
+    return report?.alarms?.map(({ code }) => code);
+  };
+  await rename(pack?.path ?? '', kept);
+  expect(await alarms()).toContain('check-failed');
+  await rename(kept, pack?.path ?? '');
+  expect(await alarms()).not.toContain('check-failed');
 });
 
 test('an agent that dies in the midst of it is not waited for: the repository is free for a restore elsewhere', async () => {
