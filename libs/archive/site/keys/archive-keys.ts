@@ -89,14 +89,17 @@ export class ArchiveKeys {
    * @throws CustomerHeldError, KeyUnavailableError
    */
   async open(archiveId: string, holder: KeyHolder, purpose: string): Promise<string> {
+    return this.openKey(await this.newest(archiveId, holder, purpose), purpose);
+  }
+
+  /** The holder's newest key that the repository has. @throws CustomerHeldError, KeyUnavailableError */
+  async newest(archiveId: string, holder: KeyHolder, purpose: string): Promise<ArchiveKeyRow> {
     const keys = await this.work.run((tx) => this.of(tx, archiveId));
     const mine = keys.filter((key) => key.holder === holder);
     const key = mine.find(({ resticKey }) => resticKey !== null);
-    if (!key) {
-      if (keys.length === 0) throw new CustomerHeldError(purpose);
-      throw new KeyUnavailableError(`no ${holder} password of archive ${archiveId} is in its repository yet`);
-    }
-    return this.openKey(key, purpose);
+    if (key) return key;
+    if (keys.length === 0) throw new CustomerHeldError(purpose);
+    throw new KeyUnavailableError(`no ${holder} password of archive ${archiveId} is in its repository yet`);
   }
 
   /** Opens this one. The use is written before, so that none goes unseen. @throws KeyUnavailableError */

@@ -69,7 +69,10 @@ export class RepositoryKeys {
       await this.restic.run(archiveId, ['cat', 'config', '--no-lock'], { role: 'read', purpose, signal, key });
     }
     const stay = new Set(added.map(({ resticKey }) => resticKey));
-    for (const { id } of await this.list(archiveId, signal)) {
+    // As the vault has them: restic does not list what it cannot read.
+    const present: string[] = [];
+    for await (const { id } of this.vault.objects.list(archiveId, 'keys')) present.push(id);
+    for (const id of present) {
       if (stay.has(id)) continue;
       await this.damages.whileRemoving(archiveId, () => this.vault.objects.removeKey(archiveId, id));
       this.logger.log.info({ archiveId, key: id.slice(0, 8) }, 'a key was removed from a repository');

@@ -79,9 +79,8 @@ export class SiteRestic implements OnApplicationBootstrap {
    */
   async run(archiveId: string, args: readonly string[], work: ResticWork): Promise<ResticOutcome> {
     const program = await this.program.path();
-    const password = work.key
-      ? await this.keys.openKey(work.key, work.purpose)
-      : await this.keys.open(archiveId, 'site', work.purpose);
+    const key = work.key ?? (await this.keys.newest(archiveId, 'site', work.purpose));
+    const password = await this.keys.openKey(key, work.purpose);
     const ends = new Date(Date.now() + LEASE_SECONDS * 1_000);
     const credential = await this.repositories.issue(archiveId, work.role, ends);
     const over = new AbortController();
@@ -91,7 +90,7 @@ export class SiteRestic implements OnApplicationBootstrap {
       }
       const renewing = this.renew(archiveId, credential, work.role, over.signal);
       try {
-        return await this.inFolder(archiveId, work, password, credential, (place) =>
+        return await this.inFolder(archiveId, work, { password, hint: key.resticKey }, credential, (place) =>
           runRestic(program, args, { ...work, ...place, secrets: [password, credential.secret] }),
         );
       } finally {
@@ -130,7 +129,7 @@ export class SiteRestic implements OnApplicationBootstrap {
   private async inFolder<T>(
     archiveId: string,
     work: ResticWork,
-    password: string,
+    { password, hint }: { readonly password: string; readonly hint: string | null },
     credential: IssuedCredential,
     act: (place: ResticPlace) => Promise<T>,
   ): Promise<T> {
@@ -164,6 +163,9 @@ export class SiteRestic implements OnApplicationBootstrap {
           RESTIC_REST_USERNAME: credential.credentialId,
           RESTIC_REST_PASSWORD: credential.secret,
           RESTIC_PASSWORD_FILE: path.join(folder, 'password'),
+          // It tries this key first. Left alone it gives up at a key that is none, and after twenty: whoever may add objects
+          // could lock everybody out.
+          ...(hint === null ? {} : { RESTIC_KEY_HINT: hint }),
           RESTIC_CACERT: path.join(folder, 'authority.pem'),
           RESTIC_CACHE_DIR: cache,
           ...work.environment,
