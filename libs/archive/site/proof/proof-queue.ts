@@ -10,8 +10,10 @@ const AGAIN_HOURS = 3;
 /** Of so many proofs one is of the oldest point that has none, so that a busy site comes round to each. */
 const OLDEST_EVERY = 4;
 
+/** One proof is made at a time, so whoever looks for the next finds in `running` only one whose end could not be written down. */
 const WAITING = `p.forgotten_at IS NULL AND a.key_mode = 'escrowed' AND a.state IN ('active', 'paused', 'ending')
-  AND (p.proof_state = 'never' OR (p.proof_state IN ('failed', 'not-possible') AND p.proof_tries < ${TRIES}))
+  AND (p.proof_state = 'never'
+    OR (p.proof_state IN ('running', 'failed', 'not-possible') AND p.proof_tries < ${TRIES}))
   AND coalesce((p.proof->>'at')::timestamptz, '-infinity') < clock_timestamp() - interval '${AGAIN_HOURS} hours'`;
 
 /** Which recovery point is proven next: the newest that never was, and each at least once. */
@@ -59,7 +61,8 @@ export class ProofQueue implements OnApplicationBootstrap {
         [next.archiveId, next.snapshotId],
       );
       await tx.execute(
-        `UPDATE archive_point SET proof_state = 'running', proof = jsonb_set(proof, '{state}', '"running"')
+        `UPDATE archive_point SET proof_tries = proof_tries + (proof_state = 'running')::int, proof_state = 'running',
+                proof = jsonb_set(proof, '{state}', '"running"')
           WHERE archive_id = $1 AND snapshot_id = $2`,
         [next.archiveId, next.snapshotId],
       );

@@ -84,6 +84,15 @@ describe('files', () => {
   });
 });
 
+test('a proof whose end could not be written down is begun anew, without a restart', async () => {
+  const archiveId = await site.archive();
+  const point = await site.backup(archiveId, await site.folder({ file: 'text' }));
+  expect(await site.get(ProofQueue).take()).toMatchObject({ snapshotId: point });
+  expect(await site.get(ProofQueue).waits()).toBe(true);
+  expect(await prove()).toBe(true);
+  expect(await proofOf(point)).toMatchObject({ state: 'proven' });
+});
+
 test('what a killed process left of its proofs is ended and cleared at the next start', async () => {
   const folder = path.join(site.directory, 'proof', randomUUID());
   await mkdir(folder, { recursive: true, mode: 0o711 });
