@@ -11,7 +11,7 @@ import { AgentCare } from '../retention/agent-care.js';
 import { Readers } from '../retention/readers.js';
 import { VaultService } from '../vault/vault.module.js';
 import { type CheckedPart, isInPart, nextPart, partsFor } from './check-rota.js';
-import { Damages } from './damages.service.js';
+import { type DamageOutcome, Damages } from './damages.service.js';
 
 const summary = z.object({
   message_type: z.literal('summary'),
@@ -112,7 +112,13 @@ export class Checks {
   }
 
   /** restic decrypts what the hash cannot see: whether each thing is what the trees say. */
-  private async asRestic(archive: ArchiveRow, part: number, of: number, signal: AbortSignal): Promise<Failure | null> {
+  private async asRestic(
+    archive: ArchiveRow,
+    part: number,
+    of: number,
+    signal: AbortSignal,
+    repaired = false,
+  ): Promise<Failure | null> {
     const { archiveId, keyMode } = archive;
     const broken: string[] = [];
     const told = (line: unknown): void => {
@@ -138,7 +144,10 @@ export class Checks {
       signal.throwIfAborted();
       if (!(error instanceof DomainError)) throw error;
       const packs = error instanceof ResticFailedError ? [...broken, ...packsIn(error.messages)] : [];
-      for (const id of new Set(packs)) await this.damages.found(archiveId, { type: 'data', id });
+      const outcomes: DamageOutcome[] = [];
+      for (const id of new Set(packs)) outcomes.push(await this.damages.found(archiveId, { type: 'data', id }));
+      // Packs that were gone have come from the second copy: whether they were all that was wrong, restic says.
+      if (!repaired && outcomes.includes('repaired')) return this.asRestic(archive, part, of, signal, true);
       return { code: error.code, message: error.message.slice(0, 2_000) };
     }
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, rename, stat, utimes } from 'node:fs/promises';
+import { open, rename, stat, unlink, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ArchiveReport, PointReport } from '#contracts/archive';
@@ -103,6 +103,10 @@ describe('a check', () => {
       // Repaired, it is as old as it was: no longer, and no shorter retained.
       expect((await stat(object?.path ?? '')).mtime).toEqual(before.mtime);
     }
+    const [lost] = await sites.first.objects(archiveId, 'data');
+    await unlink(lost?.path ?? '');
+    await check(archiveId);
+    expect(await report()).toMatchObject({ checkedShare: 1 });
     await sites.first.check(archiveId);
   });
 
