@@ -18,6 +18,9 @@ const portRange = z
   })
   .prefault(DEFAULT_PORTS);
 
+/** The archive's restic, and the servers into which it loads dumps: no workload's server may be within their reach. */
+const PROGRAM_UIDS = { first: 60_578, last: 60_705 };
+
 const uidRange = z
   .string()
   .regex(/^\d{4,10}-\d{4,10}$/, 'must be two user numbers, such as 60706-61183')
@@ -25,6 +28,12 @@ const uidRange = z
     const [first = 0, last = 0] = text.split('-').map(Number);
     if (first < 1_000 || last > 2_147_483_647 || first > last) {
       context.addIssue({ code: 'custom', message: 'must be a range of user numbers from 1000 on' });
+      return z.NEVER;
+    }
+    if (first <= PROGRAM_UIDS.last && last >= PROGRAM_UIDS.first) {
+      const own = `${PROGRAM_UIDS.first} to ${PROGRAM_UIDS.last}`;
+      const message = `must hold none of ${own}: as those the site runs programs that read what agencies archive`;
+      context.addIssue({ code: 'custom', message });
       return z.NEVER;
     }
     return { first, last };
