@@ -110,7 +110,7 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
         title: `${name}: ${fresh.length} damaged ${fresh.length === 1 ? 'object' : 'objects'} in the archive`,
         text: `Reading the archive of ${name} again found bytes that are not what was stored: ${fresh.map(({ object }) => object).join(', ')}. ${
           copy === null
-            ? 'There is no second copy to repair them from: have a run now, which stores again what is still at the agency, and add a second site.'
+            ? 'There is no second copy to repair them from: recovery points that need them do not come back whole, and a run does not store them again by itself. Ask the provider to repair the repository (restic repair packs), have a run then, which stores again what is still at the agency, and add a second site.'
             : `They are repaired from the copy at ${copy}; this archive shows which.`
         }`,
       });
