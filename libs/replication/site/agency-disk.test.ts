@@ -63,14 +63,21 @@ test.skipIf(refusal !== null)(
     await waitFor('the regional to be copied anew and to follow', async () => (await slot())?.active, {
       timeoutMs: 30_000,
     });
-    await regional.until('it to say so', ({ state }) => state === 'streaming');
-    const told = await regional.results<{ reason: string | null }>('replication.standby-changed');
-    expect(told.some(({ reason }) => reason?.startsWith('slot-lost'))).toBe(true);
+    // What it said last before it was frozen may be `streaming` as well.
+    await waitFor(
+      'it to say why',
+      async () => {
+        const told = await regional.results<{ reason: string | null }>('replication.standby-changed');
+        return told.some(({ reason }) => reason?.startsWith('slot-lost'));
+      },
+      { timeoutMs: 15_000 },
+    );
+    await regional.until('it to follow again', ({ state }) => state === 'streaming');
     await write('it is back');
     await waitFor(
       'what was written',
       async () => (await regional.sql(`SELECT FROM permit WHERE note = 'it is back'`)).length === 1,
-      { timeoutMs: 10_000 },
+      { timeoutMs: 30_000 },
     );
   },
 );
