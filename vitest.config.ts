@@ -1,5 +1,6 @@
 import swc from 'unplugin-swc';
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/support/longest-first.ts';
 
 export default defineConfig({
   // esbuild and oxc emit no decorator metadata, which Nest's injection needs; swc does.
@@ -22,6 +23,7 @@ export default defineConfig({
     pool: 'forks',
     // One more than the two processors of CI: tests wait for leases, clocks and disks for a third of their time.
     maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 60_000,
     hookTimeout: 120_000,
     teardownTimeout: 30_000,
