@@ -131,7 +131,8 @@ test('only a site that archives the workload may have its archive worked on', as
   await expect(ask(archiveCheckCommand, check)).rejects.toMatchObject(REFUSED);
   assignment = { ...assignment, archives: [{ siteId, workloadId: randomUUID(), name: NAME }] };
   await expect(ask(archiveCheckCommand, check)).rejects.toMatchObject(REFUSED);
-  assignment = { ...assignment, archives: [{ siteId, workloadId: archive.workloadId, name: NAME }] };
+  const mine = { siteId, workloadId: archive.workloadId, name: NAME, keyMode: 'customer-held' as const };
+  assignment = { ...assignment, archives: [mine] };
   expect(await ask(archiveCheckCommand, check)).toMatchObject({ hasPassword: false, findings: [] });
   await expect(ask(archiveCheckCommand, { ...check, workloadName: 'papers' })).rejects.toMatchObject(REFUSED);
   await expect(ask(archiveCheckCommand, { ...check, workloadName: 'payroll' })).rejects.toMatchObject({
@@ -145,6 +146,15 @@ test('only a site that archives the workload may have its archive worked on', as
   await expect(gateway.request(agentId, 'bulk', preflightCommand.path, preflight, SOON)).rejects.toMatchObject({
     code: 'workload.not-listed',
   });
+});
+
+test('before the first run of a customer-held archive too, a site that brings its own password gets nothing', async () => {
+  const rogue = await TestArchive.open(place, 'escrowed');
+  const workId = randomUUID();
+  const brought = ask(beginWorkCommand, { ...about(), workId, access: rogue.access, work: backupOf('files') });
+  await expect(brought).rejects.toMatchObject({ ...REFUSED, message: expect.stringContaining('of its own') as string });
+  expect(await look(workId)).toMatchObject({ state: 'absent' });
+  expect(await rogue.snapshots()).toEqual([]);
 });
 
 test('an agent that is killed in the midst leaves no restic and no lock, and its next one begins anew', async () => {

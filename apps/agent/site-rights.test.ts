@@ -1,6 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { lookWorkCommand } from '#contracts/archive';
+import {
+  archiveCheckCommand,
+  beginWorkCommand,
+  handExitCommand,
+  listTreeCommand,
+  lookWorkCommand,
+} from '#contracts/archive';
 import { fenceCommand, prepareCommand, preflightCommand } from '#contracts/replication';
 import { agentAssignment } from '#contracts/sites';
 import { TEST_NAMES } from '#test/agency';
@@ -155,4 +161,22 @@ test('an archive is worked on for the site that the control plane named for it, 
   const { rights: before } = rights(() => Promise.resolve(), {});
   expect(before.allowsStream(siteId, 'permits')).toBe(true);
   await expect(before.requireCommand(siteId, lookWorkCommand.path, look)).rejects.toThrow();
+});
+
+test('to a customer-held archive no site brings a password of its own, whatever it asks for; to an escrowed one it must', async () => {
+  const about = { workloadId, workloadName: 'permits' };
+  const of = (keyMode: 'customer-held' | 'escrowed') => [{ siteId, workloadId, name: 'permits', keyMode }];
+  const known = (keyMode: 'customer-held' | 'escrowed') => ({ workloads: [], preflights: [], archives: of(keyMode) });
+  const { rights: held } = rights(() => Promise.resolve(), known('customer-held'));
+  const { rights: escrowed } = rights(() => Promise.resolve(), known('escrowed'));
+  for (const { path } of [beginWorkCommand, listTreeCommand, handExitCommand]) {
+    const asked = (password: string | null) => ({ ...about, access: { password } });
+    await held.requireCommand(siteId, path, asked(null));
+    await expect(held.requireCommand(siteId, path, asked('mine'))).rejects.toThrow(/a password of its own/);
+    await escrowed.requireCommand(siteId, path, asked('mine'));
+  }
+  const check = { ...about, source: 'files' };
+  await held.requireCommand(siteId, archiveCheckCommand.path, { ...check, keyMode: 'customer-held' });
+  const other = held.requireCommand(siteId, archiveCheckCommand.path, { ...check, keyMode: 'escrowed' });
+  await expect(other).rejects.toMatchObject({ code: 'agent.site-not-assigned' });
 });

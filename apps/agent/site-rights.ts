@@ -7,6 +7,8 @@ import {
   cancelWorkCommand,
   forgetWorkCommand,
   handExitCommand,
+  keyMode,
+  type KeyMode,
   listTreeCommand,
   lookWorkCommand,
 } from '#contracts/archive';
@@ -41,6 +43,8 @@ export interface Claim {
   readonly workloadId?: string | undefined;
   readonly role?: SiteRole | undefined;
   readonly names?: ReplicationNames | undefined;
+  readonly keyMode?: KeyMode | undefined;
+  readonly access?: { readonly password?: string | null | undefined } | undefined;
 }
 
 /**
@@ -74,6 +78,8 @@ const claimed = z.looseObject({
   role: siteRole.optional(),
   names: replicationNames.optional(),
   expectedNames: replicationNames.nullish(),
+  keyMode: keyMode.optional(),
+  access: z.looseObject({ password: z.string().nullish() }).optional(),
 });
 
 /** A stranger that asks again has the control plane asked again, ever more rarely. */
@@ -228,12 +234,17 @@ export class SiteRights {
    * Only what was said outright: what a site that archives may have done reads and writes files, so a control plane of
    * before, which says nothing of archives, allows none.
    */
-  private judgeArchive(siteId: string, { workloadName: name, workloadId }: Claim): string | undefined {
+  private judgeArchive(siteId: string, { workloadName: name, workloadId, ...claim }: Claim): string | undefined {
     const found = (this.known.archives ?? []).filter((each) => each.siteId === siteId && each.name === name);
     if (found.length === 0) return 'Mainstay has not assigned its archive there';
-    return found.some((each) => each.workloadId === workloadId)
-      ? undefined
-      : 'Mainstay knows that workload under another id';
+    const mine = found.filter((each) => each.workloadId === workloadId);
+    if (mine.length === 0) return 'Mainstay knows that workload under another id';
+    if (mine.every((each) => each.keyMode !== 'customer-held')) return undefined;
+    // With a password that it knows a site would read what it is sent, and could have its own files restored.
+    const brought = typeof claim.access?.password === 'string' || claim.keyMode === 'escrowed';
+    return brought
+      ? 'only the agency has the key of its archive, and the site brings a password of its own'
+      : undefined;
   }
 
   private judgeLeg(siteId: string, claim: Claim, right: Right): string | undefined {

@@ -184,8 +184,21 @@ export const agentAssignment = z.object({
   workloads: z.array(assignedWorkload).optional(),
   /** Sites that may look, now, whether a workload can be replicated. Absent with the former. */
   preflights: z.array(z.object({ siteId: uuid, workloadName: z.string() })).optional(),
-  /** Sites that archive a workload of this agent: they may have its archive's work done, and nothing else. */
-  archives: z.array(z.object({ siteId: uuid, workloadId: uuid, name: z.string() })).optional(),
+  /**
+   * Sites that archive a workload of this agent: they may have its archive's work done, and nothing else. To an archive that
+   * is `customer-held` no site brings a password (archive's contract). Without a key mode, as an earlier control plane says
+   * it, only the password that the agent holds already tells.
+   */
+  archives: z
+    .array(
+      z.object({
+        siteId: uuid,
+        workloadId: uuid,
+        name: z.string(),
+        keyMode: z.enum(['escrowed', 'customer-held']).optional(),
+      }),
+    )
+    .optional(),
   /**
    * The same for the change of the synchronous site; apart, so that an agent that does not know it does not take it for a
    * grant to go on alone.

@@ -254,7 +254,8 @@ describe('archives', () => {
       const authorization = `${AGENT_AUTHORIZATION_SCHEME} ${id}:${challenge}:${signature}`;
       return (await plane.api.call('GET', '/v1/agents/self', { headers: { authorization } })).body.archives;
     };
-    const mine = [{ siteId: plane.metro.id, workloadId: archive.workloadId, name: expect.stringMatching(/^share-/) }];
+    const name: unknown = expect.stringMatching(/^share-/);
+    const mine = [{ siteId: plane.metro.id, workloadId: archive.workloadId, name, keyMode: 'escrowed' }];
     expect(await self(archive.agent)).toEqual(mine);
     await plane.api.call('DELETE', archive.path, { token: archive.agency.apiKey });
     expect(await self(archive.agent)).toEqual(mine);

@@ -65,3 +65,22 @@ test('what only the agency can open is listed, forgotten, checked and taken out 
   expect(back).toMatchObject({ state: 'completed', filesRestored: 2 });
   expect(await readFile(path.join(restored, home, 'small'), 'utf8')).toBe('small change');
 });
+
+test('once the agent has the password, none of the site’s is used: neither to look, nor to restore, nor for the way out', async () => {
+  const rogue = await TestArchive.open(place, 'escrowed');
+  const refused = { state: 'failed', failure: { code: 'archive.key-mode' } };
+  for (const work of [
+    backupOf('files'),
+    restoreOf('0'.repeat(64), { overwrite: 'always' }),
+    { kind: 'check' as const, part: 1, of: 1 },
+    { kind: 'forget' as const, snapshotIds: [] },
+  ]) {
+    expect(await agent.work(rogue, NAME, work)).toMatchObject(refused);
+  }
+  const about = { workloadId: rogue.workloadId, workloadName: NAME, access: rogue.access };
+  const listed = agent.ask(listTreeCommand, { ...about, snapshotId: '0'.repeat(64), path: '/', after: null, limit: 1 });
+  await expect(listed).rejects.toMatchObject({ code: 'archive.key-mode' });
+  const until = new Date(Date.now() + 3_600_000).toISOString();
+  const handed = agent.ask(handExitCommand, { ...about, exitId: randomUUID(), until });
+  await expect(handed).rejects.toMatchObject({ code: 'archive.key-mode' });
+});

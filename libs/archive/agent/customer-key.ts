@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { DurableValue, type StateDirectory } from '#libs/sites/agent';
+import { ArchiveWorkError } from './errors.js';
 
 const heldPassword = z.strictObject({ password: z.string().min(1).max(200), since: z.iso.datetime() });
 export type HeldPassword = z.infer<typeof heldPassword>;
@@ -22,6 +23,22 @@ export class CustomerKey {
 
   read(): Promise<HeldPassword | undefined> {
     return this.value.read();
+  }
+
+  /**
+   * By which password a work enters: the site's, or the agency's own; undefined while there is none.
+   *
+   * @param brought what the site gave: null with an archive that only the agency can open
+   * @throws ArchiveWorkError when both have one: a site that is in other hands must not get to read, or to have its own
+   * files restored, by asking for it
+   */
+  async choose(brought: string | null): Promise<string | undefined> {
+    const held = (await this.read())?.password;
+    if (brought === null || held === undefined) return brought ?? held;
+    throw new ArchiveWorkError(
+      'key-mode',
+      `The archive of this workload is one that only the agency can open, and the site asks for one that Mainstay can open too. If you have chosen that yourself, keep a copy of ${this.file}, remove it, and run again.`,
+    );
   }
 
   /** 256 bits of chance, without characters that a person could mistake or a shell change. On the disk when it returns. */

@@ -28,7 +28,11 @@ function filesOf(state: StateDirectory, workload: string) {
   };
 }
 
-/** Keeps a credential to read; a later one takes its place. The note comes last: with it, all of it is there. */
+/**
+ * Keeps a credential to read; a later one takes its place. The note comes last: with it, all of it is there.
+ *
+ * @throws ArchiveWorkError
+ */
 export async function keepExit(
   state: StateDirectory,
   workload: string,
@@ -36,7 +40,7 @@ export async function keepExit(
 ): Promise<void> {
   const files = filesOf(state, workload);
   await mkdir(files.folder, { recursive: true, mode: 0o700 });
-  const password = access.password ?? (await new CustomerKey(state, workload).read())?.password;
+  const password = await new CustomerKey(state, workload).choose(access.password);
   if (password === undefined) {
     throw new ArchiveWorkError('password-missing', 'The agent holds no password of this archive.');
   }

@@ -57,19 +57,11 @@ export class Repository {
     if (new URL(access.url).protocol !== 'https:') {
       throw new ArchiveWorkError('vault-unencrypted', 'The agent speaks to a vault over HTTPS only.');
     }
-    const held = await key.read();
-    if (create && access.password !== null && held) {
-      // A site that is in other hands must not get to read by asking for it.
-      throw new ArchiveWorkError(
-        'key-mode',
-        `The archive of this workload is one that only the agency can open, and the site asks for one that Mainstay can open too. If you have chosen that yourself, keep a copy of ${key.file}, remove it, and run again.`,
-      );
-    }
+    const password = await key.choose(access.password);
     await mkdir(cacheDirectory, { recursive: true, mode: 0o700 });
     const repository = new Repository(parts);
     await repository.write('repository', resticAddress(access));
     if (access.authority !== null) await repository.write(AUTHORITY, access.authority);
-    const password = access.password ?? held?.password;
     // Any will do to find out whether there is a repository at all.
     await repository.write('password', password ?? randomBytes(16).toString('hex'));
     const certain = access.password !== null || (password !== undefined && !create);
