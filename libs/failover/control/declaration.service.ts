@@ -10,11 +10,11 @@ import {
   type ProtectionRow,
 } from '#libs/replication/control';
 import { FailoverOpenError, LossNotAcceptedError, type Missing, OldServerNotSaidError } from './failover.errors.js';
-import { FailoverRecord } from './failover-record.js';
+import { FailoverRecord } from './runs/failover-record.js';
 import { armedNow, covers, mustSayOldServer, NOTHING_LOST, type Prospect, prospectOf, toAccept } from './loss.js';
 import { FATES, Outlooks } from './outlook.service.js';
-import { RunOrders } from './run-orders.js';
-import { Runs, type RunView } from './run.service.js';
+import { RunOrders } from './runs/run-orders.js';
+import { Runs, type RunView } from './runs/run.service.js';
 import { chooseSite, otherSite } from './target.js';
 
 export interface DeclarationInput {

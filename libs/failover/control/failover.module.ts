@@ -1,12 +1,12 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { ReplicationModule } from '#libs/replication/control';
 import { Declarations } from './declaration.service.js';
-import { FailoverRecord } from './failover-record.js';
+import { FailoverRecord } from './runs/failover-record.js';
 import { Outlooks } from './outlook.service.js';
-import { RUN_FEED_URL, RunFeed } from './run-feed.js';
-import { RunOrders } from './run-orders.js';
-import { RunEnding, RunEventHandler, RunFinishedHandler, RunRefusedHandler } from './run-results.js';
-import { Runs } from './run.service.js';
+import { RUN_FEED_URL, RunFeed } from './runs/run-feed.js';
+import { RunOrders } from './runs/run-orders.js';
+import { RunEnding, RunEventHandler, RunFinishedHandler, RunRefusedHandler } from './runs/run-results.js';
+import { Runs } from './runs/run.service.js';
 
 /** Needs SitesModule, OutboxModule and AuditModule, which are global. */
 @Module({

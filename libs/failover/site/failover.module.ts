@@ -12,18 +12,18 @@ import { PromotionOutlooks } from './outlook.service.js';
 import { FollowPeerHandler } from './peers/follow.handler.js';
 import { PeerReseeding } from './peers/peer-reseeding.js';
 import { ResumeReceivingHandler, StopReceivingHandler } from './peers/stop-receiving.handler.js';
-import { CancellingReach, RunCancelling } from './run-cancelling.js';
-import { RunYielding } from './run-yielding.js';
-import { RunEngine } from './run-engine.js';
+import { CancellingReach, RunCancelling } from './runs/run-cancelling.js';
+import { RunYielding } from './runs/run-yielding.js';
+import { RunEngine } from './runs/run-engine.js';
 import {
   AdvanceRunHandler,
   RepointOtherSiteHandler,
   ResumeRunHandler,
   SweepRepointsHandler,
   SweepRunsHandler,
-} from './run.jobs.js';
-import { Runs } from './runs.service.js';
-import { StepRunner } from './step-runner.js';
+} from './runs/run.jobs.js';
+import { Runs } from './runs/runs.service.js';
+import { StepRunner } from './runs/step-runner.js';
 import { CompareStep } from './steps/compare.step.js';
 import { FenceAgencyStep } from './steps/fence-agency.step.js';
 import { FetchMissingStep } from './steps/fetch-missing.step.js';

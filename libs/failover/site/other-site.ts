@@ -5,7 +5,7 @@ import { DomainError, errorCode } from '#libs/platform/errors';
 import { newPassword, quoteIdentifier, quoteLiteral, scramVerifier } from '#libs/platform/postgres';
 import { slotForOther, type Standby } from '#libs/replication/site';
 import { PeerSites, SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
-import type { FailoverRun } from './run.row.js';
+import type { FailoverRun } from './runs/run.row.js';
 
 type FollowInput = z.infer<typeof peerFollow.input>;
 

@@ -13,7 +13,7 @@ import {
 } from '#libs/replication/site';
 import { type OutlookSource, SITE_DRIVER, type SiteDriver, type StandbyPosition } from '#libs/sites/site';
 import { decideLoss } from './loss.js';
-import { Runs } from './runs.service.js';
+import { Runs } from './runs/runs.service.js';
 
 type Obstacle = PromotionOutlook['obstacles'][number];
 

@@ -1,6 +1,6 @@
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { OpenTransactionDialect } from './auth-database.js';
-import { PROVEN_PASSWORDS } from './proven-password.js';
+import { PROVEN_PASSWORDS } from './passwords/proven-password.js';
 
 /** A session ends after so long, used or not: a working day and its night. */
 export const SESSION_SECONDS = 12 * 3_600;

@@ -2,14 +2,14 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { AuthenticationLibrary } from './authentication.js';
 import { Identity } from './identity.service.js';
-import { PasswordResets } from './password-resets.js';
-import { PasswordWork } from './password-work.js';
+import { PasswordResets } from './passwords/password-resets.js';
+import { PasswordWork } from './passwords/password-work.js';
 import { Refusals } from './refusals.js';
-import { SessionTokens } from './session-token.js';
-import { SignIn } from './sign-in.js';
-import { StaffGuard } from './staff.guard.js';
-import { Staff } from './staff.service.js';
-import { TwoFactor } from './two-factor.js';
+import { SessionTokens } from './sessions/session-token.js';
+import { SignIn } from './sessions/sign-in.js';
+import { StaffGuard } from './staff/staff.guard.js';
+import { Staff } from './staff/staff.service.js';
+import { TwoFactor } from './sessions/two-factor.js';
 
 export interface IdentityOptions {
   /** Signs sessions and seals second factors; at least 32 characters, the same in all processes. */

@@ -3,8 +3,8 @@ import type { ProviderTransaction } from '#libs/platform/database';
 import { insideTransaction } from './auth-database.js';
 import { AuthenticationLibrary, MAX_PASSWORD, MIN_PASSWORD } from './authentication.js';
 import { PasswordUnfitError } from './identity.errors.js';
-import { PasswordWork } from './password-work.js';
-import { SessionTokens } from './session-token.js';
+import { PasswordWork } from './passwords/password-work.js';
+import { SessionTokens } from './sessions/session-token.js';
 
 /** What a session is for. */
 export type SessionPurpose =

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { ReplicationNames } from '#contracts/replication';
 import type { AgentAssignment } from '#contracts/sites';
 import type { Transaction } from '#libs/platform/database';
-import { legsOf } from './protection-orders.js';
+import { legsOf } from './protections/protection-orders.js';
 import type { ProtectionState } from './protection.states.js';
 
 /** From the first order to a site until both have said that nothing is left there. */

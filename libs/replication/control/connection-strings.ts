@@ -1,4 +1,4 @@
-import type { LegView } from './health.js';
+import type { LegView } from './health/health.js';
 
 export interface Address {
   readonly host: string;

@@ -5,9 +5,9 @@ import { type Actor, Audit } from '#libs/audit/control';
 import type { TenantTransaction, Transaction } from '#libs/platform/database';
 import type { SiteRole } from '#contracts/sites';
 import { Orders } from '#libs/sites/control';
-import { legsOf } from './protection-orders.js';
-import { Protections } from './protection.service.js';
-import type { ProtectionRow } from './protection-store.js';
+import { legsOf } from './protections/protection-orders.js';
+import { Protections } from './protections/protection.service.js';
+import type { ProtectionRow } from './protections/protection-store.js';
 import { NoMetroLegError, NoRegionalLegError, ProtectionNotReadyError } from './replication.errors.js';
 
 /** What production may do without the synchronous site: go on alone, or with the regional site in its place. */

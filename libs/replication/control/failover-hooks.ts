@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { TenantTransaction, Transaction } from '#libs/platform/database';
 import { Workloads } from '#libs/protection/control';
-import { type ProtectionRow, ProtectionStore } from './protection-store.js';
+import { type ProtectionRow, ProtectionStore } from './protections/protection-store.js';
 import { mayDeclare } from './protection.states.js';
 import { ProtectionNotReadyError } from './replication.errors.js';
 

@@ -10,13 +10,18 @@ export {
   type LegView,
   SILENT_SECONDS,
   synchronousSiteOf,
-} from './health.js';
-export { PREFLIGHT_STATES, Preflights, type PreflightState, type PreflightView } from './preflight.service.js';
-export { type ProtectionEvent, ProtectionHealth, type ProtectionView } from './protection-health.js';
-export type { ProtectionRow } from './protection-store.js';
-export { ProtectionCreation, type ProtectionInput } from './protection-creation.js';
-export { type ProtectionChange, Protections } from './protection.service.js';
-export { ProtectionsAtSite } from './protections-at-site.js';
+} from './health/health.js';
+export {
+  PREFLIGHT_STATES,
+  Preflights,
+  type PreflightState,
+  type PreflightView,
+} from './preflight/preflight.service.js';
+export { type ProtectionEvent, ProtectionHealth, type ProtectionView } from './health/protection-health.js';
+export type { ProtectionRow } from './protections/protection-store.js';
+export { ProtectionCreation, type ProtectionInput } from './protections/protection-creation.js';
+export { type ProtectionChange, Protections } from './protections/protection.service.js';
+export { ProtectionsAtSite } from './protections/protections-at-site.js';
 export { PROTECTION_STATES, type ProtectionState } from './protection.states.js';
 export * from './replication.errors.js';
 export { chooseSites, type SitePair, suggestedPair } from './site-choice.js';

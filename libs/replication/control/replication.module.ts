@@ -4,13 +4,13 @@ import { AssignedWorkloads } from './assigned-workloads.js';
 import { DegradeGrants } from './degrade.service.js';
 import { DuplicateAgentNotice } from './duplicate-agent.js';
 import { ProtectionDuringFailover } from './failover-hooks.js';
-import { HealthStore } from './health-store.js';
-import { PreflightFailedHandler, PreflightHandler } from './preflight-results.js';
-import { Preflights } from './preflight.service.js';
-import { ProtectionCreation } from './protection-creation.js';
-import { ProtectionEvents } from './protection-events.js';
-import { ProtectionHealth } from './protection-health.js';
-import { ProtectionOrders } from './protection-orders.js';
+import { HealthStore } from './health/health-store.js';
+import { PreflightFailedHandler, PreflightHandler } from './preflight/preflight-results.js';
+import { Preflights } from './preflight/preflight.service.js';
+import { ProtectionCreation } from './protections/protection-creation.js';
+import { ProtectionEvents } from './protections/protection-events.js';
+import { ProtectionHealth } from './health/protection-health.js';
+import { ProtectionOrders } from './protections/protection-orders.js';
 import {
   ArmingChangedHandler,
   DivergenceHandler,
@@ -18,10 +18,10 @@ import {
   ProtectFailedHandler,
   StandbyChangedHandler,
   UnprotectedHandler,
-} from './protection-results.js';
-import { ProtectionStore } from './protection-store.js';
-import { Protections } from './protection.service.js';
-import { ProtectionsAtSite } from './protections-at-site.js';
+} from './protections/protection-results.js';
+import { ProtectionStore } from './protections/protection-store.js';
+import { Protections } from './protections/protection.service.js';
+import { ProtectionsAtSite } from './protections/protections-at-site.js';
 
 /** Needs SitesModule, OutboxModule and AuditModule, which are global. */
 @Module({

@@ -1,5 +1,5 @@
 import { DomainError } from '#libs/platform/errors';
-import type { Scope } from './scopes.js';
+import type { Scope } from './access/scopes.js';
 
 /** One text for a wrong, used and expired token. */
 export class TokenInvalidError extends DomainError {

@@ -3,9 +3,9 @@ import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { credentialOf } from '#libs/identity/control';
 import { ACCESS, type AccessKind, Doorkeeper, NotSignedInError } from '#libs/platform/http';
-import { REQUIRED_SCOPE } from './caller.js';
-import { Callers, type Identified } from './callers.js';
-import type { Scope } from './scopes.js';
+import { REQUIRED_SCOPE } from './access/caller.js';
+import { Callers, type Identified } from './access/callers.js';
+import type { Scope } from './access/scopes.js';
 import { DeclareMissingError, ScopeMissingError } from './tenancy.errors.js';
 
 /** Lets members and API keys into the routes of their agency; other routes are not its business. */

@@ -1,16 +1,16 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
-import { Agencies } from './agencies.js';
-import { ApiKeys } from './api-keys.js';
-import { Callers } from './callers.js';
-import { Contacts } from './contacts.js';
+import { Agencies } from './agencies/agencies.js';
+import { ApiKeys } from './access/api-keys.js';
+import { Callers } from './access/callers.js';
+import { Contacts } from './agencies/contacts.js';
 import { SweepExpiredHandler, sweepExpiredJob } from './expiry.js';
-import { HandedOutByMembers } from './handed-out.js';
-import { Invitations } from './invitations.js';
-import { Inviting } from './inviting.js';
-import { MemberSessions } from './member-sessions.js';
-import { Members } from './members.js';
-import { SignUps } from './sign-ups.js';
+import { HandedOutByMembers } from './access/handed-out.js';
+import { Invitations } from './members/invitations.js';
+import { Inviting } from './members/inviting.js';
+import { MemberSessions } from './members/member-sessions.js';
+import { Members } from './members/members.js';
+import { SignUps } from './agencies/sign-ups.js';
 import { TenancyGuard } from './tenancy.guard.js';
 import { TENANCY_OPTIONS, type TenancyOptions } from './tenancy.options.js';
 

@@ -6,7 +6,7 @@ import { mayBePromoted, Standbys } from '#libs/replication/site';
 import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
 import { NotPromotableError, RunConflictError, StaleEpochError } from '../failover.errors.js';
 import { advanceRunJob } from '../failover.jobs.js';
-import { Runs } from '../runs.service.js';
+import { Runs } from '../runs/runs.service.js';
 import { keptAside } from './stand-aside.row.js';
 
 /**

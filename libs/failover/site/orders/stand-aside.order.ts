@@ -4,7 +4,7 @@ import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
 import { ArmedLeases, Claims, FrontDoors, reconcileStandbyJob, type Standby, Standbys } from '#libs/replication/site';
 import { CarriesOut, type OrderHandler, type ReceivedOrder, SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
-import { RunYielding } from '../run-yielding.js';
+import { RunYielding } from '../runs/run-yielding.js';
 import { heldFor, isPast, noteStandAside, WITHOUT_LAPSE } from './stand-aside.row.js';
 
 /** A frozen walreceiver is ended. */

@@ -5,9 +5,9 @@ import { JobQueue } from '#libs/platform/queue';
 import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
 import { RunTooLateError } from '../failover.errors.js';
 import { advanceRunJob } from '../failover.jobs.js';
-import { RunEngine } from '../run-engine.js';
-import { isClosed } from '../run.states.js';
-import { Runs } from '../runs.service.js';
+import { RunEngine } from '../runs/run-engine.js';
+import { isClosed } from '../runs/run.states.js';
+import { Runs } from '../runs/runs.service.js';
 
 type Cancel = z.infer<typeof cancelFailoverOrder.payload>;
 type Confirm = z.infer<typeof confirmFailoverOrder.payload>;

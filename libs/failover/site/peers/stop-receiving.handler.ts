@@ -25,7 +25,7 @@ import {
 } from '#libs/sites/site';
 import { StaleEpochError } from '../failover.errors.js';
 import { heldFor, keptAside, noteResumed, WITHOUT_LAPSE } from '../orders/stand-aside.row.js';
-import { RunYielding } from '../run-yielding.js';
+import { RunYielding } from '../runs/run-yielding.js';
 
 type Input = z.infer<typeof peerStopReceiving.input>;
 type Output = z.infer<typeof peerStopReceiving.output>;

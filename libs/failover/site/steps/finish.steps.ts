@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { runFinishedResult } from '#contracts/failover';
 import { SiteOutbox } from '#libs/sites/site';
 import { OtherSite } from '../other-site.js';
-import { reportOf } from '../run-report.js';
+import { reportOf } from '../runs/run-report.js';
 import type { RunStepHandler, StepContext, StepOutcome } from './step.js';
 
 /** The other site follows this one, or is marked to be turned later, in the background. */

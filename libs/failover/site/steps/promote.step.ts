@@ -4,7 +4,7 @@ import { PeerBackups, Standbys } from '#libs/replication/site';
 import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
 import { RunInterruptedError } from '../failover.errors.js';
 import { isWorse } from '../loss.js';
-import { Runs } from '../runs.service.js';
+import { Runs } from '../runs/runs.service.js';
 import { question } from './refuse-leases.step.js';
 import type { RunStepHandler, StepContext, StepOutcome } from './step.js';
 

@@ -1,7 +1,7 @@
 import type { LossStatement, RunStep } from '#contracts/failover';
 import type { SiteTransaction } from '#libs/platform/database';
 import type { Standby } from '#libs/replication/site';
-import type { FailoverRun, RunFindings } from '../run.row.js';
+import type { FailoverRun, RunFindings } from '../runs/run.row.js';
 
 export interface StepContext {
   readonly run: FailoverRun;
