@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ensureArchiveOrder, judgeChangeOrder, keepCopyOrder } from '#contracts/archive';
+import { type ArchiveAlarm, ensureArchiveOrder, judgeChangeOrder, keepCopyOrder } from '#contracts/archive';
 import { orderFailed } from '#contracts/sites';
 import { ArchiveWatch } from '#libs/archive/control';
 import { ArchivedWorkload } from '#test/archived-workload';
@@ -68,7 +68,7 @@ describe('what people are told of archives', () => {
   it('what the site alarms about, once for as long as it lasts, and the files that lie ready there', async () => {
     const archive = await ArchivedWorkload.make(plane, { standingCopy: true });
     const since = new Date().toISOString();
-    const alarm = (code: 'password-missing' | 'source-silent' | 'late' | 'check-failed') => ({
+    const alarm = (code: ArchiveAlarm['code']) => ({
       code,
       since,
       what: `It says ${code}.`,
@@ -76,6 +76,9 @@ describe('what people are told of archives', () => {
     const standing = { path: '/srv/standing', snapshotId: null, receivedAt: since, restoredAt: since, failure: null };
     archive.state({ alarms: [alarm('check-failed')] });
     expect((await archive.notice('archives.check-failed')).text).toContain('It says check-failed.');
+    archive.state({ alarms: [alarm('retention-failed')] });
+    expect((await archive.notice('archives.retention-failed')).text).toContain('It says retention-failed. Since ');
+    expect((await plane.api.get(archive.path, archive.agency.apiKey)).body.condition).toBe('attention');
     archive.state({ alarms: [alarm('password-missing'), alarm('late')], standing });
     for (let n = 0; n < 2; n += 1)
       archive.state({ alarms: [alarm('password-missing'), alarm('source-silent')], standing });

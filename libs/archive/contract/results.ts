@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { atMost, defineResult, text, uuid } from '#contracts/sites';
+import { PATHS_SEEN, proof } from './proof.js';
 import { archiveRef, bytes, failure, fault, FAULTS_TOLD, snapshotId } from './terms.js';
 
 // Site → control plane: durable, in order; each carries the whole of what it tells about, so the newest counts.
@@ -24,9 +25,10 @@ export const copyHealth = z.strictObject({
  * `late`: no run has completed for longer than the schedule says. `source-silent`: a run is due or under way, and the
  * agent does not answer. `password-missing`: the agent has lost a customer-held password. `check-failed`: reading the archive
  * again found faults that no damaged object explains, and a later check of the same part has not passed yet.
+ * `retention-failed`: nothing could be removed for an hour or longer, however often it was tried.
  */
 export const archiveAlarm = z.strictObject({
-  code: z.enum(['late', 'source-silent', 'password-missing', 'check-failed']),
+  code: z.enum(['late', 'source-silent', 'password-missing', 'check-failed', 'retention-failed']),
   since: moment,
   what: text(500),
 });
@@ -115,17 +117,6 @@ export const runResult = defineResult(
 );
 export type RunReport = z.infer<typeof runResult.payload>;
 
-/** How a recovery point was proven. */
-export const proof = z.strictObject({
-  state: z.enum(['never', 'running', 'proven', 'failed', 'not-possible']),
-  at: moment.nullable(),
-  /** The measured time of the restore. */
-  seconds: z.number().nonnegative().nullable(),
-  checks: atMost(z.strictObject({ name: text(200), passed: z.boolean(), found: text(500) }), 200),
-  failure: failure.nullable(),
-});
-export type Proof = z.infer<typeof proof>;
-
 /** A snapshot as a state that the workload can be brought back to. */
 export const pointResult = defineResult(
   'archive.point',
@@ -183,7 +174,11 @@ export const restoreResult = defineResult(
 );
 export type RestoreReport = z.infer<typeof restoreResult.payload>;
 
-/** A number that is not as it was in earlier runs: what it is, what is usual, and how far off. */
+/**
+ * A number that is not as it was in earlier runs: what it is, what is usual, and how far off. The vault's own word: `growth`,
+ * `snapshot-burst`, `refused-deletes`. The agent's: `deletions`, `changes`, `renames`, `entropy`. What the test restore saw:
+ * `wrong-contents`, `canary`, `load-failed`, `rows-lost`.
+ */
 export const changeSignal = z.strictObject({
   signal: z.enum([
     'growth',
@@ -194,11 +189,16 @@ export const changeSignal = z.strictObject({
     'snapshot-burst',
     'refused-deletes',
     'canary',
+    'wrong-contents',
+    'load-failed',
+    'rows-lost',
   ]),
   value: z.number(),
   usual: z.number().nullable(),
   limit: z.number(),
   what: text(500),
+  /** Files, or databases and tables, that it is about: the first ones. */
+  paths: atMost(text(1_000), PATHS_SEEN).optional(),
 });
 export type ChangeSignal = z.infer<typeof changeSignal>;
 export const massChangeResult = defineResult(

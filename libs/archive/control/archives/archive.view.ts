@@ -1,3 +1,4 @@
+import type { ArchiveAlarm } from '#contracts/archive';
 import { KEY_MODE_MEANS } from './key-modes.js';
 import type { ArchiveRow } from './archive-store.js';
 import { retentionInWords } from '../policy/retention-words.js';
@@ -37,6 +38,8 @@ export function viewOf({ createdText: _text, siteHeard, ...archive }: ArchiveRow
   };
 }
 
+const ATTENTION_ALARMS: readonly ArchiveAlarm['code'][] = ['password-missing', 'check-failed', 'retention-failed'];
+
 function conditionOf(archive: Omit<ArchiveRow, 'createdText' | 'siteHeard'>, siteHeard: boolean): ArchiveCondition {
   const { state, lastRun } = archive;
   if (state === 'ended' || state === 'ending') return state;
@@ -45,7 +48,7 @@ function conditionOf(archive: Omit<ArchiveRow, 'createdText' | 'siteHeard'>, sit
   const silent = archive.alarms.some(({ code }) => code === 'source-silent');
   if (!siteHeard || silent || lastRun?.state === 'unknown') return 'unknown';
   const damaged = archive.damaged.some(({ repaired }) => !repaired);
-  const alarmed = archive.alarms.some(({ code }) => code === 'password-missing' || code === 'check-failed');
+  const alarmed = archive.alarms.some(({ code }) => ATTENTION_ALARMS.includes(code));
   if (archive.openChanges > 0 || damaged || alarmed) return 'attention';
   if (archive.paused) return 'paused';
   if (archive.late) return 'late';

@@ -91,6 +91,12 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
             title: `${name}: a check of the archive found faults`,
             text: `${what}\nSome recovery points may not come back whole. Do not count on them before the provider has looked at it: restore what matters as a test, and keep what is still at the agency.`,
           },
+          'retention-failed': {
+            kind: 'archives.retention-failed',
+            severity: 'warning' as const,
+            title: `${name}: retention of the archive does not work`,
+            text: `${what} Since ${since} it was tried every ten minutes. No recovery point is lost by it, but nothing is removed either: neither what is past its time, nor what two people want gone. The provider has to look at it; with a customer-held key, look at the agent.`,
+          },
         }[code],
       );
     }

@@ -10,6 +10,9 @@ const HOUR_MS = 3_600_000;
 const PASSWORD_CODES = ['archive.wrong-password', 'archive.password-unknown'];
 /** What restic's check, here or at the agent, says of a repository with faults. A check that could not be made says other things. */
 const FAULT_CODES = ['archive.restic', 'archive.check-failed'];
+/** Retention is tried again every ten minutes, and told of once it has failed so often and for so long. */
+const RETENTION_FAILURES = 3;
+const RETENTION_FAILING_MS = HOUR_MS;
 /** An alarm has so much room. */
 const WORDS = 300;
 
@@ -23,7 +26,7 @@ interface Seen {
 
 /** What people must know of an archive's source now. */
 export async function alarmsOf(tx: SiteTransaction, archive: ArchiveRow, now: Date): Promise<ArchiveAlarm[]> {
-  const faults = await checkAlarms(tx, archive);
+  const faults = [...(await checkAlarms(tx, archive)), ...(await retentionAlarms(tx, archive, now))];
   if (archive.state !== 'active') return faults;
   const [seen] = await tx.query<Seen>(
     `SELECT max(ended_at) FILTER (WHERE state IN ('completed', 'partial')) AS "completedAt",
@@ -66,4 +69,16 @@ async function checkAlarms(tx: SiteTransaction, { archiveId, state }: ArchiveRow
   if (!failed) return [];
   const what = `Reading the archive again found faults: ${failed.message.slice(0, WORDS)}`;
   return [{ code: 'check-failed', since: failed.at.toISOString(), what }];
+}
+
+async function retentionAlarms(tx: SiteTransaction, archive: ArchiveRow, now: Date): Promise<ArchiveAlarm[]> {
+  if (archive.state === 'ended') return [];
+  const [failing] = await tx.query<{ since: Date; message: string }>(
+    `SELECT retention_failing_since AS since, retention_failure ->> 'message' AS message FROM archive
+      WHERE archive_id = $1 AND retention_failures >= $2 AND retention_failing_since <= $3`,
+    [archive.archiveId, RETENTION_FAILURES, new Date(now.getTime() - RETENTION_FAILING_MS)],
+  );
+  if (!failing) return [];
+  const what = `What no rule keeps any more cannot be removed: ${failing.message.slice(0, WORDS)}`;
+  return [{ code: 'retention-failed', since: failing.since.toISOString(), what }];
 }

@@ -1,5 +1,7 @@
 import { Injectable } from '@nestjs/common';
+import type { Failure } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
+import { DomainError } from '#libs/platform/errors';
 import { Archives } from '../archives.service.js';
 import { Changes } from '../changes/changes.service.js';
 import { Drops } from './drops.service.js';
@@ -55,8 +57,21 @@ export class RetentionService {
       this.failed.delete(archiveId);
     } catch (error) {
       this.failed.set(archiveId, performance.now());
+      if (!signal.aborted) await this.note(archiveId, failureOf(error));
       throw error;
     }
+  }
+
+  /** Counted until it works again: see the alarm `retention-failed`. */
+  private async note(archiveId: string, failure: Failure): Promise<void> {
+    await this.work.run((tx) =>
+      tx.execute(
+        `UPDATE archive SET retention_failures = retention_failures + 1, retention_failure = $2,
+                retention_failing_since = coalesce(retention_failing_since, clock_timestamp())
+          WHERE archive_id = $1`,
+        [archiveId, JSON.stringify(failure)],
+      ),
+    );
   }
 
   private resting(): readonly string[] {
@@ -83,7 +98,16 @@ export class RetentionService {
     if (free !== true) return;
     await this.pruning.prune(archiveId, signal);
     await this.work.run(async (tx) => {
-      await tx.execute(`UPDATE archive SET retention_at = clock_timestamp() WHERE archive_id = $1`, [archiveId]);
+      await tx.execute(
+        `UPDATE archive SET retention_at = clock_timestamp(), retention_failing_since = NULL, retention_failures = 0,
+                retention_failure = NULL WHERE archive_id = $1`,
+        [archiveId],
+      );
     });
   }
 }
+
+const failureOf = (error: unknown): Failure =>
+  error instanceof DomainError
+    ? { code: error.code, message: error.message.slice(0, 2_000) }
+    : { code: 'internal', message: 'The site met a fault of its own. It tries again every ten minutes.' };

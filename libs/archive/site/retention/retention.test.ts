@@ -1,7 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { readFile, utimes } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ArchiveReport } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
+import { Tellings } from '../facts/tellings.js';
 import { HoldPointHandler } from '../orders/point.orders.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { Points, VaultRepositories } from '../index.js';
@@ -121,6 +123,36 @@ describe('retention', () => {
     expect(await due()).not.toContain(archiveId);
     const other = await site.archive();
     expect(await due()).toContain(other);
+  });
+
+  test('that fails again and again is told, with why, until it works', async () => {
+    const archiveId = await site.archive();
+    await site.backup(archiveId, await folder());
+    await site.age(archiveId, 3);
+    await site.backup(archiveId, await folder());
+    const alarms = async () => {
+      await site.get(Tellings).look(archiveId, new Date());
+      const told = await site.results<ArchiveReport>('archive.state');
+      return told.filter((report) => report.archiveId === archiveId).at(-1)?.alarms ?? [];
+    };
+    const [key] = await site.rows<{ by: string }>(
+      `UPDATE archive_key k SET sealed_by = 'a key that is lost' FROM archive_key before
+        WHERE k.archive_id = $1 AND before.key_id = k.key_id RETURNING before.sealed_by AS by`,
+      [archiveId],
+    );
+    for (let n = 0; n < 3; n += 1) await expect(tend(archiveId)).rejects.toThrow();
+    // Ten minutes each: what is in the way for half an hour is nobody's yet.
+    expect(await alarms()).toEqual([]);
+    await site.rows(
+      `UPDATE archive SET retention_failing_since = retention_failing_since - interval '2 hours' WHERE archive_id = $1`,
+      [archiveId],
+    );
+    const [failing] = await alarms();
+    expect(failing).toMatchObject({ code: 'retention-failed', what: expect.stringContaining('password') as string });
+    expect(Date.parse(failing?.since ?? '')).toBeLessThan(Date.now() - 7_000_000);
+    await site.rows(`UPDATE archive_key SET sealed_by = $2 WHERE archive_id = $1`, [archiveId, key?.by]);
+    await tend(archiveId);
+    expect(await alarms()).toEqual([]);
   });
 
   test('stands still under a hold of the repository, and keeps a point that is held', async () => {
