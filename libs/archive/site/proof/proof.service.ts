@@ -12,8 +12,9 @@ import { ProofQueue } from './proof-queue.js';
 import { NoRoomError } from './proof-scratch.js';
 import { ProofWorks } from './proof-works.js';
 
-/** A proof that takes longer is given up: something hangs. */
-const LONGEST_MS = 12 * 3_600_000;
+/** A proof that takes longer is given up, and counts as a try: something hangs, or the site is too slow for it. */
+const LONGEST_HOURS = 12;
+const longest = (): AbortSignal => AbortSignal.timeout(LONGEST_HOURS * 3_600_000);
 
 /** Proves recovery points by restoring them: one at a time, so that backups are not kept from the disk and the processor. */
 @Injectable()
@@ -30,21 +31,27 @@ export class ProofService {
     private readonly logger: AppLogger,
   ) {}
 
-  /** Proves the next point, if there is one and no proof is under way. @returns whether there was one */
-  async proveNext(signal: AbortSignal): Promise<boolean> {
+  /**
+   * Proves the next point, if there is one and no proof is under way.
+   *
+   * @param over aborted when the proof has taken too long
+   * @returns whether there was one
+   */
+  async proveNext(signal: AbortSignal, over = longest()): Promise<boolean> {
     if (this.busy) return false;
     this.busy = true;
     try {
       const point = await this.queue.take();
       if (!point) return false;
-      await this.prove(point, AbortSignal.any([signal, AbortSignal.timeout(LONGEST_MS)]));
+      await this.prove(point, signal, over);
       return true;
     } finally {
       this.busy = false;
     }
   }
 
-  private async prove(point: PointRow, signal: AbortSignal): Promise<void> {
+  private async prove(point: PointRow, stopped: AbortSignal, over: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([stopped, over]);
     const { archiveId } = point;
     const at = this.clock.now().toISOString();
     const nothing = { at, seconds: null, checks: [], failure: null };
@@ -67,11 +74,16 @@ export class ProofService {
         { counted: true, rowCounts },
       );
     } catch (error) {
-      if (signal.aborted) {
+      if (stopped.aborted) {
         await this.queue.settle(point, { ...nothing, state: 'never', at: null }, UNCOUNTED);
         throw error;
       }
       this.logger.log.warn({ err: error, archiveId, snapshotId: point.snapshotId }, 'a proof failed');
+      if (over.aborted) {
+        const proof = { ...nothing, state: 'failed', failure: TOO_LONG } as const;
+        await this.queue.settle(point, proof, { ...UNCOUNTED, counted: true });
+        return;
+      }
       await this.queue.settle(
         point,
         { ...nothing, ...verdictOf(error) },
@@ -83,6 +95,10 @@ export class ProofService {
 
 const UNCOUNTED = { counted: false, rowCounts: null } as const;
 const PRUNED = { code: 'proof.pruned', message: 'The repository is being pruned. It is tried again.' };
+const TOO_LONG = {
+  code: 'proof.too-long',
+  message: `The restore and its checks had not ended after ${LONGEST_HOURS} hours, which is as long as they may take. They are tried again later, three times at most.`,
+};
 
 function verdictOf(error: unknown): Pick<Proof, 'state' | 'failure'> {
   const known = error instanceof DomainError;

@@ -132,6 +132,22 @@ test('a proof that died with its process is begun anew, after the others and not
   expect(await proofOf(only)).toMatchObject({ state: 'proven' });
 });
 
+test('a proof that takes too long has failed, says how long it may take, and others get their turn', async () => {
+  const archiveId = await site.archive();
+  const other = await site.backup(archiveId, await site.folder({ file: 'a permit' }));
+  const slow = await site.backup(archiveId, await site.folder({ file: 'all permits' }));
+  expect(await site.get(ProofService).proveNext(signal, AbortSignal.abort())).toBe(true);
+  const failure = { code: 'proof.too-long', message: expect.stringContaining('12 hours') as string };
+  expect(await proofOf(slow)).toMatchObject({ state: 'failed', failure });
+  expect(await prove()).toBe(true);
+  expect(await proofOf(other)).toMatchObject({ state: 'proven' });
+  expect(await prove()).toBe(false);
+  const earlier = JSON.stringify({ at: new Date(Date.now() - 4 * 3_600_000).toISOString() });
+  await site.rows(`UPDATE archive_point SET proof = proof || $2::jsonb WHERE snapshot_id = $1`, [slow, earlier]);
+  expect(await prove()).toBe(true);
+  expect(await proofOf(slow)).toMatchObject({ state: 'proven' });
+});
+
 test('what needs more room than there is waits, and says so', async () => {
   await expect(site.get(ProofScratch).with(2 ** 50, () => Promise.resolve())).rejects.toMatchObject({
     code: 'proof.no-room',
