@@ -9,8 +9,7 @@ import { childEnvironment, searchPath } from '#libs/platform/config';
 /** What each program is in, for who lacks it. */
 const WHENCE: Readonly<Record<string, string>> = {
   restic: 'https://restic.readthedocs.io/en/stable/020_installation.html',
-  'rest-server':
-    "Debian's package restic-rest-server, or https://github.com/restic/rest-server/releases (0.14 is measured)",
+  'rest-server': "Debian's package restic-rest-server, or restic's own release of it (0.14 is measured)",
   rclone: "Debian's package rclone",
 };
 

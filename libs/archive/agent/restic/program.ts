@@ -40,7 +40,7 @@ export const WHOLE_MINOR = Math.max(...Object.values(SINCE));
 
 export const INSTALL_RESTIC =
   'Install restic 0.17 or newer: apt-get install -y restic (Debian 13, Ubuntu 25.04 and later); elsewhere put the ' +
-  'program from https://github.com/restic/restic/releases into /usr/local/bin. Another place is named by "restic" in agent.json.';
+  'program of restic.net into /usr/local/bin. Another place is named by "restic" in agent.json.';
 
 export function can({ minor }: ResticProgram, feature: ResticFeature): boolean {
   return minor >= SINCE[feature];
