@@ -56,7 +56,11 @@ export class AgentWorks {
     };
   }
 
-  /** Safe to repeat with the same id. @throws AgentUnreachableError, AgentRefusedError, KeyUnavailableError */
+  /**
+   * Safe to repeat with the same id, when the credential of the time before has ended.
+   *
+   * @throws AgentUnreachableError, AgentRefusedError, KeyUnavailableError, ConfigLostError
+   */
   async begin(
     archive: Owned,
     workId: string,
@@ -64,6 +68,9 @@ export class AgentWorks {
     credential: IssuedCredential,
     signal?: AbortSignal,
   ): Promise<void> {
+    // restic makes the key first: an agent that was killed in between could not begin again. Its credential has ended.
+    const ownKey = work.kind === 'backup' && archive.keyMode === 'customer-held';
+    if (ownKey) await this.vault.objects.discardUnmade(archive.archiveId);
     const access = await this.access(archive, credential, `${work.kind} by the agent`);
     await this.call(archive, beginWorkCommand, { ...of(archive), workId, access, work }, signal);
   }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { DomainError } from '#libs/platform/errors';
 import { objectLabel, type ObjectName, type ObjectType } from './object-names.js';
 import type { RepositoryUsage } from './repository-usage.js';
 import type { ListedObject, StoredObject, VaultStorage } from './storage.js';
@@ -9,6 +10,18 @@ export class WrongObjectError extends Error {
   constructor(name: ObjectName, why: string) {
     super(`what came for ${objectLabel(name)} is not it: ${why}`);
     this.name = 'WrongObjectError';
+  }
+}
+
+/** Without its config nothing opens a repository, and nobody may take it for one that was never made. */
+export class ConfigLostError extends DomainError {
+  constructor(repository: string, point: string) {
+    super(
+      'unavailable',
+      'vault.config-lost',
+      'The repository has lost its configuration, and holds recovery points. Nothing is written to it until the provider has brought it back from the second copy or a backup of the vault.',
+      { detail: `${repository} has no config, but the recovery point ${point}` },
+    );
   }
 }
 
@@ -101,12 +114,16 @@ export class VaultObjects {
     if (await this.storage.remove(repository, name)) await this.usage.removed(repository, object.bytes);
   }
 
-  /** What a client left that was killed while it made the repository: without a config nothing in it means anything. */
+  /**
+   * What a client left that was killed while it made the repository: without a config nothing in it means anything.
+   *
+   * @throws ConfigLostError
+   */
   async discardUnmade(repository: string): Promise<void> {
     if (!(await this.storage.repositoryExists(repository))) return;
     if (await this.storage.stat(repository, { type: 'config' })) return;
     for await (const point of this.storage.list(repository, 'snapshots')) {
-      throw new Error(`${repository} has lost its config, but has recovery points, ${point.id} for one`);
+      throw new ConfigLostError(repository, point.id);
     }
     await this.removeAll(repository);
   }
