@@ -9,6 +9,7 @@ import { ClientNetworks1790000000007 } from './0007-client-networks.js';
 import { SynchronousSite1790000000010 } from './0010-synchronous-site.js';
 import { Vault1790000000020 } from './0020-vault.js';
 import { Archives1790000000021 } from './0021-archives.js';
+import { WhatRestoresSaw1790000000022 } from './0022-what-restores-saw.js';
 import { WhatArchivesTell1790000000023 } from './0023-what-archives-tell.js';
 
 /** A site's schema, oldest first. */
@@ -23,5 +24,6 @@ export const SITE_MIGRATIONS: readonly MigrationClass[] = [
   SynchronousSite1790000000010,
   Vault1790000000020,
   Archives1790000000021,
+  WhatRestoresSaw1790000000022,
   WhatArchivesTell1790000000023,
 ];

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { text } from '#contracts/sites';
-import { bytes } from './terms.js';
+import { bytes, treePath } from './terms.js';
 
 const clock = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time such as 22:30');
 const weekday = z.enum(['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']);
@@ -41,6 +41,11 @@ export const agencyCheck = z.strictObject({
   atLeast: z.number(),
 });
 
+/** Of a file, as a snapshot names it: no folder, and written in one way only. */
+const canaryPath = treePath
+  .max(1_000)
+  .refine((path) => !/\/\/|\/\.(\/|$)|.\/$|^\/$/.test(path), 'must name a file, without // and /./');
+
 export const archivePolicy = z.strictObject({
   schedule,
   timeZone,
@@ -58,6 +63,12 @@ export const archivePolicy = z.strictObject({
   quotaBytes: bytes.min(1_048_576).nullable(),
   /** Of folders with an escrowed key: whether the newest point lies ready at the site as files. Yes when left out. */
   standingCopy: z.boolean().optional(),
+  /** Of folders with an escrowed key: files that nobody changes, so a change of one of them says something. None when left out. */
+  canaries: z
+    .array(canaryPath)
+    .max(32)
+    .refine((paths) => new Set(paths).size === paths.length, 'must name each file once')
+    .optional(),
 });
 export type ArchivePolicy = z.infer<typeof archivePolicy>;
 
