@@ -140,7 +140,7 @@ export const archiveView = z
     state: archiveState,
     condition: z.enum(ARCHIVE_CONDITIONS).meta({
       description:
-        'How it does now, as measured. unknown: the site or the agent is silent. late: no recovery point within twice the period.',
+        'How it does now, as measured. unknown: the site or the agent is silent. attention: a suspected change, damage, an alarm, a newest proof or run that did not come out right, a second copy that is behind or fails. late: no recovery point within twice the period.',
     }),
     policy: z.object(policy).extend({ retention: z.object(retentionNumbers.shape) }),
     scheduleInWords: z.string(),

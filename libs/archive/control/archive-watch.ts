@@ -2,10 +2,8 @@ import { type ProviderTransaction, UnitOfWork } from '#libs/platform/database';
 import { Handles, type JobHandler } from '#libs/platform/queue';
 import { watchArchivesJob } from './archive.jobs.js';
 import { ArchiveRecord, type Recorded } from './archives/archive-record.js';
-import { LATE } from './archives/archive-store.js';
+import { COPY_BEHIND, LATE, LINK_DOWN } from './archives/measured.js';
 
-/** An agent whose link has been down for so long is silent. */
-const SILENT = "interval '1 hour'";
 /** People are told again so often, for as long as it lasts. */
 const AGAIN = "interval '1 day'";
 
@@ -17,17 +15,6 @@ interface Found extends Recorded {
 const FOUND = `a.id, a.tenant_id AS "tenantId", a.workload_id AS "workloadId", w.name AS "workloadName",
   coalesce((SELECT name FROM site WHERE id = a.site_id), '') AS "siteName"`;
 const OF_WORKLOAD = 'w.tenant_id = a.tenant_id AND w.id = a.workload_id';
-
-/** Its agent's link with its site has been down, while the site itself is heard: a site that is silent tells nothing. */
-const AGENT_GONE = `link.tenant_id = a.tenant_id AND link.agent_id = a.agent_id AND link.site_id = a.site_id
-  AND link.connected_since IS NULL AND coalesce(link.seen_at, a.created_at) < now() - ${SILENT}
-  AND EXISTS (SELECT FROM site_state s WHERE s.site_id = a.site_id AND s.received_at > now() - interval '1 minute')`;
-
-/** A recovery point that should be at the second site by now, and is not. */
-const COPY_BEHIND = `a.second_site_id IS NOT NULL AND EXISTS (
-  SELECT FROM recovery_point p WHERE p.tenant_id = a.tenant_id AND p.archive_id = a.id AND p.forgotten_at IS NULL
-     AND p.received_at < now() - greatest(make_interval(secs => 2 * a.period_seconds), interval '1 hour')
-     AND p.received_at > coalesce((a.copy->>'completeUntil')::timestamptz, '-infinity'))`;
 
 /** Finds what nobody tells of because nothing happens, and tells people, once a day for as long as it lasts. */
 @Handles(watchArchivesJob)
@@ -64,8 +51,8 @@ export class ArchiveWatch implements JobHandler<Record<string, never>> {
     );
     const found = await tx.query<Found>(
       `UPDATE archive a SET silent_told_at = now() FROM workload w, agent_site link
-        WHERE ${OF_WORKLOAD} AND a.state IN ('preparing', 'active', 'failed') AND NOT a.paused
-          AND (a.silent_told_at IS NULL OR a.silent_told_at < now() - ${AGAIN}) AND ${AGENT_GONE}
+        WHERE ${OF_WORKLOAD} AND ${LINK_DOWN}
+          AND (a.silent_told_at IS NULL OR a.silent_told_at < now() - ${AGAIN})
         RETURNING ${FOUND}, link.seen_at AS since`,
     );
     for (const archive of found) {

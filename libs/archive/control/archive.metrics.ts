@@ -1,7 +1,7 @@
 import { COUNTED_AT_MOST, UnitOfWork } from '#libs/platform/database';
 import { provideCollector } from '#libs/platform/nest';
 import { defineGauge } from '#libs/platform/telemetry';
-import { LATE } from './archives/archive-store.js';
+import { AGENT_GONE, LATE } from './archives/measured.js';
 
 export const archivesLate = defineGauge(
   'mainstay_archives_late',
@@ -17,6 +17,7 @@ export const archivesUnknown = defineGauge(
 /** As an archive's condition has it: what a silent site said last is not what is. */
 const UNKNOWN = `a.state NOT IN ('ending', 'failed') AND (
   NOT coalesce(heard.received_at > now() - interval '10 seconds', false) OR a.alarms @> '[{"code": "source-silent"}]'
+  OR ${AGENT_GONE}
   OR (SELECT r.state FROM archive_run r WHERE r.tenant_id = a.tenant_id AND r.archive_id = a.id
        ORDER BY r.due_at DESC, r.id DESC LIMIT 1) = 'unknown')`;
 

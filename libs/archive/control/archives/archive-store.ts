@@ -12,6 +12,7 @@ import type {
 } from '#contracts/archive';
 import type { TenantTransaction, Transaction } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
+import { AGENT_GONE, COPY_BEHIND, LATE, PROOF_FAILED } from './measured.js';
 
 /** An archive with what is needed of its workload, its sites and its newest run. */
 export interface ArchiveRow {
@@ -52,15 +53,17 @@ export interface ArchiveRow {
   readonly siteHeard: boolean;
   /** No run left a recovery point within twice the period. */
   readonly late: boolean;
+  /** Its site has not heard its agent for an hour. */
+  readonly agentGone: boolean;
+  /** The second copy lacks a recovery point that should be there by now. */
+  readonly copyBehind: boolean;
+  /** The newest recovery point that was judged by a proof did not come out right. */
+  readonly proofFailed: boolean;
   readonly openChanges: number;
   readonly points: number;
   readonly newestPointAt: Date | null;
   readonly lastRun: { readonly id: string; readonly state: RunState; readonly endedAt: Date | null } | null;
 }
-
-/** By when a run should have left a recovery point: two periods after the last one that did, or since it is expected. */
-export const LATE = `NOT a.paused AND a.state IN ('preparing', 'active', 'failed')
-  AND greatest(a.completed_at, a.expected_since) < now() - make_interval(secs => 2 * a.period_seconds)`;
 
 const QUERY = `SELECT a.id, a.tenant_id AS "tenantId", a.workload_id AS "workloadId", w.name AS "workloadName",
     a.agent_id AS "agentId", a.site_id AS "siteId", coalesce(site.name, '') AS "siteName",
@@ -71,6 +74,7 @@ const QUERY = `SELECT a.id, a.tenant_id AS "tenantId", a.workload_id AS "workloa
     a.alarms, a.standing, a.reported_at AS "reportedAt", a.completed_at AS "completedAt", a.created_at AS "createdAt",
     a.created_at::text AS "createdText", a.ended_at AS "endedAt",
     coalesce(heard.received_at > now() - interval '10 seconds', false) AS "siteHeard", ${LATE} AS late,
+    ${AGENT_GONE} AS "agentGone", ${COPY_BEHIND} AS "copyBehind", ${PROOF_FAILED} AS "proofFailed",
     (SELECT count(*)::int FROM mass_change c
       WHERE c.tenant_id = a.tenant_id AND c.archive_id = a.id AND c.state = 'suspected') AS "openChanges",
     points.count AS points, points.newest AS "newestPointAt",
