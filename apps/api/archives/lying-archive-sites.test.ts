@@ -190,7 +190,7 @@ describe('what a site says of archives that is not so, or not its own', () => {
     expect(body.items[0]?.['faults']).toHaveLength(200);
   });
 
-  it('usage counts once, of the archive’s two sites, and never in the future', async () => {
+  it('usage counts once, never in the future; and of the second copy its own site tells what it takes, and nothing else', async () => {
     const archive = await ArchivedWorkload.make(plane, { secondSiteId: plane.regional.id });
     const hour = (n: number): string => new Date(Date.UTC(2026, 0, 1, n)).toISOString();
     const fact = { ...archive.ref, kind: 'archive.stored-bytes' as const, amount: 1_000, from: hour(0), to: hour(2) };
@@ -199,13 +199,26 @@ describe('what a site says of archives that is not so, or not its own', () => {
     const ahead = new Date(Date.now() + 86_400_000).toISOString();
     archive.say(archiveUsageResult, { ...fact, factId: randomUUID(), to: ahead });
     archive.state();
-    plane.regional.say(archiveUsageResult, { ...fact, factId: randomUUID() }, { tenantId: archive.agency.id });
+    const copied = { ...fact, kind: 'archive.copy-stored-bytes' as const, amount: 500 };
+    archive.say(archiveUsageResult, { ...copied, factId: randomUUID() });
+    for (const said of [fact, copied])
+      plane.regional.say(archiveUsageResult, { ...said, factId: randomUUID() }, { tenantId: archive.agency.id });
     const work = plane.api.app.get(UnitOfWork);
     const asked = { tenantId: archive.agency.id, kind: fact.kind, from: new Date(hour(0)), to: new Date(ahead) };
     await plane.until(archive.path, archive.agency.apiKey, ({ state }) => state === 'active');
-    const facts = () => plane.api.rows(`SELECT FROM usage_fact WHERE subject_id = $1`, [archive.id]);
+    const facts = () =>
+      plane.api.rows<{ kind: string; siteId: string }>(
+        `SELECT kind, site_id AS "siteId" FROM usage_fact WHERE subject_id = $1 ORDER BY kind`,
+        [archive.id],
+      );
     await waitFor('both sites’ facts', async () => (await facts()).length === 2, { timeoutMs: 20_000 });
-    const total = await work.tenant(archive.agency.id, (tx) => new Usage(new SystemClock()).total(tx, asked));
-    expect(total).toEqual({ sum: 0, amountSeconds: 1_000 * 7_200 * 2 });
+    expect(await facts()).toEqual([
+      { kind: copied.kind, siteId: plane.regional.id },
+      { kind: fact.kind, siteId: plane.metro.id },
+    ]);
+    const total = (kind: string) =>
+      work.tenant(archive.agency.id, (tx) => new Usage(new SystemClock()).total(tx, { ...asked, kind }));
+    expect(await total(fact.kind)).toEqual({ sum: 0, amountSeconds: 1_000 * 7_200 });
+    expect(await total(copied.kind)).toEqual({ sum: 0, amountSeconds: 500 * 7_200 });
   });
 });

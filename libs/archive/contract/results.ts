@@ -228,13 +228,23 @@ export const dropResult = defineResult(
   }),
 );
 
-/** A fact for billing: `amount` over a moment (ingested, restored) or held from `from` to `to` (stored). */
+/**
+ * A fact for billing: `amount` over a moment (ingested, restored) or held from `from` to `to` (stored). The site that keeps a
+ * second copy tells what the copy takes there (copy-stored), and nothing else of it.
+ */
+export const USAGE_KINDS = [
+  'archive.ingested-bytes',
+  'archive.stored-bytes',
+  'archive.restored-bytes',
+  'archive.copy-stored-bytes',
+] as const;
+export type UsageKind = (typeof USAGE_KINDS)[number];
 export const archiveUsageResult = defineResult(
   'archive.usage',
   z.strictObject({
     ...archiveRef,
     factId: uuid,
-    kind: z.enum(['archive.ingested-bytes', 'archive.stored-bytes', 'archive.restored-bytes']),
+    kind: z.enum(USAGE_KINDS),
     amount: bytes,
     from: moment,
     to: moment,

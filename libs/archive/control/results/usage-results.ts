@@ -3,13 +3,14 @@ import type { ResultContract } from '#contracts/sites';
 import { Usage } from '#libs/metering/control';
 import type { ProviderTransaction } from '#libs/platform/database';
 import { type AppliedResult, AppliesResult, type ResultHandler } from '#libs/sites/control';
+import { ForeignArchiveReportError } from '../archive.errors.js';
 import { ReportingArchives } from './reporting-archives.js';
 
 type Payload<C> = C extends ResultContract<infer P> ? P : never;
 type UsageReport = Payload<typeof archiveUsageResult>;
 type KeyUse = Payload<typeof keyUseResult>;
 
-/** Bytes ingested, stored and restored, into the ledger. Each site counts what it holds: the second copy too. */
+/** Bytes ingested, stored and restored, into the ledger; and what the second copy takes, by the word of its own site. */
 @AppliesResult(archiveUsageResult)
 export class UsageHandler implements ResultHandler<UsageReport> {
   constructor(
@@ -18,9 +19,12 @@ export class UsageHandler implements ResultHandler<UsageReport> {
   ) {}
 
   async apply(tx: ProviderTransaction, result: AppliedResult<UsageReport>): Promise<void> {
-    const { id: subjectId, tenantId } = await this.reporting.of(tx, result, true);
-    const { factId, kind, amount, from, to } = result.payload;
     const { siteId } = result;
+    const archive = await this.reporting.of(tx, result, true);
+    const { id: subjectId, tenantId } = archive;
+    const { factId, kind, amount, from, to } = result.payload;
+    const keeper = siteId === archive.secondSiteId;
+    if (keeper !== (kind === 'archive.copy-stored-bytes')) throw new ForeignArchiveReportError('usage', factId);
     const times = { from: new Date(from), to: new Date(to) };
     await this.usage.record(tx, { id: factId, tenantId, kind, subjectId, siteId, amount, ...times });
   }

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { unlink, utimes } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ArchiveReport } from '#contracts/archive';
+import type { ArchiveReport, archiveUsageResult } from '#contracts/archive';
 import { waitFor } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { Archives } from '../archives.service.js';
@@ -13,6 +13,12 @@ import { ArchiveReconciler } from '../reconciler.js';
 import { Copies } from './copies.service.js';
 import { CopyForgetting } from './copy-forgetting.service.js';
 import { CopyAccesses } from './copy-access.handler.js';
+import { KeptEnding } from './kept-ending.js';
+import { ArchiveFacts } from '../facts/archive-facts.js';
+import { VaultService } from '../vault/vault.module.js';
+import type { z } from 'zod';
+
+type UsageReport = z.infer<typeof archiveUsageResult.payload>;
 
 let sites: TwoSites;
 
@@ -152,6 +158,38 @@ describe('a second copy', () => {
     expect(await archiveOf(archiveId)).toMatchObject({ second: null, failure: null });
     await expect(ids('second', archiveId)).rejects.toThrow('ENOENT');
     expect(await sites.second.rows(`SELECT FROM archive_kept_copy WHERE archive_id = $1`, [archiveId])).toEqual([]);
+  });
+
+  test('is metered where it is kept, as intervals without a gap, until it is gone', async () => {
+    const archiveId = await sites.archive();
+    await backedUp(archiveId);
+    const facts = () => sites.second.get(ArchiveFacts).sweep(new AbortController().signal);
+    const told = async () =>
+      (await sites.second.results<UsageReport>('archive.usage')).filter((fact) => fact.archiveId === archiveId);
+    await facts();
+    await replicate(archiveId);
+    await facts();
+    await sites.second.rows(`UPDATE archive_stored SET since = since - interval '25 hours' WHERE archive_id = $1`, [
+      archiveId,
+    ]);
+    await facts();
+    await facts();
+    const stored = await sites.second.get(VaultService).storedBytes(archiveId);
+    expect(stored).toBeGreaterThan(500_000);
+    const { workloadId } = await archiveOf(archiveId);
+    const kind = 'archive.copy-stored-bytes';
+    expect(await told()).toMatchObject([
+      { kind, workloadId, amount: 0 },
+      { kind, workloadId, amount: stored },
+    ]);
+    await sites.second.age(archiveId, 3);
+    const caller = { siteId: sites.first.siteId, workloadId };
+    expect(await sites.second.get(KeptEnding).end(caller, { workloadId, archiveId })).toBe(true);
+    await facts();
+    const [, second, last, ...more] = await told();
+    expect(last).toMatchObject({ kind, amount: stored, from: second?.to });
+    expect(more).toEqual([]);
+    expect(new Set((await told()).map(({ factId }) => factId)).size).toBe(3);
   });
 
   test('lets in the site whose copy it is, about its own workload, and nobody else', async () => {

@@ -5,7 +5,9 @@ import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { type PeerCaller, type PeerCommandHandler, PeerHandler } from '#libs/sites/site';
+import { UsageFacts } from '../facts/usage-facts.js';
 import { VaultService } from '../vault/vault.module.js';
+import { keptCopy } from './kept-copy.js';
 
 type Asked = z.infer<typeof copyEndCommand.input>;
 
@@ -15,6 +17,7 @@ export class KeptEnding {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly vault: VaultService,
+    private readonly usage: UsageFacts,
     private readonly clock: Clock,
   ) {}
 
@@ -43,7 +46,12 @@ export class KeptEnding {
       ),
     );
     await this.vault.objects.removeAll(archiveId);
-    await this.work.run((tx) => tx.execute(`DELETE FROM archive_kept_copy WHERE archive_id = $1`, [archiveId]));
+    await this.work.run(async (tx) => {
+      const copy = await keptCopy(tx, archiveId);
+      if (!copy) return;
+      await this.usage.copyStored(tx, copy, null);
+      await tx.execute(`DELETE FROM archive_kept_copy WHERE archive_id = $1`, [archiveId]);
+    });
     return true;
   }
 }

@@ -32,6 +32,13 @@ export class ArchiveFacts {
       await this.each(archiveId, 'facts', () => this.tellings.look(archiveId, this.clock.now()));
       await this.each(archiveId, 'points', () => this.adoption.adopt(archiveId, signal));
     }
+    const copies = await this.work.run((tx) =>
+      tx.query<{ archiveId: string }>(`SELECT archive_id AS "archiveId" FROM archive_kept_copy ORDER BY archive_id`),
+    );
+    for (const { archiveId } of copies) {
+      if (signal.aborted) return;
+      await this.each(archiveId, 'copy', () => this.tellings.lookAtCopy(archiveId));
+    }
     await this.standing.wakeDue();
   }
 

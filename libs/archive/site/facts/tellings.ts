@@ -4,6 +4,7 @@ import { JobQueue } from '#libs/platform/queue';
 import { reconcileArchiveJob } from '../archives.jobs.js';
 import { Archives } from '../archives.service.js';
 import { VaultService } from '../vault/vault.module.js';
+import { keptCopy } from '../copies/kept-copy.js';
 import { alarmsOf } from './alarms.js';
 import { UsageFacts } from './usage-facts.js';
 
@@ -17,6 +18,15 @@ export class Tellings {
     private readonly vault: VaultService,
     private readonly queue: JobQueue,
   ) {}
+
+  /** Of a copy that this site keeps for another one: what it stores. */
+  async lookAtCopy(archiveId: string): Promise<void> {
+    const stored = await this.vault.storedBytes(archiveId);
+    await this.work.run(async (tx) => {
+      const copy = await keptCopy(tx, archiveId);
+      if (copy) await this.usage.copyStored(tx, copy, stored);
+    });
+  }
 
   async look(archiveId: string, now: Date): Promise<void> {
     const stored = await this.vault.storedBytes(archiveId);

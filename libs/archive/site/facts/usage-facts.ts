@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { archiveUsageResult } from '#contracts/archive';
+import { archiveUsageResult, type UsageKind } from '#contracts/archive';
 import { Clock } from '#libs/platform/clock';
 import type { SiteTransaction } from '#libs/platform/database';
 import { SiteOutbox } from '#libs/sites/site';
@@ -15,6 +15,8 @@ interface Timed {
 
 /** An interval of stored bytes is told after so long, though nothing has changed. */
 const DAILY_MS = 86_400_000;
+/** In the ids of facts: the two sites of an archive never make the same one. */
+const FACT_OF = { 'archive.stored-bytes': 'stored', 'archive.copy-stored-bytes': 'copy-stored' } as const;
 
 /** Facts for billing, as the vault measures them: whatever dies, each is told once, and intervals leave no gap. */
 @Injectable()
@@ -35,6 +37,22 @@ export class UsageFacts {
 
   /** What it stores now: ends the interval before where that was another number, or a day long, and begins the next. */
   async stored(tx: SiteTransaction, archive: Owned, bytes: number): Promise<void> {
+    await this.held(tx, archive, bytes, 'archive.stored-bytes');
+  }
+
+  /** The same of a copy that this site keeps for another one; null: it is gone. */
+  async copyStored(tx: SiteTransaction, copy: Owned, bytes: number | null): Promise<void> {
+    await this.held(tx, copy, bytes ?? 0, 'archive.copy-stored-bytes');
+    // Kept again, its next interval begins then.
+    if (bytes === null) await tx.execute(`DELETE FROM archive_stored WHERE archive_id = $1`, [copy.archiveId]);
+  }
+
+  private async held(
+    tx: SiteTransaction,
+    archive: Owned,
+    bytes: number,
+    kind: 'archive.stored-bytes' | 'archive.copy-stored-bytes',
+  ): Promise<void> {
     const [held] = await tx.query<{ bytes: number; since: Date }>(
       `SELECT bytes::float8 AS bytes, since FROM archive_stored WHERE archive_id = $1 FOR UPDATE`,
       [archive.archiveId],
@@ -44,8 +62,8 @@ export class UsageFacts {
       if (now.getTime() <= held.since.getTime()) return;
       if (held.bytes === bytes && now.getTime() - held.since.getTime() < DAILY_MS) return;
       await this.emit(tx, archive, {
-        kind: 'archive.stored-bytes',
-        factId: derivedId(archive.archiveId, 'stored', held.since.toISOString()),
+        kind,
+        factId: derivedId(archive.archiveId, FACT_OF[kind], held.since.toISOString()),
         amount: held.bytes,
         from: held.since,
         to: now,
@@ -72,13 +90,7 @@ export class UsageFacts {
   private async emit(
     tx: SiteTransaction,
     { archiveId, workloadId, tenantId }: Owned,
-    fact: {
-      kind: 'archive.ingested-bytes' | 'archive.stored-bytes' | 'archive.restored-bytes';
-      factId: string;
-      amount: number;
-      from: Date;
-      to: Date;
-    },
+    fact: { kind: UsageKind; factId: string; amount: number; from: Date; to: Date },
   ): Promise<void> {
     const payload = {
       ...fact,
