@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
@@ -64,6 +64,38 @@ test('a limit raised at the agency stops no replay for long, and a replay paused
   await metro.sql('SELECT pg_wal_replay_pause()');
   await metro.until('the alarm', ({ alarms }) => alarms.some(({ code }) => code === 'replay-paused'));
   await metro.until('replay to go on', ({ state, alarms }) => state === 'streaming' && alarms.length === 0);
+});
+
+test('who may sign in at the agency later may do so at the site, and a broken or closed list changes nothing there', async () => {
+  const file = path.join(agency.server.directory, 'pg_hba.conf');
+  const before = await readFile(file, 'utf8');
+  const looked = async (text: string) => {
+    await writeFile(file, text);
+    await metro.work.run((tx) => tx.execute('UPDATE standby SET facts_at = NULL'));
+    await waitFor(
+      'the next look at the server',
+      async () => {
+        const [row] = await metro.work.run((tx) =>
+          tx.query<{ looked: boolean }>('SELECT facts_at IS NOT NULL AS looked FROM standby'),
+        );
+        return row?.looked;
+      },
+      { timeoutMs: 30_000 },
+    );
+  };
+  const lines = () =>
+    metro.sql<{ line: string }>(
+      `SELECT concat_ws(' ', database[1], user_name[1], auth_method) AS line FROM pg_hba_file_rules()
+        WHERE user_name[1] IN ('assessor', 'intruder')`,
+    );
+  await looked(`host permits assessor 10.0.0.0/8 scram-sha-256\n${before}`);
+  expect(await lines()).toEqual([{ line: 'permits assessor scram-sha-256' }]);
+  await looked(`host all intruder all scram-sha-256\nhost permits nonsense\n${before}`);
+  await looked('local all all trust\nlocal replication all trust\nhost all all all reject\n');
+  expect(await lines()).toEqual([{ line: 'permits assessor scram-sha-256' }]);
+  await looked(before);
+  expect(await lines()).toEqual([]);
+  await armed();
 });
 
 test('a line that goes silent is an alarm, and how far behind is not known', async () => {

@@ -48,6 +48,11 @@ export function renderedRules(rules: readonly SourceRule[], names: ReplicationNa
   return rendered;
 }
 
+/** Whether anybody but the sites themselves gets in by these. */
+export function letsClientsIn(rules: readonly HbaRule[]): boolean {
+  return rules.some(({ database, method }) => database !== 'replication' && method !== 'reject');
+}
+
 /** Those that can be written here; with `all` where a rule that refuses names others, too. */
 function namesOf(names: readonly string[], method: HbaRule['method']): string[] {
   const following = names.filter(hbaNameFollows);

@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { parseLsn, withClient } from '#libs/platform/postgres';
-import { BackupSource, type BackupTransport } from '#libs/platform/postgres/backup';
-import { TestServer } from '#libs/platform/postgres/testing';
-import type { FollowTarget, SiteDriver, StandbySpecification } from './driver.js';
+import type { BackupTransport } from '#libs/platform/postgres/backup';
+import type { TestServer } from '#libs/platform/postgres/testing';
+import type { SiteDriver } from './driver.js';
+import { bringUp, catchUp, followTarget, headOf, PASSWORD, specification } from './testing/standby-scene.js';
 
 export interface DriverHarness {
   /** The driver as a new process would have it: the same state, nothing in memory. */
@@ -12,58 +13,6 @@ export interface DriverHarness {
   /** A primary whose superuser is `county_admin` with {@link PASSWORD}, with pgbench's tables. */
   readonly primary: TestServer;
   readonly clean: () => Promise<void>;
-}
-
-export const PASSWORD = 'not:needed\\';
-const TRUST = { database: 'all', user: 'all', address: '127.0.0.1/32', method: 'trust' } as const;
-
-/** What a test's standby is made with. */
-export function specification(parameters: Record<string, string> = {}): StandbySpecification {
-  return {
-    majorVersion: 15,
-    parameters: { max_connections: '60', ...parameters },
-    hba: [
-      { type: 'host', ...TRUST },
-      { type: 'host', ...TRUST, database: 'replication' },
-    ],
-    memoryBytes: 256 * 1024 * 1024,
-  };
-}
-
-export function sourceOf(primary: TestServer): BackupSource {
-  return new BackupSource({ dataDirectory: primary.server.directory, connect: () => primary.connect() });
-}
-
-export function followTarget(port: number, slotName: string, applicationName = 'metro'): FollowTarget {
-  const host = '127.0.0.1';
-  return { host, port, user: 'county_admin', password: PASSWORD, slotName, applicationName, sslmode: 'disable' };
-}
-
-/** Prepares, seeds and starts a standby of the primary, with a slot of its own there. */
-export async function bringUp(driver: SiteDriver, primary: TestServer, workloadId: string): Promise<string> {
-  const slot = `s_${workloadId.slice(0, 8)}`;
-  await primary.sql('SELECT pg_create_physical_replication_slot($1, true)', [slot]);
-  await driver.prepareStandby(workloadId, specification());
-  const source = sourceOf(primary);
-  await driver.seed(workloadId, source, { label: 'metro' });
-  await source.close();
-  await driver.follow(workloadId, followTarget(primary.port, slot));
-  await driver.ensureRunning(workloadId);
-  return slot;
-}
-
-/** Waits until the standby has replayed what the upstream has now. */
-export async function catchUp(driver: SiteDriver, workloadId: string, upstreamLsn: string): Promise<void> {
-  const reached = async () => {
-    const { replayedLsn } = await driver.position(workloadId);
-    return replayedLsn !== null && parseLsn(replayedLsn) >= parseLsn(upstreamLsn);
-  };
-  await waitFor('the standby to replay all', reached, { timeoutMs: 30_000 });
-}
-
-export async function headOf(primary: TestServer): Promise<string> {
-  const [row] = await primary.sql<{ lsn: string }>('SELECT pg_current_wal_flush_lsn() AS lsn');
-  return row!.lsn;
 }
 
 /** What every driver must do, on real servers. */
@@ -195,6 +144,17 @@ export function driverContract(name: string, make: () => Promise<DriverHarness>)
       expect(await driver.raiseParameters(metro, { max_connections: '120' })).toBe(false);
       await catchUp(driver, metro, await headOf(harness.primary));
       expect(await driver.position(metro)).toMatchObject({ parametersInsufficient: false, replayPaused: false });
+    });
+
+    test('lets clients in by new rules without a restart', async () => {
+      const desk = { type: 'host', database: 'all', user: 'desk', address: '127.0.0.1/32', method: 'md5' } as const;
+      await driver.admit(metro, [...specification().hba, desk]);
+      const client = await driver.connect(metro, 'test');
+      const inForce = 'SELECT FROM pg_hba_file_rules() WHERE user_name = ARRAY[$1]';
+      expect((await client.query(inForce, ['desk'])).rowCount).toBe(1);
+      await driver.admit(metro, specification().hba);
+      expect((await client.query(inForce, ['desk'])).rowCount).toBe(0);
+      await client.end();
     });
 
     test('serves another site’s seeding, and keeps slots for it', async () => {

@@ -231,6 +231,8 @@ export interface SiteDriver {
   position(workloadId: string): Promise<StandbyPosition>;
   /** Raises limits to what the primary has now, restarting if need be. Never lowers one. True when it restarted. */
   raiseParameters(workloadId: string, parameters: Readonly<Record<string, string>>): Promise<boolean>;
+  /** Lets clients in by these rules from now on, instead of those before. Restarts nothing; who is in stays in. */
+  admit(workloadId: string, rules: StandbySpecification['hba']): Promise<void>;
   /**
    * Makes the directory of a tablespace that the primary is about to make, or has made: replay stops without it. Nothing
    * to do for one that the standby has.

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { waitFor } from '#libs/platform/clock';
 import { errorCode } from '#libs/platform/errors';
 import {
@@ -19,7 +20,7 @@ import {
 } from '#libs/platform/postgres';
 import { isIncomplete } from '#libs/platform/postgres/backup';
 import { refusedSettings } from './refused-settings.js';
-import type { Endpoint, ServerCertificate, StandbyPhase } from './driver.js';
+import type { Endpoint, ServerCertificate, StandbyPhase, StandbySpecification } from './driver.js';
 import { NotPreparedError, NotSeededError } from './errors.js';
 import { slotBudget, walReserve } from './disk-shares.js';
 import { limitsOf } from './position.js';
@@ -151,6 +152,13 @@ export class ManagedStandby {
   async useCertificate(certificate: ServerCertificate): Promise<void> {
     await writeCertificate(this.paths.certificate, certificate, this.identity);
     const standby = await this.with({ tls: true });
+    if (standby.isSeeded) await standby.reloadSettings();
+  }
+
+  /** See {@link SiteDriver.admit}. */
+  async admit(rules: StandbySpecification['hba']): Promise<void> {
+    if (isDeepStrictEqual(this.state.hba, rules)) return;
+    const standby = await this.with({ hba: [...rules] });
     if (standby.isSeeded) await standby.reloadSettings();
   }
 

@@ -1,5 +1,5 @@
 import { LIMITS } from './standby-configuration.js';
-import { maxLsn, type ControlData, type PostgresClient } from '#libs/platform/postgres';
+import { maxLsn, type ControlData, type PostgresClient, type PostgresServer } from '#libs/platform/postgres';
 import type { StandbyPosition } from './driver.js';
 
 /** The functions of a recovery fail outside of it, hence the CASEs. */
@@ -34,8 +34,8 @@ interface Row {
   readonly control_timeline: number;
 }
 
-/** Reads where a server is; `parametersInsufficient` is judged by {@link insufficientLimits}. */
-export async function readPosition(client: PostgresClient): Promise<Omit<StandbyPosition, 'parametersInsufficient'>> {
+/** Reads where a server is, by a connection to it. */
+export async function readPosition(client: PostgresClient, server: PostgresServer): Promise<StandbyPosition> {
   const { rows } = await client.query<Row>(POSITION);
   const [row] = rows;
   if (!row) throw new Error('the server said nothing of its position');
@@ -46,6 +46,7 @@ export async function readPosition(client: PostgresClient): Promise<Omit<Standby
     replayedLsn: row.replayed,
     flushedLsn: row.in_recovery ? flushedInRecovery(row) : row.written,
     replayPaused: row.paused,
+    parametersInsufficient: row.paused && (await insufficientLimits(client, await server.controlData())).length > 0,
     receiverStatus: row.receiver,
     lastReplayedAt: row.replayed_at,
   };
@@ -66,7 +67,7 @@ function timelineInRecovery(row: Row): number {
 }
 
 /** Limits of the primary, as replay has learned them, that are above this server's. */
-export async function insufficientLimits(client: PostgresClient, control: ControlData): Promise<string[]> {
+async function insufficientLimits(client: PostgresClient, control: ControlData): Promise<string[]> {
   const { rows } = await client.query<{ name: string; value: string }>(
     'SELECT name, setting AS value FROM pg_settings WHERE name = ANY ($1)',
     [[...LIMITS]],

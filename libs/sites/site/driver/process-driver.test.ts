@@ -12,17 +12,9 @@ import {
   signalProcess,
 } from '#libs/platform/postgres';
 import { testFolder, TestServer } from '#libs/platform/postgres/testing';
-import {
-  bringUp,
-  catchUp,
-  driverContract,
-  followTarget,
-  headOf,
-  PASSWORD,
-  sourceOf,
-  specification,
-} from './driver.contract.js';
+import { driverContract } from './driver.contract.js';
 import { ProcessDriver } from './process-driver.js';
+import { bringUp, catchUp, followTarget, headOf, PASSWORD, sourceOf, specification } from './testing/standby-scene.js';
 
 async function makePrimary(): Promise<TestServer> {
   const primary = await TestServer.primary(await testFolder('agency'), {}, 'county_admin');

@@ -31,7 +31,7 @@ import { capacityOf } from './disk-shares.js';
 import { NotAStandbyError, NotSeededError, VersionUnsupportedError } from './errors.js';
 import { ManagedStandby, type StandbyPolicy } from './managed-standby.js';
 import { policyOf, type ProcessDriverOptions } from './process-driver-options.js';
-import { insufficientLimits, readPosition } from './position.js';
+import { readPosition } from './position.js';
 import { commitOnce, promoteServer, readPromotion } from './promotion.js';
 import { unlessUnknown, withKnownLibraries } from './preload-libraries.js';
 import { seedStandby } from './seeding.js';
@@ -178,13 +178,7 @@ export class ProcessDriver implements SiteDriver {
   }
 
   async position(workloadId: string): Promise<StandbyPosition> {
-    return this.using(workloadId, async (client, standby) => {
-      const position = await readPosition(client);
-      const insufficient =
-        position.replayPaused &&
-        (await insufficientLimits(client, await (await standby.server()).controlData())).length > 0;
-      return { ...position, parametersInsufficient: insufficient };
-    });
+    return this.using(workloadId, async (client, standby) => readPosition(client, await standby.server()));
   }
 
   async raiseParameters(workloadId: string, parameters: Readonly<Record<string, string>>): Promise<boolean> {
@@ -193,6 +187,10 @@ export class ProcessDriver implements SiteDriver {
     const known = await unlessUnknown(parameters, () => this.build(majorVersion));
     const raised = await standby.with({ parameters: mergeParameters(present, known) });
     return raised.isSeeded ? raised.apply() : false;
+  }
+
+  async admit(workloadId: string, rules: StandbySpecification['hba']): Promise<void> {
+    await (await this.load(workloadId)).admit(rules);
   }
 
   async ensureTablespaceDirectory(workloadId: string, { oid, location }: Tablespace): Promise<void> {

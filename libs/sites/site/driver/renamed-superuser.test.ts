@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
 import { connect, quoteLiteral, withClient } from '#libs/platform/postgres';
 import { testFolder, TestServer } from '#libs/platform/postgres/testing';
-import { bringUp, catchUp, followTarget, headOf, PASSWORD } from './driver.contract.js';
+import { bringUp, catchUp, followTarget, headOf, PASSWORD } from './testing/standby-scene.js';
 import { ProcessDriver } from './process-driver.js';
 
 const workloadId = randomUUID();

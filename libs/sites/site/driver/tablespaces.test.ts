@@ -17,7 +17,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chownTo, ownedDirectory, quoteLiteral, runTool, serverIdentity } from '#libs/platform/postgres';
 import { testFolder, TestServer } from '#libs/platform/postgres/testing';
-import { bringUp, catchUp, followTarget, headOf, PASSWORD, specification } from './driver.contract.js';
+import { bringUp, catchUp, followTarget, headOf, PASSWORD, specification } from './testing/standby-scene.js';
 import { ProcessDriver } from './process-driver.js';
 
 const [mine, other] = [randomUUID(), randomUUID()];

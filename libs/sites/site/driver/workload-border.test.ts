@@ -15,7 +15,7 @@ import {
   type ServerIdentity,
 } from '#libs/platform/postgres';
 import { testFolder, TestServer } from '#libs/platform/postgres/testing';
-import { bringUp, catchUp, followTarget, headOf, PASSWORD, specification } from './driver.contract.js';
+import { bringUp, catchUp, followTarget, headOf, PASSWORD, specification } from './testing/standby-scene.js';
 import { ProcessDriver } from './process-driver.js';
 
 const isRoot = process.getuid?.() === 0 && process.platform === 'linux';
