@@ -1,10 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import { keyId, type RepositoryAccess } from '#contracts/archive';
 import { DurableValue, type StateDirectory } from '#libs/sites/agent';
 import { ArchiveWorkError } from './errors.js';
 
-const heldPassword = z.strictObject({ password: z.string().min(1).max(200), since: z.iso.datetime() });
+const heldPassword = z.strictObject({
+  password: z.string().min(1).max(200),
+  since: z.iso.datetime(),
+  /** restic's name of the key in the repository that it opens, once that is known. */
+  key: keyId.optional(),
+});
 export type HeldPassword = z.infer<typeof heldPassword>;
+
+/** With what restic opens a repository. */
+export interface Entry {
+  readonly password: string;
+  readonly hint: string | undefined;
+  /** The key is the agency's own, and this its name. */
+  readonly knows?: string | undefined;
+}
 
 /**
  * The password that only the agency holds, one for each workload that is archived so: a file of mode 0600 among the
@@ -26,15 +40,16 @@ export class CustomerKey {
   }
 
   /**
-   * By which password a work enters: the site's, or the agency's own; undefined while there is none.
+   * By which password a work enters, the site's or the agency's own, and by which key first; undefined while there is none.
    *
-   * @param brought what the site gave: null with an archive that only the agency can open
+   * @param brought what the site gave: no password with an archive that only the agency can open
    * @throws ArchiveWorkError when both have one: a site that is in other hands must not get to read, or to have its own
    * files restored, by asking for it
    */
-  async choose(brought: string | null): Promise<string | undefined> {
-    const held = (await this.read())?.password;
-    if (brought === null || held === undefined) return brought ?? held;
+  async choose({ password, keyHint }: RepositoryAccess): Promise<Entry | undefined> {
+    const held = await this.read();
+    if (password === null) return held && { password: held.password, hint: held.key ?? keyHint, knows: held.key };
+    if (!held) return { password, hint: keyHint };
     throw new ArchiveWorkError(
       'key-mode',
       `The archive of this workload is one that only the agency can open, and the site asks for one that Mainstay can open too. If you have chosen that yourself, keep a copy of ${this.file}, remove it, and run again.`,
@@ -46,6 +61,12 @@ export class CustomerKey {
     const password = randomBytes(32).toString('base64url');
     await this.keep(password);
     return password;
+  }
+
+  /** Beside the password, unless that has become another one. */
+  async learn(password: string, key: string): Promise<void> {
+    const held = await this.read();
+    if (held?.password === password) await this.value.write({ ...held, key });
   }
 
   /** One that the agency has kept from an earlier machine. */

@@ -1,13 +1,13 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import type { RepositoryAccess } from '#contracts/archive';
+import { keyId, type RepositoryAccess } from '#contracts/archive';
 import { DurableValue, writeDurably, type StateDirectory } from '#libs/sites/agent';
 import { z } from 'zod';
 import { CustomerKey } from './customer-key.js';
 import { ArchiveWorkError } from './errors.js';
 import { resticAddress } from './restic/repository.js';
 
-const keptExit = z.strictObject({ exitId: z.uuid(), until: z.iso.datetime() });
+const keptExit = z.strictObject({ exitId: z.uuid(), until: z.iso.datetime(), key: keyId.optional() });
 
 /** What stock restic needs to take everything out, in files of mode 0600 on the agency's own machine. */
 export interface Exit {
@@ -40,14 +40,14 @@ export async function keepExit(
 ): Promise<void> {
   const files = filesOf(state, workload);
   await mkdir(files.folder, { recursive: true, mode: 0o700 });
-  const password = await new CustomerKey(state, workload).choose(access.password);
-  if (password === undefined) {
+  const entry = await new CustomerKey(state, workload).choose(access);
+  if (entry === undefined) {
     throw new ArchiveWorkError('password-missing', 'The agent holds no password of this archive.');
   }
   await writeDurably(files.repository, resticAddress(access));
-  await writeDurably(files.password, password);
+  await writeDurably(files.password, entry.password);
   await writeDurably(files.authority, access.authority ?? '');
-  await files.note.write({ exitId, until });
+  await files.note.write({ exitId, until, ...(entry.hint === undefined ? {} : { key: entry.hint }) });
 }
 
 /** @returns undefined when no credential was handed to this machine */
@@ -58,7 +58,7 @@ export async function readExit(state: StateDirectory, workload: string): Promise
   const quoted = (text: string) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
   const from =
     `--cacert ${quoted(authority)} --from-repository-file ${quoted(repository)} ` +
-    `--from-password-file ${quoted(password)}`;
+    `--from-password-file ${quoted(password)}${kept.key === undefined ? '' : ` --from-key-hint ${kept.key}`}`;
   const to = `--repo /srv/our-archive --password-file ${quoted(password)}`;
   return { until: kept.until, command: `restic init ${to} ${from} --copy-chunker-params && restic copy ${to} ${from}` };
 }

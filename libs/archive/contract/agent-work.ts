@@ -3,7 +3,7 @@ import { atMost, text, uuid } from '#contracts/sites';
 import { overwrite, restoreTarget } from './orders.js';
 import { treeAnswer } from './questions.js';
 import { progress, runSummary } from './results.js';
-import { bytes, failure, fault, FAULTS_TOLD, keyMode, snapshotId, sourceKind, treePath } from './terms.js';
+import { bytes, failure, fault, FAULTS_TOLD, keyId, keyMode, snapshotId, sourceKind, treePath } from './terms.js';
 
 // Site → agent, through the tunnel. Work is begun, looked at, cancelled and forgotten by its id; the agent keeps what came
 // of it until the site has it.
@@ -19,6 +19,11 @@ export const repositoryAccess = z.strictObject({
   authority: z.string().max(20_000).nullable(),
   /** Escrowed: the agent's own password of the repository. Null: the agent has it, and makes it where it has none. */
   password: z.string().max(200).nullable(),
+  /**
+   * restic's name of the key that the password most likely opens: tried first. Escrowed: the agent's own. Customer-held: the
+   * one that was there first, for an agent that does not know better.
+   */
+  keyHint: keyId.optional(),
 });
 export type RepositoryAccess = z.infer<typeof repositoryAccess>;
 

@@ -14,6 +14,8 @@ export type SourceKind = z.infer<typeof sourceKind>;
 
 /** The SHA-256 by which restic knows a snapshot, in full. */
 export const snapshotId = z.string().regex(/^[0-9a-f]{64}$/);
+/** restic's name of a key, in full or its first digits. */
+export const keyId = z.string().regex(/^[0-9a-f]{8,64}$/);
 /** A whole number of bytes. */
 export const bytes = z.number().int().nonnegative();
 /** An absolute path inside a snapshot, as restic writes it. */

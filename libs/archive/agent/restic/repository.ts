@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { RepositoryAccess } from '#contracts/archive';
+import { keyId, type RepositoryAccess } from '#contracts/archive';
+import { z } from 'zod';
 import { ArchiveWorkError } from '../errors.js';
 import type { CustomerKey } from '../customer-key.js';
 import { ResticFailedError, resticFailure } from './failures.js';
@@ -13,6 +14,8 @@ import { runRestic, type ResticCall, type ResticEnd } from './run-restic.js';
 const RETRY_LOCK = '10m';
 const UNLOCK_MS = 10_000;
 const AUTHORITY = 'authority.pem';
+const KEY_HINT = 'key-hint';
+const listedKey = z.object({ id: keyId, current: z.boolean() });
 
 export interface RepositoryParts {
   readonly restic: ResticProgram;
@@ -57,15 +60,17 @@ export class Repository {
     if (new URL(access.url).protocol !== 'https:') {
       throw new ArchiveWorkError('vault-unencrypted', 'The agent speaks to a vault over HTTPS only.');
     }
-    const password = await key.choose(access.password);
+    const entry = await key.choose(access);
     await mkdir(cacheDirectory, { recursive: true, mode: 0o700 });
     const repository = new Repository(parts);
     await repository.write('repository', resticAddress(access));
     if (access.authority !== null) await repository.write(AUTHORITY, access.authority);
     // Any will do to find out whether there is a repository at all.
-    await repository.write('password', password ?? randomBytes(16).toString('hex'));
-    const certain = access.password !== null || (password !== undefined && !create);
-    if (!certain) await repository.enterOwn(password !== undefined, create);
+    await repository.write('password', entry?.password ?? randomBytes(16).toString('hex'));
+    if (entry?.hint !== undefined) await repository.write(KEY_HINT, entry.hint);
+    const certain = access.password !== null || (entry !== undefined && !create);
+    if (!certain) await repository.enterOwn(entry !== undefined, create);
+    if (access.password === null && entry?.knows === undefined) await repository.learnKey();
     return repository;
   }
 
@@ -105,6 +110,23 @@ export class Repository {
     return file;
   }
 
+  /** Which key the agency's own password opens. Left for another time where it cannot be found out. */
+  private async learnKey(): Promise<void> {
+    let own: string | undefined;
+    await this.call(['key', 'list'], {
+      unlocked: true,
+      onMessage: (message) => {
+        const list = z.array(listedKey).safeParse(message);
+        own ??= list.data?.find(({ current }) => current)?.id;
+      },
+    });
+    this.signal.throwIfAborted();
+    const held = await this.parts.key.read();
+    if (own === undefined || !held) return;
+    await this.parts.key.learn(held.password, own);
+    await this.write(KEY_HINT, own);
+  }
+
   private async enterOwn(known: boolean, create: boolean): Promise<void> {
     const found = await this.require(['cat', 'config'], { unlocked: true }).then(
       () => 'open' as const,
@@ -124,13 +146,14 @@ export class Repository {
     }
     if (!create) throw new ArchiveWorkError('repository-absent', 'There is no repository in the vault yet.');
     if (!known) await this.write('password', await this.parts.key.make());
+    await rm(path.join(this.directory, KEY_HINT), { force: true });
     await this.require(['init']);
   }
 }
 
 /** How restic enters by the files of a work's folder. */
 function entering(directory: string, cacheDirectory: string): string[] {
-  const authority = path.join(directory, AUTHORITY);
+  const [authority, hint] = [path.join(directory, AUTHORITY), path.join(directory, KEY_HINT)];
   return [
     '--json',
     `--repository-file=${path.join(directory, 'repository')}`,
@@ -138,6 +161,9 @@ function entering(directory: string, cacheDirectory: string): string[] {
     `--cache-dir=${cacheDirectory}`,
     '--cleanup-cache',
     ...(existsSync(authority) ? [`--cacert=${authority}`] : []),
+    // It tries this key first. Left alone it gives up at a key that is none, and after twenty: whoever may add objects could
+    // lock the agent out.
+    ...(existsSync(hint) ? [`--key-hint=${readFileSync(hint, 'utf8')}`] : []),
   ];
 }
 

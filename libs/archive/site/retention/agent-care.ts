@@ -66,7 +66,7 @@ export class AgentCare {
     };
     try {
       await renew();
-      const access = this.access(archive.archiveId, credentialId, secret);
+      const access = await this.access(archive.archiveId, credentialId, secret);
       return await this.carryOut(archive, access, work, renew, signal);
     } catch (error) {
       if (error instanceof RepositoryBusyError) return 'busy';
@@ -112,13 +112,15 @@ export class AgentCare {
     }
   }
 
-  private access(repositoryId: string, user: string, secret: string): RepositoryAccess {
+  private async access(repositoryId: string, user: string, secret: string): Promise<RepositoryAccess> {
     const { url, host } = this.settings.vault;
     const base = url ?? `https://${host}:${this.vault.port}`;
     const address = `${base.replace(/\/$/, '')}/${repositoryId}/`;
     // A certificate of the provider's own is known to the agent's machine anyway.
     const authority = this.settings.vault.tls ? null : this.authority;
-    return { repositoryId, url: address, user, secret, authority, password: null };
+    const keyHint = await this.vault.objects.firstKey(repositoryId);
+    const hint = keyHint === null ? {} : { keyHint };
+    return { repositoryId, url: address, user, secret, authority, password: null, ...hint };
   }
 }
 

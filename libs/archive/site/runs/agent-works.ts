@@ -43,16 +43,19 @@ export class AgentWorks {
     return this.repositories.issue(archiveId, role, new Date(Date.now() + seconds * 1_000));
   }
 
-  /** With the agent's password where the key is escrowed. @throws KeyUnavailableError */
+  /** With the agent's password where the key is escrowed, and the key to try first. @throws KeyUnavailableError */
   async access(archive: Owned, credential: IssuedCredential, purpose: string): Promise<RepositoryAccess> {
     const { archiveId, keyMode } = archive;
+    const key = keyMode === 'escrowed' ? await this.keys.newest(archiveId, 'agent', purpose) : null;
+    const keyHint = key ? key.resticKey : await this.vault.objects.firstKey(archiveId);
     return {
       repositoryId: archiveId,
       url: await this.url(archiveId),
       user: credential.credentialId,
       secret: credential.secret,
       authority: this.settings.vault.tls ? null : this.authority,
-      password: keyMode === 'escrowed' ? await this.keys.open(archiveId, 'agent', purpose) : null,
+      password: key && (await this.keys.openKey(key, purpose)),
+      ...(keyHint === null ? {} : { keyHint }),
     };
   }
 

@@ -114,6 +114,16 @@ export class VaultObjects {
     if (await this.storage.remove(repository, name)) await this.usage.removed(repository, object.bytes);
   }
 
+  /** The key that was there first: whoever made the repository made it. Null where there is none. */
+  async firstKey(repository: string): Promise<string | null> {
+    if (!(await this.storage.repositoryExists(repository))) return null;
+    let first: ListedObject | undefined;
+    for await (const key of this.storage.list(repository, 'keys')) {
+      if (!first || key.receivedAt < first.receivedAt) first = key;
+    }
+    return first?.id ?? null;
+  }
+
   /**
    * What a client left that was killed while it made the repository: without a config nothing in it means anything.
    *
