@@ -166,6 +166,22 @@ describe('archives', () => {
       await site.ordered(endArchiveOrder, ({ archiveId }) => archiveId === archive.id);
     }
     await archive.notice('archives.ended');
+    // Years may go by until then: each site learns when the other moves, and neither order makes it go on.
+    const mine = ({ archiveId }: { archiveId: string }) => archiveId === archive.id;
+    const ensured = () =>
+      plane.metro.orders.filter(
+        ({ kind, payload }) => kind === ensureArchiveOrder.kind && payload['archiveId'] === archive.id,
+      ).length;
+    const before = ensured();
+    const moved = async (site: 'metro' | 'regional', port: number) => {
+      const gateway = { host: '127.0.0.1', port, certificateFingerprint: plane[site].fingerprint };
+      await plane.api.call('PATCH', `/v1/staff/sites/${plane[site].id}`, { token: plane.staff, body: { gateway } });
+    };
+    await moved('regional', 7_556);
+    await plane.metro.ordered(endArchiveOrder, (p) => mine(p) && p.other?.port === 7_556);
+    await moved('metro', 7_557);
+    await plane.regional.ordered(endArchiveOrder, (p) => mine(p) && p.other?.port === 7_557);
+    expect(ensured()).toBe(before);
     // A word that was on its way does not take it back.
     archive.state({ storedBytes: 2_000 });
     await plane.until(archive.path, token, ({ storedBytes, state }) => storedBytes === 2_000 && state === 'ending');

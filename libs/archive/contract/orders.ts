@@ -27,8 +27,14 @@ export const keepCopyOrder = defineOrder(
   'archive.keep-copy',
   z.strictObject({ ...archiveRef, first: peerSite, minimumAgeDays: z.number().int().min(0) }),
 );
-/** No more runs; what is there stays until its time, then the repository goes. */
-export const endArchiveOrder = defineOrder('archive.end', z.strictObject(archiveRef));
+/**
+ * No more runs; what is there stays until its time, then the repository goes. Repeated, it says where the other of the two
+ * sites is reached now: until the copy has gone, too, which may be years, each has to know that.
+ */
+export const endArchiveOrder = defineOrder(
+  'archive.end',
+  z.strictObject({ ...archiveRef, other: peerSite.nullable().optional() }),
+);
 
 export const runArchiveOrder = defineOrder('archive.run', z.strictObject({ ...archiveRef, runId: uuid }));
 /** Stops a run or a restore; one that has ended stays as it is. */

@@ -15,9 +15,8 @@ export class ArchiveOrders {
 
   /** The archive as it is to be, to its site and, if there is one, to the site that keeps the second copy. */
   async ensure(tx: Transaction, archive: ArchiveRow): Promise<void> {
-    const { siteId, secondSiteId, policy } = archive;
-    const facts = await this.sites.facts(tx, [siteId, ...(secondSiteId === null ? [] : [secondSiteId])]);
-    const [first, second] = [facts.get(siteId), secondSiteId === null ? undefined : facts.get(secondSiteId)];
+    const { policy } = archive;
+    const { first, second } = await this.sitesOf(tx, archive);
     await this.give(tx, archive, ensureArchiveOrder, {
       agentId: archive.agentId,
       workloadName: archive.workloadName,
@@ -36,13 +35,18 @@ export class ArchiveOrders {
     });
   }
 
-  /** No more runs; both copies stay until their time. */
+  /** No more runs; both copies stay until their time. Repeated, each site learns where the other one is now. */
   async end(tx: Transaction, archive: ArchiveRow): Promise<void> {
-    const sites = [archive.siteId, ...(archive.secondSiteId === null ? [] : [archive.secondSiteId])];
-    for (const siteId of sites) {
-      const payload = refOf(archive);
-      await this.orders.issue(tx, { siteId, tenantId: archive.tenantId, contract: endArchiveOrder, payload });
-    }
+    const { first, second } = await this.sitesOf(tx, archive);
+    await this.give(tx, archive, endArchiveOrder, { other: second?.peer ?? null });
+    if (!second) return;
+    const payload = { ...refOf(archive), other: first?.peer ?? null };
+    await this.orders.issue(tx, { siteId: second.id, tenantId: archive.tenantId, contract: endArchiveOrder, payload });
+  }
+
+  private async sitesOf(tx: Transaction, { siteId, secondSiteId }: ArchiveRow) {
+    const facts = await this.sites.facts(tx, [siteId, ...(secondSiteId === null ? [] : [secondSiteId])]);
+    return { first: facts.get(siteId), second: secondSiteId === null ? undefined : facts.get(secondSiteId) };
   }
 
   /** An order about the archive to its own site. */

@@ -38,6 +38,9 @@ export interface ArchiveChange extends Partial<ArchivePolicy> {
   readonly secondSiteId?: string | undefined;
 }
 
+/** A second copy goes when its keeper's minimum age is over: so much later at the most, unless the two cannot speak. */
+const LINGERS = '30 days';
+
 /** Archives workloads at sites: chooses, orders, changes, pauses and ends. */
 @Injectable()
 export class Archives {
@@ -187,18 +190,24 @@ export class Archives {
     return row?.count ?? 0;
   }
 
-  /** Orders the archives with two copies anew, because one of their sites has another gateway or key now. */
+  /**
+   * Orders the archives with two copies anew, because one of their sites has another gateway or key now. Those that are
+   * ending too, and for a while those that have ended: their second copies go last.
+   */
   async siteMoved(tx: ProviderTransaction, siteId: string): Promise<void> {
     const concerned = await tx.query<{ tenantId: string; id: string }>(
       `SELECT a.tenant_id AS "tenantId", a.id FROM archive a
          JOIN workload w ON w.tenant_id = a.tenant_id AND w.id = a.workload_id
-        WHERE a.ended_at IS NULL AND a.second_site_id IS NOT NULL AND $1 IN (a.site_id, a.second_site_id)
+        WHERE a.second_site_id IS NOT NULL AND $1 IN (a.site_id, a.second_site_id)
+          AND (a.ended_at IS NULL
+            OR a.ended_at > now() - make_interval(days => (a.policy->>'minimumAgeDays')::int) - interval '${LINGERS}')
         ORDER BY w.id FOR UPDATE OF w`,
       [siteId],
     );
     for (const { tenantId, id } of concerned) {
       const archive = await this.store.find(tx, tenantId, id);
-      if (archive && goesOn(archive.state)) await this.archiveOrders.ensure(tx, archive);
+      if (!archive) continue;
+      await (goesOn(archive.state) ? this.archiveOrders.ensure(tx, archive) : this.archiveOrders.end(tx, archive));
     }
   }
 

@@ -142,9 +142,25 @@ describe('a second copy', () => {
     const order = { id: randomUUID(), number: 1, tenantId, payload: { archiveId, workloadId } };
     for (const site of [sites.first, sites.second]) await site.get(EndArchiveHandler).carryOut(order);
     const reconcile = () => sites.first.get(ArchiveReconciler).reconcile(archiveId, new AbortController().signal);
+    // Meanwhile the two may move: each learns where the other is, and the archive goes on ending.
+    const at = async (site: 'first' | 'second', port: number) => {
+      const peer = { siteId: sites[site].siteId, host: '127.0.0.1', port, publicKey: 'another' };
+      const other = { ...peer, certificateFingerprint: '1'.repeat(64) };
+      const told = { ...order, payload: { ...order.payload, other } };
+      await sites[site === 'first' ? 'second' : 'first'].get(EndArchiveHandler).carryOut(told);
+      return other;
+    };
+    const other = await at('second', 7_444);
+    expect(await archiveOf(archiveId)).toMatchObject({ state: 'ending', second: other });
+    const first = await at('first', 7_445);
+    expect(await sites.second.rows(`SELECT first FROM archive_kept_copy WHERE archive_id = $1`, [archiveId])).toEqual([
+      { first },
+    ]);
     await sites.first.age(archiveId, 3);
     await reconcile();
     expect(await archiveOf(archiveId)).toMatchObject({ state: 'ended', failure: null });
+    await at('second', 7_446);
+    expect(await archiveOf(archiveId)).toMatchObject({ state: 'ended', second: { port: 7_446 } });
     await expect(ids('first', archiveId)).rejects.toThrow('ENOENT');
     // The other site is away, or received it a moment ago: it is asked again.
     sites.cut();
@@ -156,6 +172,8 @@ describe('a second copy', () => {
     await sites.second.age(archiveId, 3);
     await reconcile();
     expect(await archiveOf(archiveId)).toMatchObject({ second: null, failure: null });
+    await at('second', 7_447);
+    expect(await archiveOf(archiveId)).toMatchObject({ state: 'ended', second: null });
     await expect(ids('second', archiveId)).rejects.toThrow('ENOENT');
     expect(await sites.second.rows(`SELECT FROM archive_kept_copy WHERE archive_id = $1`, [archiveId])).toEqual([]);
   });

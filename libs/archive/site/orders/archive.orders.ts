@@ -86,7 +86,7 @@ export class EnsureArchiveHandler implements OrderHandler<EnsureArchive> {
   }
 }
 
-/** No more runs. What is there stays until its time. */
+/** No more runs. What is there stays until its time. Repeated, it says where the other of the two sites is now. */
 @CarriesOut(endArchiveOrder)
 export class EndArchiveHandler implements OrderHandler<z.infer<typeof endArchiveOrder.payload>> {
   constructor(
@@ -97,17 +97,25 @@ export class EndArchiveHandler implements OrderHandler<z.infer<typeof endArchive
 
   /** @throws NotFoundError */
   async carryOut({
-    payload: { archiveId },
+    payload: { archiveId, other = null },
     tenantId,
   }: ReceivedOrder<z.infer<typeof endArchiveOrder.payload>>): Promise<void> {
     await this.work.run(async (tx) => {
-      const [kept] = await tx.query(`SELECT FROM archive_kept_copy WHERE archive_id = $1 AND tenant_id = $2`, [
-        archiveId,
-        tenantId,
-      ]);
+      const kept = await tx.execute(
+        `UPDATE archive_kept_copy SET first = coalesce($3, first) WHERE archive_id = $1 AND tenant_id = $2`,
+        [archiveId, tenantId, other && JSON.stringify(other)],
+      );
       // A second copy stays as long as the archive does: its first site says when (KeptEnding).
-      if (kept) return;
+      if (kept > 0) return;
       const before = await this.archives.lock(tx, archiveId);
+      // Null once the copy has gone: then it stays so.
+      if (other && before.second) {
+        await tx.execute(`UPDATE archive SET second = $2, retry_at = NULL WHERE archive_id = $1`, [
+          archiveId,
+          JSON.stringify(other),
+        ]);
+        tx.afterCommit(() => this.queue.wake(reconcileArchiveJob, { archiveId }));
+      }
       if (before.state === 'ended' || before.state === 'ending') return;
       await tx.execute(
         `UPDATE archive SET state = 'ending', next_run_at = NULL, failure = NULL, retry_at = NULL, alarms = '[]',
