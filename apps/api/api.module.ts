@@ -14,6 +14,7 @@ import { EnrolmentTokensController } from './agents/enrolment-tokens.controller.
 import type { ApiEnvironment } from './api.environment.js';
 import { ApiKeysController } from './api-keys/api-keys.controller.js';
 import { ArchiveKeysController } from './archives/archive-keys.controller.js';
+import { ArchiveRemovalsController } from './archives/archive-removals.controller.js';
 import { ArchiveRunsController } from './archives/archive-runs.controller.js';
 import { ArchivesController } from './archives/archives.controller.js';
 import { MassChangesController } from './archives/mass-changes.controller.js';
@@ -99,6 +100,7 @@ export class ApiModule {
         ArchiveRunsController,
         ArchivePointsController,
         ArchiveKeysController,
+        ArchiveRemovalsController,
         MassChangesController,
         RecoveryPointsController,
         RestoresController,

@@ -111,6 +111,14 @@ export const exitRequest = z
   .meta({ id: 'ArchiveExitRequest' });
 export type ExitRequest = z.infer<typeof exitRequest>;
 
+export const undoRemovals = z
+  .strictObject({
+    since: z.iso.datetime().meta({ description: 'What was removed at or after this moment comes back.' }),
+  })
+  .meta({ id: 'UndoArchiveRemovals' });
+export type UndoRemovals = z.infer<typeof undoRemovals>;
+export const removalsUndone = z.object({ since: instant }).meta({ id: 'ArchiveRemovalsUndone' });
+
 export const verdictRequest = z
   .strictObject({
     verdict: z.enum(['false-positive', 'dealt-with']).meta({

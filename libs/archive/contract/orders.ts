@@ -80,6 +80,12 @@ export const judgeChangeOrder = defineOrder(
   'archive.judge-change',
   z.strictObject({ ...archiveRef, changeId: uuid, verdict: z.enum(['false-positive', 'dealt-with']) }),
 );
+/** Brings back what was removed from the repository since then, by whomever; to each site that keeps one. */
+export const bringBackOrder = defineOrder(
+  'archive.bring-back',
+  z.strictObject({ ...archiveRef, since: z.iso.datetime() }),
+  { urgent: true },
+);
 /** New passwords for site and agent, the old ones removed from the repository. */
 export const rotateKeysOrder = defineOrder('archive.rotate-keys', z.strictObject({ ...archiveRef, rotationId: uuid }));
 /** The agent may hand a read credential, and with an escrowed key a password, to the person at its machine. */

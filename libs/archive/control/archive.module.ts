@@ -7,6 +7,7 @@ import { ArchiveOrders } from './archives/archive-orders.js';
 import { ArchiveRecord } from './archives/archive-record.js';
 import { Archives } from './archives/archive.service.js';
 import { ArchiveStore } from './archives/archive-store.js';
+import { ArchiveRemovals } from './archives/removals.service.js';
 import { AssignedArchives } from './assigned-archives.js';
 import { Changes } from './changes/change.service.js';
 import { Keys } from './keys/key.service.js';
@@ -35,6 +36,7 @@ import { WORK_FEED_URL, WorkFeed } from './runs/work-feed.js';
     ArchiveOrders,
     ArchiveRecord,
     Archives,
+    ArchiveRemovals,
     AssignedArchives,
     Runs,
     Points,
@@ -55,7 +57,7 @@ import { WORK_FEED_URL, WorkFeed } from './runs/work-feed.js';
     KeyUseHandler,
     ArchiveOrderRefusedHandler,
   ],
-  exports: [Archives, AssignedArchives, Runs, Points, Holds, Drops, Browsing, Changes, Restores, Keys],
+  exports: [Archives, ArchiveRemovals, AssignedArchives, Runs, Points, Holds, Drops, Browsing, Changes, Restores, Keys],
 })
 export class ArchiveModule {
   /** With live streams of runs and restores, which need a connection of their own to hear of them. */

@@ -4,6 +4,7 @@ export { ArchiveWatch } from './archive-watch.js';
 export * from './archive.module.js';
 export { DROP_STATES, runHasEnded, restoreHasEnded } from './archive.states.js';
 export { type ArchiveChange, type ArchiveInput, Archives } from './archives/archive.service.js';
+export { ArchiveRemovals } from './archives/removals.service.js';
 export type { ArchiveRow } from './archives/archive-store.js';
 export { ARCHIVE_CONDITIONS } from './archives/archive-conditions.js';
 export { type ArchiveView, viewOf } from './archives/archive.view.js';

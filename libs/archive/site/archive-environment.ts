@@ -33,6 +33,8 @@ export const archiveEnvironment = z.object({
   VAULT_S3_SECRET_KEY_FILE: secretFile().optional(),
   /** Days that the bucket's Object Lock locks each object for, from its receipt on. */
   VAULT_S3_LOCK_DAYS: z.coerce.number().int().min(1).max(3_660).optional(),
+  /** Days for which what was removed from a repository can be brought back. Meanwhile it takes room, and counts. */
+  VAULT_KEEP_REMOVED_DAYS: z.coerce.number().int().min(1).max(90).default(7),
   /** 32 bytes; made at the first start when left out. */
   SITE_KEK_FILE: z.string().startsWith('/').optional(),
   /** Keys of before, with commas between: what they sealed is sealed anew at the start. */
@@ -66,6 +68,7 @@ export function archiveSettings(read: Read, siteDirectory: string, databaseUrl: 
       url: read.VAULT_URL ?? null,
       tls: certificate !== undefined && key !== undefined ? { certificate, key } : null,
       storage: read.VAULT_STORAGE === 's3' ? bucketOf(read) : null,
+      keepRemovedDays: read.VAULT_KEEP_REMOVED_DAYS,
     },
     kekFile: read.SITE_KEK_FILE ?? null,
     oldKekFiles: read.SITE_OLD_KEK_FILES,

@@ -15,6 +15,8 @@ export interface ArchiveSettings {
     readonly tls: { readonly certificate: string; readonly key: string } | null;
     /** In {@link directory} when null. */
     readonly storage: VaultStorage | null;
+    /** Days for which what clients removed can be brought back; 7 when left out. */
+    readonly keepRemovedDays?: number;
   };
   /** 32 bytes, seals passwords; made in {@link directory} when null. */
   readonly kekFile: string | null;

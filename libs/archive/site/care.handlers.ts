@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Clock } from '#libs/platform/clock';
 import { Handles, type JobContract, type JobHandler, JobQueue } from '#libs/platform/queue';
 import {
   checkArchiveJob,
@@ -6,6 +7,7 @@ import {
   copyArchiveJob,
   lookAtChangesJob,
   proveJob,
+  sweepRemovedJob,
   sweepTendingJob,
   tendRetentionJob,
 } from './care.jobs.js';
@@ -15,6 +17,7 @@ import { KeptCopies } from './checks/kept-copies.service.js';
 import { Copies } from './copies/copies.service.js';
 import { ProofQueue } from './proof/proof-queue.js';
 import { ProofService } from './proof/proof.service.js';
+import { BringingBack } from './retention/bringing-back.js';
 import { RetentionService } from './retention/retention.service.js';
 
 /** How many archives one look wakes for each kind of care. */
@@ -101,6 +104,18 @@ export class Dues {
       { job: checkArchiveJob, archiveIds: await this.checks.due(AT_ONCE) },
       { job: checkKeptCopyJob, archiveIds: await this.kept.due(AT_ONCE) },
     ];
+  }
+}
+
+@Handles(sweepRemovedJob)
+export class SweepRemovedHandler implements JobHandler<Record<string, never>> {
+  constructor(
+    private readonly bringing: BringingBack,
+    private readonly clock: Clock,
+  ) {}
+
+  handle(_: Record<string, never>, signal: AbortSignal): Promise<void> {
+    return this.bringing.sweep(this.clock.now(), signal);
   }
 }
 

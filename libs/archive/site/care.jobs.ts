@@ -49,5 +49,7 @@ export const checkKeptCopyJob = defineJob({
   payload: ofArchive,
   retry: once,
 });
+/** Ends for good what was removed days ago. */
+export const sweepRemovedJob = defineSweep('archive.sweep-removed', 3_600_000);
 /** Finds what is to be looked after. */
 export const sweepTendingJob = defineSweep('archive.sweep-tending', 15_000);

@@ -1,5 +1,5 @@
 import type { Provider } from '@nestjs/common';
-import { dropPointOrder, holdPointOrder, judgeChangeOrder } from '#contracts/archive';
+import { bringBackOrder, dropPointOrder, holdPointOrder, judgeChangeOrder } from '#contracts/archive';
 import type { OrderContract } from '#contracts/sites';
 import type { JobContract } from '#libs/platform/queue';
 import {
@@ -9,6 +9,7 @@ import {
   Dues,
   LookAtChangesHandler,
   ProveHandler,
+  SweepRemovedHandler,
   SweepTendingHandler,
   TendRetentionHandler,
 } from './care.handlers.js';
@@ -18,6 +19,7 @@ import {
   copyArchiveJob,
   lookAtChangesJob,
   proveJob,
+  sweepRemovedJob,
   sweepTendingJob,
   tendRetentionJob,
 } from './care.jobs.js';
@@ -32,6 +34,7 @@ import { CopyRows } from './copies/copy-rows.service.js';
 import { CopySite } from './copies/copy-site.js';
 import { CopyEndHandler, KeptEnding } from './copies/kept-ending.js';
 import { Sending } from './copies/sending.service.js';
+import { BringBackHandler } from './orders/bring-back.order.js';
 import { JudgeChangeHandler } from './orders/judge-change.order.js';
 import { DropPointHandler, HoldPointHandler } from './orders/point.orders.js';
 import { DumpProof } from './proof/dump-proof.js';
@@ -41,6 +44,7 @@ import { ProofScratch } from './proof/proof-scratch.js';
 import { ProofService } from './proof/proof.service.js';
 import { ProofWorks } from './proof/proof-works.js';
 import { AgentCare } from './retention/agent-care.js';
+import { BringingBack } from './retention/bringing-back.js';
 import { Drops } from './retention/drops.service.js';
 import { Forgetting } from './retention/forgetting.service.js';
 import { Maintenance } from './retention/maintenance.js';
@@ -53,6 +57,8 @@ import { RetentionService } from './retention/retention.service.js';
 
 export const CARE_PROVIDERS: readonly Provider[] = [
   AgentCare,
+  BringBackHandler,
+  BringingBack,
   Changes,
   CheckArchiveHandler,
   CheckKeptCopyHandler,
@@ -90,12 +96,14 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   DropPointHandler,
   TendRetentionHandler,
   ProveHandler,
+  SweepRemovedHandler,
   SweepTendingHandler,
 ];
 export const CARE_ORDERS = [
   holdPointOrder,
   dropPointOrder,
   judgeChangeOrder,
+  bringBackOrder,
 ] as unknown as readonly OrderContract<never>[];
 export const CARE_JOBS = [
   tendRetentionJob,
@@ -105,6 +113,7 @@ export const CARE_JOBS = [
   copyArchiveJob,
   checkKeptCopyJob,
   sweepTendingJob,
+  sweepRemovedJob,
 ] as unknown as readonly JobContract<never>[];
 /** Woken once a run has ended, whatever its end; losing a wake-up loses nothing that a sweep does not find. */
 export const AFTER_RUN: readonly JobContract<{ archiveId: string; runId: string }>[] = [

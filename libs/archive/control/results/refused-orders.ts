@@ -1,5 +1,6 @@
 import {
   allowExitOrder,
+  bringBackOrder,
   dropPointOrder,
   ensureArchiveOrder,
   holdPointOrder,
@@ -38,6 +39,7 @@ const ASKED: Readonly<Record<string, string>> = {
   [dropPointOrder.kind]: 'to drop a recovery point',
   [judgeChangeOrder.kind]: 'to take your word on a suspected change',
   [rotateKeysOrder.kind]: 'to change its keys',
+  [bringBackOrder.kind]: 'to bring back what was removed from it',
   [allowExitOrder.kind]: 'to let the whole archive be copied out',
 };
 

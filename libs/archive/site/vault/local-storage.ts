@@ -4,8 +4,9 @@ import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { errorCode, ifPresent } from '#libs/platform/errors';
 import { fullIsNamed, IncomingFile, pieces, statObject, syncFolder } from './local-files.js';
+import { LocalAside } from './local-aside.js';
 import { isObjectId, OBJECT_TYPES, objectLabel, type ObjectName, type ObjectType } from './object-names.js';
-import type { ByteRange, IncomingObject, ListedObject, StoredObject, VaultStorage } from './storage.js';
+import type { ByteRange, IncomingObject, LaidAside, ListedObject, StoredObject, VaultStorage } from './storage.js';
 import { ObjectNotFoundError } from './vault.errors.js';
 
 /** Restores read packs of 16 MiB; a stream's default of 64 KiB would cost four times the calls. */
@@ -21,8 +22,12 @@ const REMOVED = '.removed';
  * unlike a rename, never replaces what is there.
  */
 export class LocalStorage implements VaultStorage {
+  private readonly aside: LocalAside;
+
   /** @param root a folder of the vault's own, on one file system that knows hard links. */
-  constructor(private readonly root: string) {}
+  constructor(private readonly root: string) {
+    this.aside = new LocalAside(root);
+  }
 
   async createRepository(repository: string): Promise<void> {
     const base = this.folder(repository);
@@ -49,6 +54,8 @@ export class LocalStorage implements VaultStorage {
       if (errorCode(error) !== 'ENOENT') throw error;
     });
     await syncFolder(this.root);
+    await rm(grave, { recursive: true, force: true });
+    await this.aside.bury(repository, grave);
     await rm(grave, { recursive: true, force: true });
   }
 
@@ -103,6 +110,22 @@ export class LocalStorage implements VaultStorage {
     }
     await syncFolder(path.dirname(file));
     return true;
+  }
+
+  layAside(repository: string, name: ObjectName, removedAt: Date): Promise<boolean> {
+    return this.aside.lay(this.file(repository, name), repository, { name, removedAt });
+  }
+
+  laidAside(repository: string): AsyncIterable<LaidAside> {
+    return this.aside.of(repository);
+  }
+
+  bringBack(repository: string, aside: LaidAside): Promise<'returned' | 'present' | 'absent'> {
+    return this.aside.bringBack(this.file(repository, aside.name), repository, aside);
+  }
+
+  discardAside(repository: string, aside: LaidAside): Promise<void> {
+    return this.aside.discard(repository, aside);
   }
 
   async discardLeftovers(): Promise<number> {

@@ -5,7 +5,10 @@ import type { VaultStorage } from './storage.js';
 import { NotAllowedError } from './vault.errors.js';
 import { LOCK_STALE_SECONDS } from './vault-rules.js';
 
-/** Takes objects away, as far as retention, holds and leases let it. The role has been checked before. */
+/**
+ * Takes objects away, as far as retention, holds and leases let it. The role has been checked before. All but locks are laid
+ * aside: a credential in wrong hands takes nothing away for good.
+ */
 export class Removals {
   constructor(
     private readonly storage: VaultStorage,
@@ -21,8 +24,14 @@ export class Removals {
     const ageSeconds = (this.now().getTime() - object.receivedAt.getTime()) / 1_000;
     if (name.type === 'locks') await this.checkLock(caller, name.id, ageSeconds);
     else await this.checkObject(caller, name, object.receivedAt, ageSeconds);
-    if (await this.storage.remove(caller.repository, name)) await this.usage.removed(caller.repository, object.bytes);
-    if (name.type === 'locks') await this.ledger.lockGone(caller.repository, name.id);
+    // It takes as much room as before.
+    if (name.type !== 'locks') await this.storage.layAside(caller.repository, name, this.now());
+    else await this.removeLock(caller.repository, name.id, object.bytes);
+  }
+
+  private async removeLock(repository: string, id: string, bytes: number): Promise<void> {
+    if (await this.storage.remove(repository, { type: 'locks', id })) await this.usage.removed(repository, bytes);
+    await this.ledger.lockGone(repository, id);
   }
 
   /** Otherwise a stolen credential could unlock the pruner, and writers would meet it (facts: locks). */

@@ -9,7 +9,7 @@ interface Usage {
 }
 
 /**
- * How many bytes each repository holds. Counted once from the storage, then kept up to date by every upload and removal
+ * How many bytes each repository holds, with what was removed and is kept for some days. Counted once from the storage, then kept up to date by every upload and removal
  * of this process, which is the only one that writes to the site's vault.
  */
 export class RepositoryUsage {
@@ -70,6 +70,7 @@ export class RepositoryUsage {
     for (const type of OBJECT_TYPES) {
       for await (const object of this.storage.list(repository, type)) usage.stored += object.bytes;
     }
+    for await (const aside of this.storage.laidAside(repository)) usage.stored += aside.bytes;
     return usage;
   }
 }

@@ -114,7 +114,9 @@ describe('stock restic', () => {
     const left = await snapshots();
     expect(left.map(({ id }) => id)).not.toContain(first?.id);
     await restic(repository.credential, 'check', '--read-data');
-    expect(await vault.service.vault.usage.bytes(repository.id)).toBe(await bytesIn(base));
+    expect(await vault.service.vault.usage.bytes(repository.id)).toBe(
+      (await bytesIn(base)) + (await bytesIn(path.join(vault.directory, '.laid-aside', repository.id))),
+    );
   });
 
   test('leaves with everything: a read credential and `restic copy`', async () => {

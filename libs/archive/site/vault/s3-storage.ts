@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
+  CopyObjectCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
@@ -10,26 +9,15 @@ import {
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
-  type S3Client,
-  S3ServiceException,
-  UploadPartCommand,
 } from '@aws-sdk/client-s3';
+import { ASIDE, asideName, parseAsideName } from './aside-names.js';
 import { isObjectId, objectLabel, type ObjectName, type ObjectType } from './object-names.js';
-import type { ByteRange, IncomingObject, ListedObject, StoredObject, VaultStorage } from './storage.js';
+import { isAbsent, lockUntil, type S3Place } from './s3-place.js';
+import { IncomingUpload } from './s3-upload.js';
+import type { ByteRange, IncomingObject, LaidAside, ListedObject, StoredObject, VaultStorage } from './storage.js';
 import { ObjectNotFoundError } from './vault.errors.js';
 
-/** S3's least size of a part is 5 MiB. Half of restic's usual pack, so that a pack is sent while it arrives. */
-const PART_BYTES = 8 * 2 ** 20;
 const MARKERS = '.repositories/';
-
-export interface S3Place {
-  readonly client: S3Client;
-  readonly bucket: string;
-  /** Ends with a slash, or is empty. */
-  readonly prefix: string;
-  /** For buckets with Object Lock: how long each object but a lock is locked from its receipt on. Null: not. */
-  readonly lockSeconds: number | null;
-}
 
 /**
  * A vault in an S3 bucket, in the layout that `restic -r s3:…` opens. An upload becomes visible when it is completed, which
@@ -50,9 +38,11 @@ export class S3Storage implements VaultStorage {
   async removeRepository(repository: string): Promise<void> {
     const { client, bucket } = this.place;
     // The marker last: a removal that was cut off is found, and gone on with, by whoever removes it again.
-    for await (const keys of this.pages(`${this.place.prefix}${repository}/`)) {
-      const Objects = keys.map(({ Key }) => ({ Key: Key ?? '' }));
-      if (Objects.length > 0) await client.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects } }));
+    for (const prefix of [`${this.place.prefix}${repository}/`, this.asidePrefix(repository)]) {
+      for await (const keys of this.pages(prefix)) {
+        const Objects = keys.map(({ Key }) => ({ Key: Key ?? '' }));
+        if (Objects.length > 0) await client.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects } }));
+      }
     }
     await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: this.marker(repository) }));
   }
@@ -108,8 +98,42 @@ export class S3Storage implements VaultStorage {
   async remove(repository: string, name: ObjectName): Promise<boolean> {
     const Key = this.key(repository, name);
     if (!(await this.head(Key))) return false;
-    await this.place.client.send(new DeleteObjectCommand({ Bucket: this.place.bucket, Key }));
+    await this.delete(Key);
     return true;
+  }
+
+  /**
+   * A copy within the bucket, whether or not it keeps versions: a delete marker costs less, but is found only by reading
+   * through all versions, and a bucket's own rules decide when what it hides goes.
+   */
+  async layAside(repository: string, name: ObjectName, removedAt: Date): Promise<boolean> {
+    const Key = this.key(repository, name);
+    if (!(await this.copy(Key, this.asidePrefix(repository) + asideName({ name, removedAt }), null))) return false;
+    await this.delete(Key);
+    return true;
+  }
+
+  async *laidAside(repository: string): AsyncIterable<LaidAside> {
+    const prefix = this.asidePrefix(repository);
+    for await (const page of this.pages(prefix)) {
+      for (const { Key = '', Size } of page) {
+        const named = parseAsideName(Key.slice(prefix.length));
+        if (named) yield { ...named, bytes: Size ?? 0 };
+      }
+    }
+  }
+
+  async bringBack(repository: string, aside: LaidAside): Promise<'returned' | 'present' | 'absent'> {
+    const [from, to] = [this.asidePrefix(repository) + asideName(aside), this.key(repository, aside.name)];
+    if (!(await this.head(from))) return 'absent';
+    if (await this.head(to)) return 'present';
+    if (!(await this.copy(from, to, this.place.lockSeconds))) return 'absent';
+    await this.delete(from);
+    return 'returned';
+  }
+
+  discardAside(repository: string, aside: LaidAside): Promise<void> {
+    return this.delete(this.asidePrefix(repository) + asideName(aside));
   }
 
   async discardLeftovers(): Promise<number> {
@@ -136,6 +160,29 @@ export class S3Storage implements VaultStorage {
     } while (after !== undefined);
   }
 
+  private async delete(Key: string): Promise<void> {
+    await this.place.client.send(new DeleteObjectCommand({ Bucket: this.place.bucket, Key }));
+  }
+
+  /** @returns false when there is nothing to copy. */
+  private async copy(from: string, to: string, lockSeconds: number | null): Promise<boolean> {
+    const { client, bucket } = this.place;
+    const source = `${bucket}/${from}`.split('/').map(encodeURIComponent).join('/');
+    try {
+      await client.send(
+        new CopyObjectCommand({ Bucket: bucket, Key: to, CopySource: source, ...lockUntil(lockSeconds) }),
+      );
+      return true;
+    } catch (error) {
+      if (isAbsent(error)) return false;
+      throw error;
+    }
+  }
+
+  private asidePrefix(repository: string): string {
+    return `${this.place.prefix}${ASIDE}/${repository}/`;
+  }
+
   private async head(key: string): Promise<StoredObject | undefined> {
     try {
       const found = await this.place.client.send(new HeadObjectCommand({ Bucket: this.place.bucket, Key: key }));
@@ -156,104 +203,3 @@ export class S3Storage implements VaultStorage {
     return name.type === 'data' ? `${base}data/${name.id.slice(0, 2)}/${name.id}` : `${base}${name.type}/${name.id}`;
   }
 }
-
-type OnlyIf = { readonly IfNoneMatch?: '*' };
-const ONLY_NEW: OnlyIf = { IfNoneMatch: '*' };
-
-class IncomingUpload implements IncomingObject {
-  readonly copies = false;
-  private pending: Buffer[] = [];
-  private pendingBytes = 0;
-  private uploadId: string | undefined;
-  private readonly parts: { ETag: string | undefined; PartNumber: number }[] = [];
-
-  constructor(
-    private readonly place: S3Place,
-    private readonly key: string,
-    private readonly lockSeconds: number | null,
-  ) {}
-
-  async write(chunks: readonly Buffer[]): Promise<void> {
-    for (const chunk of chunks) {
-      this.pending.push(chunk);
-      this.pendingBytes += chunk.length;
-    }
-    if (this.pendingBytes >= PART_BYTES) await this.sendPart();
-  }
-
-  async commit(): Promise<'stored' | 'exists'> {
-    try {
-      if (this.uploadId === undefined) await this.putWhole();
-      else await this.complete(this.uploadId);
-      return 'stored';
-    } catch (error) {
-      // 412: something is there. 409: somebody else is completing it; theirs has the same name, so the same bytes.
-      if (error instanceof S3ServiceException && [409, 412].includes(error.$metadata.httpStatusCode ?? 0))
-        return 'exists';
-      throw error;
-    }
-  }
-
-  async replace(): Promise<void> {
-    if (this.uploadId === undefined) await this.putWhole({});
-    else await this.complete(this.uploadId, {});
-  }
-
-  async discard(): Promise<void> {
-    const { uploadId } = this;
-    this.pending = [];
-    if (uploadId === undefined) return;
-    this.uploadId = undefined;
-    try {
-      await this.place.client.send(new AbortMultipartUploadCommand({ ...this.where, UploadId: uploadId }));
-    } catch (error) {
-      if (!isAbsent(error)) throw error;
-    }
-  }
-
-  private get where(): { readonly Bucket: string; readonly Key: string } {
-    return { Bucket: this.place.bucket, Key: this.key };
-  }
-
-  private get lock() {
-    if (this.lockSeconds === null) return {};
-    const until = new Date(Date.now() + this.lockSeconds * 1_000);
-    return { ObjectLockMode: 'COMPLIANCE', ObjectLockRetainUntilDate: until } as const;
-  }
-
-  private take(): Buffer {
-    const body = Buffer.concat(this.pending);
-    this.pending = [];
-    this.pendingBytes = 0;
-    return body;
-  }
-
-  private async putWhole(only: OnlyIf = ONLY_NEW): Promise<void> {
-    const Body = this.take();
-    await this.place.client.send(new PutObjectCommand({ ...this.where, Body, ...only, ...this.lock }));
-  }
-
-  private async sendPart(): Promise<void> {
-    const { client } = this.place;
-    this.uploadId ??= (await client.send(new CreateMultipartUploadCommand({ ...this.where, ...this.lock }))).UploadId;
-    const PartNumber = this.parts.length + 1;
-    const part = new UploadPartCommand({ ...this.where, UploadId: this.uploadId, PartNumber, Body: this.take() });
-    this.parts.push({ ETag: (await client.send(part)).ETag, PartNumber });
-  }
-
-  private async complete(uploadId: string, only: OnlyIf = ONLY_NEW): Promise<void> {
-    if (this.pendingBytes > 0) await this.sendPart();
-    await this.place.client.send(
-      new CompleteMultipartUploadCommand({
-        ...this.where,
-        UploadId: uploadId,
-        ...only,
-        MultipartUpload: { Parts: this.parts },
-      }),
-    );
-    this.uploadId = undefined;
-  }
-}
-
-const isAbsent = (error: unknown): boolean =>
-  error instanceof S3ServiceException && (error.$metadata.httpStatusCode === 404 || error.name === 'NoSuchKey');

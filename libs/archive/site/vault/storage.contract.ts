@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ObjectName } from './object-names.js';
-import type { ListedObject, VaultStorage } from './storage.js';
+import type { LaidAside, ListedObject, VaultStorage } from './storage.js';
 
 const named = (bytes: Buffer): ObjectName => ({ type: 'data', id: createHash('sha256').update(bytes).digest('hex') });
 
@@ -31,6 +31,12 @@ export function storageContract(
     const listed = async (): Promise<ListedObject[]> => {
       const found: ListedObject[] = [];
       for await (const object of storage.list(repository, 'data')) found.push(object);
+      return found;
+    };
+
+    const asideOf = async (of = repository): Promise<LaidAside[]> => {
+      const found: LaidAside[] = [];
+      for await (const aside of storage.laidAside(of)) found.push(aside);
       return found;
     };
 
@@ -123,6 +129,51 @@ export function storageContract(
         expect(after).toBeGreaterThanOrEqual(before?.receivedAt.getTime() ?? Infinity);
       }
       await storage.remove(repository, name);
+    });
+
+    test('what is laid aside is seen by nobody, comes back as it was, and goes for good when it is told to', async () => {
+      const bytes = randomBytes(400_000);
+      const name = named(bytes);
+      const removedAt = new Date('2026-02-03T04:05:06.789Z');
+      expect(await storage.layAside(repository, name, removedAt)).toBe(false);
+      await store(bytes);
+      const before = await storage.stat(repository, name);
+      expect(await storage.layAside(repository, name, removedAt)).toBe(true);
+      expect(await storage.layAside(repository, name, removedAt)).toBe(false);
+      expect(await storage.stat(repository, name)).toBeUndefined();
+      expect(await listed()).toEqual([]);
+      expect(await storage.repositories()).toEqual([repository]);
+      expect(await reopen().discardLeftovers()).toBe(0);
+      const [aside, ...more] = await asideOf();
+      expect([aside, more]).toEqual([{ name, removedAt, bytes: bytes.length }, []]);
+      if (!aside) return;
+      expect(await storage.bringBack(repository, aside)).toBe('returned');
+      expect(await storage.bringBack(repository, aside)).toBe('absent');
+      expect(await asideOf()).toEqual([]);
+      const after = await storage.stat(repository, name);
+      // No younger than it was, and where the storage sets the time, newer: retained for longer.
+      expect(after?.receivedAt.getTime()).toBeGreaterThanOrEqual(before?.receivedAt.getTime() ?? Infinity);
+      expect(await buffer(await storage.read(repository, name))).toEqual(bytes);
+      await storage.layAside(repository, name, removedAt);
+      // Sent again in the meantime: what is there stays, and so does what was laid aside.
+      await store(bytes);
+      expect(await storage.bringBack(repository, aside)).toBe('present');
+      expect(await asideOf()).toEqual([aside]);
+      await storage.discardAside(repository, aside);
+      await storage.discardAside(repository, aside);
+      expect(await asideOf()).toEqual([]);
+      expect(await buffer(await storage.read(repository, name))).toEqual(bytes);
+      await storage.remove(repository, name);
+    });
+
+    test('a repository goes with what was laid aside of it', async () => {
+      const other = randomUUID();
+      await storage.createRepository(other);
+      await store(Buffer.from('a config'), { type: 'config' }, other);
+      await storage.layAside(other, { type: 'config' }, new Date());
+      expect(await asideOf(other)).toHaveLength(1);
+      await storage.removeRepository(other);
+      expect(await asideOf(other)).toEqual([]);
     });
 
     test('a config is never replaced', async () => {

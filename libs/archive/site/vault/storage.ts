@@ -12,6 +12,14 @@ export interface ListedObject extends StoredObject {
   readonly id: string;
 }
 
+/** A removed object that can still be brought back. */
+export interface LaidAside {
+  readonly name: ObjectName;
+  /** By the vault's own clock. One object may be removed, stored and removed again. */
+  readonly removedAt: Date;
+  readonly bytes: number;
+}
+
 /** First and last byte, both included. */
 export interface ByteRange {
   readonly first: number;
@@ -58,7 +66,7 @@ export interface VaultStorage {
   /** Safe to repeat. */
   createRepository(repository: string): Promise<void>;
   repositoryExists(repository: string): Promise<boolean>;
-  /** Everything of it, for good. Safe to repeat. */
+  /** Everything of it, what was laid aside too, for good. Safe to repeat. */
   removeRepository(repository: string): Promise<void>;
   repositories(): Promise<readonly string[]>;
   /** In no order. What is not an object by its name is left out. */
@@ -80,6 +88,24 @@ export interface VaultStorage {
   incoming(repository: string, name: ObjectName): Promise<IncomingObject>;
   /** Durable once it has resolved. False when there was none. */
   remove(repository: string, name: ObjectName): Promise<boolean>;
+  /**
+   * Takes an object out of everybody's sight, whole, and keeps its bytes until {@link discardAside}. Durable once it has
+   * resolved; a process that dies in between leaves it in at least one of the two places.
+   *
+   * @param removedAt to the millisecond
+   * @returns false when there was none.
+   */
+  layAside(repository: string, name: ObjectName, removedAt: Date): Promise<boolean>;
+  /** In no order. */
+  laidAside(repository: string): AsyncIterable<LaidAside>;
+  /**
+   * Gives an object back its place, with its time of receipt, or a later one where the storage sets it itself. What is there
+   * is never replaced: `present`, and what was laid aside stays. `absent` when nothing of the kind is laid aside. Safe to
+   * repeat.
+   */
+  bringBack(repository: string, aside: LaidAside): Promise<'returned' | 'present' | 'absent'>;
+  /** For good. Safe to repeat. */
+  discardAside(repository: string, aside: LaidAside): Promise<void>;
   /**
    * Clears what uploads of dead processes left behind. To be called before the first upload of this process.
    *

@@ -15,6 +15,7 @@ import { AppLogger } from '#libs/platform/nest';
 import { Metrics } from '#libs/platform/telemetry';
 import { LocalStorage } from './local-storage.js';
 import { objectLabel, type ObjectName } from './object-names.js';
+import { RemovedObjects } from './removed-objects.js';
 import type { VaultStorage } from './storage.js';
 import { Vault } from './vault.js';
 import { type VaultDoor, VaultTraffic } from './vault.metrics.js';
@@ -41,6 +42,7 @@ const SETTINGS = Symbol('vault settings');
 export class VaultService implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly vault: Vault;
   readonly objects: VaultObjects;
+  readonly removed: RemovedObjects;
   private readonly storage: VaultStorage;
   private readonly server: VaultServer;
   private readonly local: VaultServer | undefined;
@@ -64,6 +66,7 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
       damaged: (repository, name) => this.tellDamaged(repository, name),
     });
     this.objects = new VaultObjects(this.storage, this.vault.usage);
+    this.removed = new RemovedObjects(this.storage, this.vault.usage);
     const door = (options: VaultServerOptions, from: VaultDoor) =>
       new VaultServer(this.vault, options, logger.log, new VaultTraffic(metrics, from));
     this.server = door(settings, 'outside');
@@ -94,6 +97,11 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
   /** The port for the site's own restic, once the vault is open. */
   get localPort(): Promise<number> {
     return this.opened.promise;
+  }
+
+  /** Every repository that has a place here. */
+  repositories(): Promise<readonly string[]> {
+    return this.storage.repositories();
   }
 
   /** What a repository takes; 0 for one that is not there. */

@@ -1,0 +1,45 @@
+import { Injectable } from '@nestjs/common';
+import { bringBackOrder } from '#contracts/archive';
+import type { TenantTransaction } from '#libs/platform/database';
+import { Orders } from '#libs/sites/control';
+import type { TenantCaller } from '#libs/tenancy/control';
+import { ArchiveRecord } from './archive-record.js';
+import { Archives } from './archive.service.js';
+import { requireAuthority } from './persons.js';
+
+/** What was removed from archives, by whomever: sites keep it for some days. */
+@Injectable()
+export class ArchiveRemovals {
+  constructor(
+    private readonly archives: Archives,
+    private readonly orders: Orders,
+    private readonly record: ArchiveRecord,
+  ) {}
+
+  /**
+   * Has each site of the archive bring back what was removed there since then. It takes a person with the authority: what
+   * retention has let go comes back too. What two people dropped does not.
+   *
+   * @throws NotFoundError, PersonNeededError, AuthorityNeededError
+   */
+  async undo(tx: TenantTransaction, archiveId: string, since: Date, caller: TenantCaller): Promise<{ since: Date }> {
+    await this.archives.get(tx, archiveId);
+    requireAuthority(caller);
+    const archive = await this.archives.hold(tx, archiveId);
+    const { tenantId, workloadId, workloadName: name } = archive;
+    for (const siteId of [archive.siteId, archive.secondSiteId]) {
+      if (siteId === null) continue;
+      const payload = { archiveId, workloadId, since: since.toISOString() };
+      await this.orders.issue(tx, { siteId, tenantId, contract: bringBackOrder, payload });
+    }
+    await this.record.did(tx, archive, caller.actor, 'archive.removals-undone', { since: since.toISOString() });
+    await this.record.tell(tx, archive, {
+      kind: 'archives.removals-undone',
+      severity: 'information',
+      title: `${name}: what was removed from the archive is brought back`,
+      text: `${caller.actor.name} asked that all that was removed from the archive of ${name} since ${since.toISOString()} be brought back, at each site that keeps it. Retention then looks at it anew: hold what must stay.`,
+      about: { since: since.toISOString() },
+    });
+    return { since };
+  }
+}

@@ -1,0 +1,118 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { DomainError, errorText, NotFoundError } from '#libs/platform/errors';
+import { AppLogger } from '#libs/platform/nest';
+import { ARCHIVE_SETTINGS, type ArchiveSettings } from '../archive-settings.js';
+import { Archives } from '../archives.service.js';
+import { Points } from '../points/points.service.js';
+import { VaultService } from '../vault/vault.module.js';
+import { Maintenance } from './maintenance.js';
+
+/** Long enough for people to be told, to look, and to act across a weekend. */
+const KEPT_DAYS = 7;
+const DAY_MS = 86_400_000;
+
+/** Something removes objects at this moment; its credential has been ended. */
+export class RemovalAtWorkError extends DomainError {
+  constructor() {
+    super('unavailable', 'archive.removal-at-work', 'Objects are being removed at this moment. It is tried again.');
+  }
+}
+
+/** What was removed from a repository, by whomever: brought back at people's word, or gone for good after some days. */
+@Injectable()
+export class BringingBack {
+  constructor(
+    @Inject(ARCHIVE_SETTINGS) private readonly settings: ArchiveSettings,
+    private readonly work: SiteUnitOfWork,
+    private readonly vault: VaultService,
+    private readonly archives: Archives,
+    private readonly points: Points,
+    private readonly maintenance: Maintenance,
+    private readonly logger: AppLogger,
+  ) {}
+
+  /**
+   * Undoes removals since then, of an archive or of a copy that this site keeps. Whoever removes now is shut out first. What
+   * two people dropped stays gone. Safe to repeat.
+   *
+   * @throws NotFoundError, RemovalAtWorkError while something still removes: to be tried again
+   */
+  async bringBack(repositoryId: string, tenantId: string, since: Date): Promise<void> {
+    const dropped = await this.work.run(async (tx) => {
+      const [own] = await tx.query(`SELECT FROM vault_repository WHERE repository_id = $1 AND tenant_id = $2`, [
+        repositoryId,
+        tenantId,
+      ]);
+      if (!own) throw new NotFoundError('archive');
+      await tx.execute(
+        `UPDATE vault_credential SET ends_at = clock_timestamp()
+          WHERE repository_id = $1 AND role = 'maintain' AND (ends_at IS NULL OR ends_at > clock_timestamp())`,
+        [repositoryId],
+      );
+      const rows = await tx.query<{ id: string }>(
+        `SELECT snapshot_id AS id FROM archive_point WHERE archive_id = $1 AND forgotten_because = 'two-people'`,
+        [repositoryId],
+      );
+      return new Set(rows.map(({ id }) => id));
+    });
+    const [removing] = await this.work.run((tx) =>
+      tx.query(
+        `SELECT FROM archive
+          WHERE archive_id = $1 AND work_kind IN ('retention', 'prune') AND work_until > clock_timestamp()`,
+        [repositoryId],
+      ),
+    );
+    if (removing) throw new RemovalAtWorkError();
+    const wanted = ({ type, id }: { readonly type: string; readonly id?: string | undefined }): boolean =>
+      type !== 'snapshots' || !dropped.has(id ?? '');
+    const returned = await this.vault.removed.bringBack(repositoryId, since, wanted);
+    await this.tellReturned(repositoryId, since);
+    this.logger.log.warn({ repositoryId, since, objects: returned.length }, 'what was removed has been brought back');
+  }
+
+  /** Ends for good what was removed long enough ago, but nothing of a repository under a hold. */
+  async sweep(now: Date, signal: AbortSignal): Promise<void> {
+    const before = new Date(now.getTime() - (this.settings.vault.keepRemovedDays ?? KEPT_DAYS) * DAY_MS);
+    const held = await this.work.run((tx) =>
+      tx.query<{ id: string }>(`SELECT repository_id AS id FROM vault_repository WHERE held_because IS NOT NULL`),
+    );
+    const kept = new Set(held.map(({ id }) => id));
+    for (const repository of await this.vault.repositories()) {
+      if (signal.aborted) return;
+      if (kept.has(repository)) continue;
+      try {
+        const objects = await this.vault.removed.discardBefore(repository, before, signal);
+        if (objects > 0) this.logger.log.info({ repository, objects }, 'what was removed days ago is gone for good');
+      } catch (error) {
+        this.logger.log.error({ repository, reason: errorText(error) }, 'what was removed could not be cleared');
+      }
+    }
+  }
+
+  /** Points that were said to be gone, and whose snapshots are there: retention looks at them anew. */
+  private async tellReturned(archiveId: string, since: Date): Promise<void> {
+    const gone = await this.work.run((tx) =>
+      tx.query<{ id: string }>(
+        `SELECT snapshot_id AS id FROM archive_point
+          WHERE archive_id = $1 AND forgotten_at >= $2 AND forgotten_because <> 'two-people'`,
+        [archiveId, since],
+      ),
+    );
+    const there = await this.maintenance.present(
+      archiveId,
+      gone.map(({ id }) => id),
+    );
+    await this.work.run(async (tx) => {
+      for (const snapshotId of there) {
+        await tx.execute(
+          `UPDATE archive_point SET forgotten_at = NULL, forgotten_because = NULL
+            WHERE archive_id = $1 AND snapshot_id = $2`,
+          [archiveId, snapshotId],
+        );
+        await this.points.tell(tx, archiveId, snapshotId);
+      }
+      await this.archives.tell(tx, archiveId);
+    });
+  }
+}

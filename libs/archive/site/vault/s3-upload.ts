@@ -1,0 +1,110 @@
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  PutObjectCommand,
+  S3ServiceException,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
+import { isAbsent, lockUntil, type S3Place } from './s3-place.js';
+import type { IncomingObject } from './storage.js';
+
+/** S3's least size of a part is 5 MiB. Half of restic's usual pack, so that a pack is sent while it arrives. */
+const PART_BYTES = 8 * 2 ** 20;
+
+type OnlyIf = { readonly IfNoneMatch?: '*' };
+const ONLY_NEW: OnlyIf = { IfNoneMatch: '*' };
+
+/** One object on its way into a bucket. */
+export class IncomingUpload implements IncomingObject {
+  readonly copies = false;
+  private pending: Buffer[] = [];
+  private pendingBytes = 0;
+  private uploadId: string | undefined;
+  private readonly parts: { ETag: string | undefined; PartNumber: number }[] = [];
+
+  constructor(
+    private readonly place: S3Place,
+    private readonly key: string,
+    private readonly lockSeconds: number | null,
+  ) {}
+
+  async write(chunks: readonly Buffer[]): Promise<void> {
+    for (const chunk of chunks) {
+      this.pending.push(chunk);
+      this.pendingBytes += chunk.length;
+    }
+    if (this.pendingBytes >= PART_BYTES) await this.sendPart();
+  }
+
+  async commit(): Promise<'stored' | 'exists'> {
+    try {
+      if (this.uploadId === undefined) await this.putWhole();
+      else await this.complete(this.uploadId);
+      return 'stored';
+    } catch (error) {
+      // 412: something is there. 409: somebody else is completing it; theirs has the same name, so the same bytes.
+      if (error instanceof S3ServiceException && [409, 412].includes(error.$metadata.httpStatusCode ?? 0))
+        return 'exists';
+      throw error;
+    }
+  }
+
+  async replace(): Promise<void> {
+    if (this.uploadId === undefined) await this.putWhole({});
+    else await this.complete(this.uploadId, {});
+  }
+
+  async discard(): Promise<void> {
+    const { uploadId } = this;
+    this.pending = [];
+    if (uploadId === undefined) return;
+    this.uploadId = undefined;
+    try {
+      await this.place.client.send(new AbortMultipartUploadCommand({ ...this.where, UploadId: uploadId }));
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+    }
+  }
+
+  private get where(): { readonly Bucket: string; readonly Key: string } {
+    return { Bucket: this.place.bucket, Key: this.key };
+  }
+
+  private get lock() {
+    return lockUntil(this.lockSeconds);
+  }
+
+  private take(): Buffer {
+    const body = Buffer.concat(this.pending);
+    this.pending = [];
+    this.pendingBytes = 0;
+    return body;
+  }
+
+  private async putWhole(only: OnlyIf = ONLY_NEW): Promise<void> {
+    const Body = this.take();
+    await this.place.client.send(new PutObjectCommand({ ...this.where, Body, ...only, ...this.lock }));
+  }
+
+  private async sendPart(): Promise<void> {
+    const { client } = this.place;
+    this.uploadId ??= (await client.send(new CreateMultipartUploadCommand({ ...this.where, ...this.lock }))).UploadId;
+    const PartNumber = this.parts.length + 1;
+    const part = new UploadPartCommand({ ...this.where, UploadId: this.uploadId, PartNumber, Body: this.take() });
+    this.parts.push({ ETag: (await client.send(part)).ETag, PartNumber });
+  }
+
+  private async complete(uploadId: string, only: OnlyIf = ONLY_NEW): Promise<void> {
+    if (this.pendingBytes > 0) await this.sendPart();
+    await this.place.client.send(
+      new CompleteMultipartUploadCommand({
+        ...this.where,
+        UploadId: uploadId,
+        ...only,
+        MultipartUpload: { Parts: this.parts },
+      }),
+    );
+    this.uploadId = undefined;
+  }
+}
