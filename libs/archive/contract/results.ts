@@ -36,9 +36,12 @@ export type ArchiveAlarm = z.infer<typeof archiveAlarm>;
 
 /** A recovery point laid out as files at the site. */
 export const standingCopy = z.strictObject({
-  /** On the site's host. */
+  /** On the site's host. Beside the folder of the same name lies a `.json` that says of it what this does. */
   path: text(1_000),
+  /** Which one the files are; null: none, for they are being laid out, or were never. */
   snapshotId: snapshotId.nullable(),
+  /** The one whose files are being laid out, or were when it broke off: until that is done they are a mixture. */
+  layingOut: snapshotId.nullable().optional(),
   /** Of the recovery point: its age is the age of the files. */
   receivedAt: moment.nullable(),
   restoredAt: moment.nullable(),

@@ -66,11 +66,12 @@ async function standingOf(tx: SiteTransaction, archiveId: string): Promise<Archi
   const [row] = await tx.query<{
     path: string;
     snapshotId: string | null;
+    layingOut: string | null;
     receivedAt: Date | null;
     restoredAt: Date | null;
     failure: Failure | null;
   }>(
-    `SELECT path, snapshot_id AS "snapshotId", received_at AS "receivedAt", restored_at AS "restoredAt", failure
+    `SELECT path, snapshot_id AS "snapshotId", laying_out AS "layingOut", received_at AS "receivedAt", restored_at AS "restoredAt", failure
        FROM archive_standing WHERE archive_id = $1`,
     [archiveId],
   );

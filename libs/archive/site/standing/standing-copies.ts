@@ -1,4 +1,4 @@
-import { chmod, lchown, lstat, mkdir, readdir, rm, statfs } from 'node:fs/promises';
+import { lchown, mkdir, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Failure } from '#contracts/archive';
@@ -13,6 +13,7 @@ import { standingCopyJob } from '../archives.jobs.js';
 import { Archives } from '../archives.service.js';
 import { type PointRow, Points } from '../points/points.service.js';
 import { SiteRestic } from '../restic/site-restic.js';
+import { bytesIn, openFolders, removeNote, writeNote } from './standing-files.js';
 
 const RETRY_MS = 600_000;
 /** Of the disk so much stays free: standbys and the vault write to it. */
@@ -35,9 +36,16 @@ const wanted = ({ source, keyMode, policy, state }: ArchiveRow): boolean =>
   state !== 'ended' &&
   state !== 'ending';
 
+interface There {
+  readonly snapshotId: string | null;
+  readonly layingOut: string | null;
+}
+
 /**
  * The newest recovery point of a folder as files at the site, kept up to date after each run: a failover finds them there.
- * restic only writes what differs, and removes what is gone. All of it belongs to the user as whom restic runs, whatever it
+ * restic only writes what differs, and removes what is gone, so that meanwhile the files are no recovery point; the row, and a
+ * note beside the folder, say so before the first file changes. (A second folder to rename would take the room twice, for
+ * restic writes into the files that are there.) All of it belongs to the user as whom restic runs, whatever it
  * was at the agency: a file of the agency's must not become one of root's here.
  */
 @Injectable()
@@ -75,8 +83,8 @@ export class StandingCopies {
   /** Safe to repeat. What fails is written down, and tried again later. */
   async refresh(archiveId: string, signal: AbortSignal): Promise<void> {
     const { archive, point, there } = await this.work.run(async (tx) => {
-      const [row] = await tx.query<{ snapshotId: string | null }>(
-        `SELECT snapshot_id AS "snapshotId" FROM archive_standing WHERE archive_id = $1`,
+      const [row] = await tx.query<There>(
+        `SELECT snapshot_id AS "snapshotId", laying_out AS "layingOut" FROM archive_standing WHERE archive_id = $1`,
         [archiveId],
       );
       const points = await this.points.list(tx, archiveId);
@@ -91,7 +99,9 @@ export class StandingCopies {
     if (!wanted(archive)) return this.remove(archiveId);
     if (!point || there?.snapshotId === point.snapshotId) return;
     try {
-      await this.layOut(archive, point, Boolean(there?.snapshotId), signal);
+      await this.layOut(archive, point, there, signal);
+      const { snapshotId, receivedAt } = point;
+      await writeNote(this.folder(archiveId), { state: 'whole', snapshotId, receivedAt });
       await this.note(archiveId, point, null);
     } catch (error) {
       if (signal.aborted || !(error instanceof DomainError)) throw error;
@@ -99,7 +109,12 @@ export class StandingCopies {
     }
   }
 
-  private async layOut({ archiveId }: ArchiveRow, point: PointRow, again: boolean, signal: AbortSignal): Promise<void> {
+  private async layOut(
+    { archiveId }: ArchiveRow,
+    point: PointRow,
+    there: There | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     const folder = this.folder(archiveId);
     const files = path.join(folder, 'files');
     for (const parent of [this.settings.directory, path.dirname(folder)]) await keptDirectory(parent);
@@ -111,14 +126,31 @@ export class StandingCopies {
     const disk = await statfs(files);
     const free = disk.bavail * disk.bsize - disk.blocks * disk.bsize * FREE_SHARE;
     // A later one writes only what differs; how much that is, nobody knows before.
-    const bytes = again ? 0 : (point.bytes ?? 0);
-    if (bytes > free) throw new NoRoomError(point.bytes ?? 0);
+    const bytes = there?.snapshotId ? 0 : (point.bytes ?? 0);
+    if (bytes > free + (there?.layingOut ? await bytesIn(files) : 0)) throw new NoRoomError(point.bytes ?? 0);
+    await this.begin(archiveId, point);
     await openFolders(files);
     const args = ['restore', point.snapshotId, '--target', files, '--overwrite', 'if-changed', '--delete', '--no-lock'];
     await this.restic.run(archiveId, args, { role: 'read', purpose: 'keeping the files ready at the site', signal });
   }
 
+  /** From here on the files are no recovery point, and everybody can know: whoever fails over in between, too. */
+  private async begin(archiveId: string, { snapshotId, receivedAt }: PointRow): Promise<void> {
+    await writeNote(this.folder(archiveId), { state: 'being laid out', snapshotId, receivedAt });
+    await this.work.run(async (tx) => {
+      await tx.execute(
+        `INSERT INTO archive_standing (archive_id, path, laying_out) VALUES ($1, $2, $3)
+         ON CONFLICT (archive_id) DO UPDATE
+           SET path = excluded.path, laying_out = excluded.laying_out, snapshot_id = NULL, received_at = NULL,
+               restored_at = NULL`,
+        [archiveId, path.join(this.folder(archiveId), 'files'), snapshotId],
+      );
+      await this.archives.tell(tx, archiveId);
+    });
+  }
+
   private async remove(archiveId: string): Promise<void> {
+    await removeNote(this.folder(archiveId));
     await rm(this.folder(archiveId), { recursive: true, force: true });
     await this.work.run(async (tx) => {
       const removed = await tx.execute(`DELETE FROM archive_standing WHERE archive_id = $1`, [archiveId]);
@@ -136,6 +168,7 @@ export class StandingCopies {
            SET path = excluded.path, snapshot_id = coalesce(excluded.snapshot_id, archive_standing.snapshot_id),
                received_at = coalesce(excluded.received_at, archive_standing.received_at),
                restored_at = coalesce(excluded.restored_at, archive_standing.restored_at),
+               laying_out = CASE WHEN excluded.snapshot_id IS NULL THEN archive_standing.laying_out END,
                failure = excluded.failure, retry_at = excluded.retry_at`,
         [
           archiveId,
@@ -153,14 +186,5 @@ export class StandingCopies {
 
   private folder(archiveId: string): string {
     return path.join(this.settings.directory, 'standing', archiveId);
-  }
-}
-
-/** A folder that the agency keeps from being written to is written to here: its owner may change that, restic does not. */
-async function openFolders(folder: string): Promise<void> {
-  const { mode } = await lstat(folder);
-  if ((mode & 0o700) !== 0o700) await chmod(folder, (mode & 0o7777) | 0o700);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) await openFolders(path.join(folder, entry.name));
   }
 }
