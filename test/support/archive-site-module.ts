@@ -23,6 +23,7 @@ export interface ArchiveSiteHome {
   readonly orderPublicKey: string;
   readonly kekFile?: string;
   readonly oldKekFiles?: readonly string[];
+  readonly serviceKey?: ArchiveSettings['serviceKey'];
 }
 
 /** A site process that archives, as apps/site puts it together, without its door for the control plane. */
@@ -34,6 +35,7 @@ export function archiveSiteModule(home: ArchiveSiteHome, level = 'silent', works
     vault: { host: '127.0.0.1', port: home.vaultPort, url: null, tls: null, storage: null },
     kekFile: home.kekFile ?? null,
     oldKekFiles: home.oldKekFiles ?? [],
+    serviceKey: home.serviceKey ?? null,
     restic: null,
   };
   return {

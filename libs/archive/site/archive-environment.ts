@@ -3,13 +3,8 @@ import { S3Client } from '@aws-sdk/client-s3';
 import { z } from 'zod';
 import { port, secretFile } from '#libs/platform/config';
 import type { ArchiveSettings } from './archive-settings.js';
+import { keyEnvironment, keyFaults, serviceKeyOf } from './keys/key-environment.js';
 import { S3Storage } from './vault/s3-storage.js';
-
-const files = z
-  .string()
-  .transform((text) => text.split(',').map((each) => each.trim()))
-  .pipe(z.array(z.string().startsWith('/')))
-  .default([]);
 
 /** A site's settings of its vault, by the names of their variables. Without VAULT_PORT it has none, and archives nothing. */
 export const archiveEnvironment = z.object({
@@ -35,10 +30,7 @@ export const archiveEnvironment = z.object({
   VAULT_S3_LOCK_DAYS: z.coerce.number().int().min(1).max(3_660).optional(),
   /** Days for which what was removed from a repository can be brought back. Meanwhile it takes room, and counts. */
   VAULT_KEEP_REMOVED_DAYS: z.coerce.number().int().min(1).max(90).default(7),
-  /** 32 bytes; made at the first start when left out. */
-  SITE_KEK_FILE: z.string().startsWith('/').optional(),
-  /** Keys of before, with commas between: what they sealed is sealed anew at the start. */
-  SITE_OLD_KEK_FILES: files,
+  ...keyEnvironment,
   RESTIC_BIN: z.string().startsWith('/').optional(),
 });
 type Read = z.infer<typeof archiveEnvironment>;
@@ -48,6 +40,7 @@ export function archiveFaults(read: Read, fault: (name: string, message: string)
   if ((read.VAULT_TLS_CERT_FILE === undefined) !== (read.VAULT_TLS_KEY_FILE === undefined)) {
     fault('VAULT_TLS_KEY_FILE', 'goes with VAULT_TLS_CERT_FILE');
   }
+  keyFaults(read, fault);
   if (read.VAULT_STORAGE !== 's3') return;
   if (read.VAULT_S3_BUCKET === undefined) fault('VAULT_S3_BUCKET', 'is needed for VAULT_STORAGE=s3');
   if ((read.VAULT_S3_ACCESS_KEY_FILE === undefined) !== (read.VAULT_S3_SECRET_KEY_FILE === undefined)) {
@@ -72,6 +65,7 @@ export function archiveSettings(read: Read, siteDirectory: string, databaseUrl: 
     },
     kekFile: read.SITE_KEK_FILE ?? null,
     oldKekFiles: read.SITE_OLD_KEK_FILES,
+    serviceKey: serviceKeyOf(read),
     restic: read.RESTIC_BIN ?? null,
   };
 }

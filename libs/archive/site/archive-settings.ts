@@ -1,3 +1,4 @@
+import type { ServiceKey } from './keys/key-ring.js';
 import type { VaultStorage } from './vault/storage.js';
 
 /** What apps/site says of the archive in its environment. */
@@ -22,6 +23,8 @@ export interface ArchiveSettings {
   readonly kekFile: string | null;
   /** Keys of before, to open what they sealed. */
   readonly oldKekFiles: readonly string[];
+  /** A key service's, which seals instead of the file's; none when left out. */
+  readonly serviceKey?: ServiceKey | null;
   /** The program; the first of PATH that is new enough when null. */
   readonly restic: string | null;
 }

@@ -36,7 +36,8 @@ import { archiveCollector } from './facts/archive.metrics.js';
 import { Tellings } from './facts/tellings.js';
 import { UsageFacts } from './facts/usage-facts.js';
 import { ArchiveKeys } from './keys/archive-keys.js';
-import { KEY_ENCRYPTION, LocalKeyEncryption } from './keys/key-encryption.js';
+import { KEY_ENCRYPTION } from './keys/key-encryption.js';
+import { keyEncryptionOf } from './keys/key-ring.js';
 import { RepositoryKeys } from './keys/repository-keys.js';
 import { EndArchiveHandler, EnsureArchiveHandler, KeepCopyHandler } from './orders/archive.orders.js';
 import {
@@ -133,10 +134,7 @@ export class ArchivesModule {
       providers: [
         { provide: ARCHIVE_SETTINGS, useValue: settings },
         { provide: VAULT_AUTHORITY, useFactory: async () => (await certificates()).authority },
-        {
-          provide: KEY_ENCRYPTION,
-          useFactory: () => LocalKeyEncryption.load(settings.kekFile, settings.oldKekFiles, directory),
-        },
+        { provide: KEY_ENCRYPTION, useFactory: () => keyEncryptionOf(settings, settings.serviceKey ?? null) },
         ArchiveReports,
         Archives,
         Points,

@@ -4,14 +4,12 @@ import path from 'node:path';
 import { DomainError } from '#libs/platform/errors';
 import { keptSecret } from '../vault/vault-authority.js';
 
-/**
- * What seals passwords: a key-encryption key (KEK) that lies apart from the database. One from a file is built in. With a
- * key management service, `seal` and `open` are its Encrypt and Decrypt, `context` its encryption context, and `id` the
- * key's name: it then sees, and may refuse, each use.
- */
+/** What seals passwords: a key-encryption key (KEK) that lies apart from the database, in a file or with a key service. */
 export interface KeyEncryption {
   /** Of the key that {@link seal} uses: what was sealed by another is sealed anew by it. */
   readonly id: string;
+  /** Whether it has what opens what the key of this {@link id} sealed. */
+  opens(sealedBy: string): boolean;
   /** @param context what it is for; it opens for the same only */
   seal(plain: Buffer, context: string): Promise<Buffer>;
   /** @param sealedBy the {@link id} of then @throws KeyUnavailableError */
@@ -52,6 +50,10 @@ export class LocalKeyEncryption implements KeyEncryption {
       if (key.length !== KEY_BYTES) throw new Error(`${files[index]} must hold ${KEY_BYTES} bytes, a key`);
     });
     return new LocalKeyEncryption(idOf(current), new Map(keys.map((key) => [idOf(key), key])));
+  }
+
+  opens(sealedBy: string): boolean {
+    return this.keys.has(sealedBy);
   }
 
   seal(plain: Buffer, context: string): Promise<Buffer> {

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { KMSClient } from '@aws-sdk/client-kms';
 import { S3Client } from '@aws-sdk/client-s3';
 import { waitFor } from '#libs/platform/clock';
 import { childEnvironment } from '#libs/platform/config';
@@ -9,7 +10,7 @@ import { freePort } from '#libs/platform/postgres';
 /** Where tools/object-storage.mjs, which npm's pretest runs, puts it. */
 const PROGRAM = path.resolve('node_modules/.cache/object-storage/bin/moto_server');
 
-/** moto, a server that speaks S3, from Python's package index. */
+/** moto, a server that speaks S3 and AWS KMS, from Python's package index. */
 export class S3Server {
   private constructor(
     private readonly child: ChildProcess,
@@ -40,15 +41,20 @@ export class S3Server {
   }
 
   client(): S3Client {
-    return new S3Client({
-      endpoint: this.endpoint,
-      region: 'us-east-1',
-      forcePathStyle: true,
-      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-    });
+    return new S3Client({ ...this.access, forcePathStyle: true });
+  }
+
+  keyService(): KMSClient {
+    return new KMSClient(this.access);
+  }
+
+  private get access() {
+    const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
+    return { endpoint: this.endpoint, region: 'us-east-1', credentials, maxAttempts: 2 };
   }
 
   async stop(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     const gone = once(this.child, 'exit');
     this.child.kill('SIGTERM');
     await gone;
