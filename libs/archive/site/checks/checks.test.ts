@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, rename, stat, unlink, utimes } from 'node:fs/promises';
+import { open, readdir, rename, stat, unlink, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ArchiveReport, PointReport } from '#contracts/archive';
@@ -136,6 +136,11 @@ test('nothing but an object’s own bytes is put in its place', async () => {
   await expect(objects.mend(archiveId, name, Readable.from([Buffer.from('other bytes')]))).rejects.toThrow(
     WrongObjectError,
   );
+  const endless = function* () {
+    for (;;) yield Buffer.alloc(8 * 2 ** 20);
+  };
+  await expect(objects.mend(archiveId, name, Readable.from(endless()))).rejects.toThrow('no object has more than');
+  expect(await readdir(path.join(sites.first.directory, 'vault', '.incoming'))).toEqual([]);
   expect(await objects.look(archiveId, name)).toBe('sound');
   expect(await sites.first.get(Damages).found(archiveId, name)).toBe('sound');
   await sites.first.check(archiveId);

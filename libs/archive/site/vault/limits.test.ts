@@ -1,9 +1,12 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { rename, utimes } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { waitFor } from '#libs/platform/clock';
+import type { IssuedCredential } from '../index.js';
 import { basic, idOf, VaultUnderTest } from './testing/vault-under-test.js';
+import { Turns } from './turns.js';
 
 let vault: VaultUnderTest;
 beforeAll(async () => {
@@ -121,6 +124,53 @@ describe('roles', () => {
     expect(await vault.status('POST', of(`locks/${idOf(body)}`), { as, body })).toBe(200);
     expect(await vault.status('DELETE', of(`locks/${idOf(body)}`), { as })).toBe(200);
   });
+});
+
+describe('guesses', () => {
+  const insert = (id: string, { credentialId, secret }: IssuedCredential) =>
+    vault.rows(
+      `INSERT INTO vault_credential (credential_id, repository_id, role, secret_hash) VALUES ($1, $2, 'read', $3)`,
+      [credentialId, id, createHash('sha256').update(secret).digest()],
+    );
+
+  test('what did not open is not looked up again for a while, unless credentials have changed', async () => {
+    const { id, as: own, of } = await vault.opened('append');
+    const as = { credentialId: randomUUID(), secret: 'a guess' };
+    expect(await vault.status('GET', of('data/'), { as })).toBe(401);
+    await insert(id, as);
+    expect(await vault.status('GET', of('data/'), { as })).toBe(401);
+    await vault.repositories.end(own.credentialId);
+    await waitFor('the news', async () => (await vault.status('GET', of('data/'), { as })) === 200, {
+      timeoutMs: 30_000,
+    });
+  });
+
+  test('many at once are answered all the same', async () => {
+    const { as, of } = await vault.opened('append');
+    const guesses = Array.from({ length: 200 }, () =>
+      vault.status('GET', of('data/'), { as: { credentialId: randomUUID(), secret: 'x' } }),
+    );
+    expect(new Set(await Promise.all(guesses))).toEqual(new Set([401]));
+    expect(await vault.status('GET', of('data/'), { as })).toBe(200);
+  });
+});
+
+test('turns: so many at once, so many wait, and the rest is sent away', async () => {
+  const turns = new Turns(2, 1);
+  const gate = Promise.withResolvers<void>();
+  let atOnce = 0;
+  const act = async () => {
+    atOnce += 1;
+    await gate.promise;
+  };
+  const three = [turns.take(act), turns.take(act), turns.take(act)];
+  await expect(turns.take(act)).rejects.toMatchObject({ status: 503 });
+  expect(atOnce).toBe(2);
+  gate.resolve();
+  await Promise.all(three);
+  expect(atOnce).toBe(3);
+  await turns.take(() => Promise.reject(new Error('its own'))).catch(() => undefined);
+  expect(await turns.take(() => Promise.resolve('free'))).toBe('free');
 });
 
 describe('a slow or rude client', () => {

@@ -6,9 +6,7 @@ import { objectLabel, type ObjectName } from './object-names.js';
 import type { RepositoryUsage } from './repository-usage.js';
 import type { IncomingObject, StoredObject, VaultStorage } from './storage.js';
 import { NotAllowedError, VaultAnswerError } from './vault.errors.js';
-
-/** restic's packs end at 128 MiB; an index of a very large repository stays below too. */
-const OBJECT_BYTES_MAX = 512 * 1024 * 1024;
+import { OBJECT_BYTES_MAX } from './vault-rules.js';
 
 export interface Upload {
   readonly caller: VaultCaller;

@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { isUuid, SiteUnitOfWork } from '#libs/platform/database';
 import { Metrics } from '#libs/platform/telemetry';
 import type { RefusalKind, RepositoryTerms, VaultCaller, VaultLedger } from './ledger.js';
+import { Turns } from './turns.js';
 import { VaultCredentialError } from './vault.errors.js';
 import { vaultRefusals } from './vault.metrics.js';
 import type { VaultRole } from './vault-rules.js';
@@ -10,6 +11,11 @@ import type { VaultRole } from './vault-rules.js';
 /** restic opens several connections and sends thousands of requests; a check against the database for each is too slow. */
 const CHECKED_MS = 60_000;
 const CHECKED_MAX = 10_000;
+/** For so long what did not open is not asked about again. A credential is never made later with a name that was guessed. */
+const REFUSED_MS = 10_000;
+/** Of what nobody has shown yet so much is looked up at once: strangers' guesses leave the database to others. */
+const LOOKED_UP_AT_ONCE = 8;
+const LOOKED_UP_NEXT = 500;
 
 /** Secrets are 32 random bytes, so a fast hash is as good as a slow one: there is nothing to guess. */
 export const hashSecret = (secret: string): Buffer => createHash('sha256').update(secret).digest();
@@ -17,7 +23,8 @@ export const hashSecret = (secret: string): Buffer => createHash('sha256').updat
 /** The vault's ledger in the site's database. */
 @Injectable()
 export class VaultLedgerRows implements VaultLedger {
-  private readonly checked = new Map<string, { readonly caller: VaultCaller; readonly until: number }>();
+  private readonly checked = new Map<string, { readonly caller: VaultCaller | undefined; readonly until: number }>();
+  private readonly turns = new Turns(LOOKED_UP_AT_ONCE, LOOKED_UP_NEXT);
 
   constructor(
     private readonly work: SiteUnitOfWork,
@@ -32,6 +39,15 @@ export class VaultLedgerRows implements VaultLedger {
     const key = `${repository} ${credentialId} ${hash.toString('base64')}`;
     const known = this.checked.get(key);
     if (known && known.until > Date.now()) return known.caller;
+    const row = await this.turns.take(() => this.lookUp(repository, credentialId, hash));
+    const caller = row && { credentialId, repository, role: row.role };
+    if (this.checked.size >= CHECKED_MAX) this.checked.clear();
+    const ms = caller ? Math.min(CHECKED_MS, row.seconds === null ? Infinity : row.seconds * 1_000) : REFUSED_MS;
+    this.checked.set(key, { caller, until: Date.now() + ms });
+    return caller;
+  }
+
+  private async lookUp(repository: string, credentialId: string, hash: Buffer) {
     const [row] = await this.work.run((tx) =>
       tx.query<{ role: VaultRole; seconds: number | null }>(
         `SELECT role, extract(epoch FROM ends_at - clock_timestamp())::float8 AS seconds FROM vault_credential
@@ -40,12 +56,7 @@ export class VaultLedgerRows implements VaultLedger {
         [credentialId, repository, hash],
       ),
     );
-    if (!row) return undefined;
-    const caller = { credentialId, repository, role: row.role };
-    if (this.checked.size >= CHECKED_MAX) this.checked.clear();
-    const ms = Math.min(CHECKED_MS, row.seconds === null ? Infinity : row.seconds * 1_000);
-    this.checked.set(key, { caller, until: Date.now() + ms });
-    return caller;
+    return row;
   }
 
   /** To be called when credentials have changed: what was checked before is checked again. */

@@ -4,6 +4,7 @@ import { DomainError } from '#libs/platform/errors';
 import { objectLabel, type ObjectName, type ObjectType } from './object-names.js';
 import type { RepositoryUsage } from './repository-usage.js';
 import type { ListedObject, StoredObject, VaultStorage } from './storage.js';
+import { OBJECT_BYTES_MAX } from './vault-rules.js';
 
 /** What was to replace a damaged object is not that object. */
 export class WrongObjectError extends Error {
@@ -69,6 +70,10 @@ export class VaultObjects {
       for await (const chunk of body as AsyncIterable<Buffer>) {
         hash.update(chunk);
         bytes += chunk.length;
+        // Whoever keeps the second copy says what comes, and must not fill this disk. How long it was here is no measure: what
+        // is damaged may have been cut.
+        if (bytes > OBJECT_BYTES_MAX)
+          throw new WrongObjectError(name, `no object has more than ${OBJECT_BYTES_MAX} bytes`);
         await incoming.write([chunk]);
       }
       const found = hash.digest('hex');

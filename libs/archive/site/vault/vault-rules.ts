@@ -23,5 +23,8 @@ export function mayAct(role: VaultRole, act: VaultAct, name: Pick<ObjectName, 't
   return ACTS[role][name.type === 'locks' ? 'locks' : 'objects'].includes(act);
 }
 
+/** restic's packs end at 128 MiB; an index of a very large repository stays below too. */
+export const OBJECT_BYTES_MAX = 512 * 1024 * 1024;
+
 /** restic takes a lock that was not refreshed for so long as stale (restic: internal/restic/lock.go). */
 export const LOCK_STALE_SECONDS = 30 * 60;
