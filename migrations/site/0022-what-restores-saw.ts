@@ -15,8 +15,9 @@ export class WhatRestoresSaw1790000000022 implements MigrationInterface {
       CREATE TABLE archive_canary (
         archive_id uuid NOT NULL REFERENCES archive ON DELETE CASCADE,
         path text NOT NULL,
-        sha256 text NOT NULL,
-        -- Of the recovery point from which it is known: older ones are not compared with it.
+        -- Null: to be learnt from a restore.
+        sha256 text,
+        -- Since when it is listed; then of the recovery point from which it is known. Older ones are not compared with it.
         received_at timestamptz NOT NULL,
         PRIMARY KEY (archive_id, path)
       );

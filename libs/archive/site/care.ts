@@ -24,6 +24,8 @@ import {
   tendRetentionJob,
 } from './care.jobs.js';
 import { Changes } from './changes/changes.service.js';
+import { KnownCanaries } from './changes/known-canaries.js';
+import { Suspicions } from './changes/suspicions.js';
 import { Checks } from './checks/checks.service.js';
 import { Damages } from './checks/damages.service.js';
 import { KeptCopies } from './checks/kept-copies.service.js';
@@ -43,6 +45,7 @@ import { ProofQueue } from './proof/proof-queue.js';
 import { ProofScratch } from './proof/proof-scratch.js';
 import { ProofService } from './proof/proof.service.js';
 import { ProofWorks } from './proof/proof-works.js';
+import { Sightings } from './proof/sightings.js';
 import { AgentCare } from './retention/agent-care.js';
 import { BringingBack } from './retention/bringing-back.js';
 import { Drops } from './retention/drops.service.js';
@@ -73,6 +76,8 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   CopyRows,
   CopySite,
   Sending,
+  KnownCanaries,
+  Suspicions,
   Damages,
   Dues,
   KeptCopies,
@@ -92,6 +97,7 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   ProofScratch,
   ProofService,
   ProofWorks,
+  Sightings,
   HoldPointHandler,
   DropPointHandler,
   TendRetentionHandler,

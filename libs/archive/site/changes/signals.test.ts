@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Restored } from './restored.js';
 import { isSuspicious, learn, type Measures, unusual } from './signals.js';
 
 const MEGABYTE = 2 ** 20;
@@ -69,4 +70,40 @@ test('a false alarm raises the limits of its signals, and no others', () => {
 test('a stolen credential shows by what the vault refused and what no run made', () => {
   expect(suspicious({ refused: 12, strangers: 40 })).toBe(true);
   expect(suspicious({ refused: 2, strangers: 3 })).toBe(false);
+});
+
+describe('what a test restore saw', () => {
+  const restored = (wrong: number, more: Partial<Restored> = {}): Measures => ({
+    ...calm(),
+    restored: { contents: { looked: 400, wrong }, canaries: null, tables: null, loads: null, ...more },
+  });
+  const found = (run: Measures, before: readonly Measures[]) => unusual(run, before, {}).map(({ signal }) => signal);
+
+  test('of wrong contents counts against what is usual there, and never without an earlier proof', () => {
+    expect(found(restored(400), month)).toEqual([]);
+    expect(found(restored(60), [restored(4)])).toEqual(['wrong-contents']);
+    expect(found(restored(150), [restored(120)])).toEqual([]);
+    expect(found(restored(300), [restored(120)])).toEqual(['wrong-contents']);
+    const few = { looked: 8, wrong: 4 };
+    expect(found(restored(0, { contents: few }), [restored(0)])).toEqual([]);
+  });
+
+  test('of canaries and dumps that do not load is a fact: nothing makes it usual, not even a false alarm', () => {
+    const run = restored(0, { canaries: { compared: 3, changed: 1 }, loads: { tried: 2, failed: 1 } });
+    const signals = unusual(run, [run, run, run], {});
+    expect(signals.map(({ signal }) => signal)).toEqual(['canary', 'load-failed']);
+    expect(unusual(run, [run], learn([signals]))).toHaveLength(2);
+  });
+
+  test('of tables that lose their rows every time is usual', () => {
+    const run = restored(0, { tables: { compared: 12, lost: 1 } });
+    expect(found(run, [restored(0)])).toEqual(['rows-lost']);
+    expect(found(run, [run, run, run])).toEqual([]);
+  });
+
+  test('is a suspicion with one other signal, and none alone', () => {
+    const run = restored(0, { canaries: { compared: 1, changed: 1 } });
+    expect(isSuspicious(unusual(run, month, {}), 'files')).toBe(false);
+    expect(isSuspicious(unusual({ ...run, density: 1 }, month, {}), 'files')).toBe(true);
+  });
 });

@@ -8,6 +8,7 @@ import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/s
 import { ArchiveChangedError, ArchiveStateError } from '../archives.errors.js';
 import { reconcileArchiveJob } from '../archives.jobs.js';
 import { Archives } from '../archives.service.js';
+import { KnownCanaries } from '../changes/known-canaries.js';
 import { afterQuiet, nextDue } from '../runs/schedule.js';
 import { VaultRepositories } from '../vault/vault-repositories.service.js';
 
@@ -20,6 +21,7 @@ export class EnsureArchiveHandler implements OrderHandler<EnsureArchive> {
     private readonly work: SiteUnitOfWork,
     private readonly archives: Archives,
     private readonly repositories: VaultRepositories,
+    private readonly canaries: KnownCanaries,
     private readonly clock: Clock,
     private readonly queue: JobQueue,
   ) {}
@@ -73,6 +75,7 @@ export class EnsureArchiveHandler implements OrderHandler<EnsureArchive> {
           this.nextRun(archiveId, before.nextRunAt, payload),
         ],
       );
+      await this.canaries.list(tx, archiveId, policy.canaries ?? []);
       await this.archives.tell(tx, archiveId);
       tx.afterCommit(() => this.queue.wake(reconcileArchiveJob, { archiveId }));
     });

@@ -2,8 +2,10 @@ import { Injectable } from '@nestjs/common';
 import path from 'node:path';
 import { z } from 'zod';
 import { DomainError } from '#libs/platform/errors';
+import type { PointRow } from '../points/points.service.js';
 import { ResticFailedError } from '../restic/restic.errors.js';
 import { SiteRestic } from '../restic/site-restic.js';
+import type { ListedFile } from './contents.js';
 import { compareTree, type TreeFindings } from './tree-comparison.js';
 
 const PURPOSE = 'proving a recovery point';
@@ -43,9 +45,15 @@ export class FileProof {
 
   /**
    * @param folder of {@link ProofScratch}: afterwards its `files` holds the snapshot
+   * @param onFile is shown each file of the snapshot
    * @throws RestoreDiffersError, ResticFailedError
    */
-  async restore(archiveId: string, snapshotId: string, folder: string, signal: AbortSignal): Promise<TreeFindings> {
+  async restore(
+    { archiveId, snapshotId }: Pick<PointRow, 'archiveId' | 'snapshotId'>,
+    folder: string,
+    signal: AbortSignal,
+    onFile: (file: ListedFile) => void,
+  ): Promise<TreeFindings> {
     const target = path.join(folder, 'files');
     // restic reads each file again and hashes it (`--verify`).
     const args = ['restore', '--json', '--no-lock', '--verify', '--target', target, snapshotId];
@@ -59,7 +67,7 @@ export class FileProof {
       purpose: PURPOSE,
       signal,
     });
-    const found = await compareTree(listing, target);
+    const found = await compareTree(listing, target, onFile);
     if (found.differing > 0) throw new RestoreDiffersError(`${found.differing}, such as ${found.differences[0]}`);
     return found;
   }

@@ -62,7 +62,7 @@ export class ProofService {
         await this.queue.settle(point, { ...nothing, state: 'never', failure: PRUNED }, UNCOUNTED);
         return;
       }
-      const { checks, seconds, rowCounts } = proven;
+      const { checks, seconds, rowCounts, seen } = proven;
       const missed = checks.find(({ passed }) => !passed);
       const failure = missed
         ? { code: 'proof.check', message: `The check "${missed.name}" did not pass: ${missed.found}` }
@@ -70,7 +70,7 @@ export class ProofService {
       const state = missed ? 'failed' : 'proven';
       await this.queue.settle(
         point,
-        { state, at, seconds, checks: [...checks], failure },
+        { state, at, seconds, checks: [...checks], failure, ...seen },
         { counted: true, rowCounts },
       );
     } catch (error) {

@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { ifPresent } from '#libs/platform/errors';
+import type { ListedFile } from './contents.js';
 
 /** A line of `restic ls --json`: a file, folder or other thing of a snapshot. */
 const node = z.object({
@@ -11,6 +12,8 @@ const node = z.object({
   type: z.string(),
   path: z.string(),
   size: z.number().int().nonnegative().optional(),
+  mtime: z.string().optional(),
+  ctime: z.string().optional(),
 });
 
 export interface TreeFindings {
@@ -30,16 +33,23 @@ const AT_ONCE = 64;
 /**
  * Compares what was restored below `root` with the snapshot's own list: each thing is there, of its type and size. What the
  * files hold, restic's `--verify` has hashed. Memory does not grow with the tree.
+ *
+ * @param onFile is shown each file of the list
  */
-export async function compareTree(listing: Readable, root: string): Promise<TreeFindings> {
+export async function compareTree(
+  listing: Readable,
+  root: string,
+  onFile: (file: ListedFile) => void,
+): Promise<TreeFindings> {
   const found = { files: 0, bytes: 0, others: 0, differing: 0, differences: [] as string[] };
   const compare = async (line: string): Promise<void> => {
     const parsed = node.safeParse(JSON.parse(line));
     if (!parsed.success) return;
-    const { type, path: name, size = 0 } = parsed.data;
+    const { type, path: name, size = 0, ctime, mtime } = parsed.data;
     if (type === 'file') {
       found.files += 1;
       found.bytes += size;
+      onFile({ path: name, bytes: size, changedAt: Date.parse(ctime ?? mtime ?? '') || 0 });
     } else if (type !== 'dir' && type !== 'symlink') {
       found.others += 1;
       return;
