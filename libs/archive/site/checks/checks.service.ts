@@ -10,6 +10,7 @@ import { SiteRestic } from '../restic/site-restic.js';
 import { AgentCare } from '../retention/agent-care.js';
 import { Readers } from '../retention/readers.js';
 import { VaultService } from '../vault/vault.module.js';
+import { FAULT_CODES } from './fault-codes.js';
 import { type CheckedPart, isInPart, nextPart, partsFor } from './check-rota.js';
 import { type DamageOutcome, Damages } from './damages.service.js';
 
@@ -19,9 +20,25 @@ const summary = z.object({
   broken_packs: z.array(z.string().regex(/^[0-9a-f]{64}$/)).nullish(),
 });
 
+/** One that could not be made is tried again so soon, with the same part: its turn is not over before it was read. */
+const AGAIN_MS = 3_600_000;
+/** So long the hashes that were read for it count. */
+const FRESH_MS = 86_400_000;
+
+/** What of a part was read by its hashes, and when; the rest could not be made, and waits. */
+interface Begun {
+  readonly part: number;
+  readonly of: number;
+  readonly at: number;
+  readonly read: { readonly bytes: number; readonly damaged: number; readonly at: number };
+}
+
 /** Reads what archives hold, a part a day, so that all of it has been read in 30 days. */
 @Injectable()
 export class Checks {
+  /** By the monotonic clock; what a restart forgets is tried again at once. */
+  private readonly begun = new Map<string, Begun>();
+
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly archives: Archives,
@@ -40,8 +57,9 @@ export class Checks {
           WHERE a.state IN ('active', 'paused', 'ending')
             AND (c.at IS NULL OR c.at < clock_timestamp() - interval '23 hours')
             AND EXISTS (SELECT FROM archive_point p WHERE p.archive_id = a.archive_id AND p.forgotten_at IS NULL)
+            AND a.archive_id <> ALL($2::uuid[])
           ORDER BY c.at NULLS FIRST LIMIT $1`,
-        [limit],
+        [limit, this.resting()],
       ),
     );
     return rows.map(({ id }) => id);
@@ -54,9 +72,15 @@ export class Checks {
     const of = partsFor(await this.vault.storedBytes(archiveId));
     const part = await this.turn(archiveId, of);
     await this.readers.read(archiveId, async () => {
-      const { bytes, damaged } = await this.readAll(archiveId, part, of, signal);
+      const read = await this.readOnce(archiveId, part, of, signal);
+      const { bytes, damaged } = read;
       // restic would ask for each damaged object for a quarter of an hour; that they are damaged is known.
       const failure = damaged > 0 ? DAMAGED(damaged) : await this.asRestic(archive, part, of, signal);
+      if (failure && !isFinding(failure)) {
+        this.begun.set(archiveId, { part, of, read, at: performance.now() });
+        return;
+      }
+      this.begun.delete(archiveId);
       await this.work.run(async (tx) => {
         await tx.execute(`DELETE FROM archive_check WHERE archive_id = $1 AND of <> $2`, [archiveId, of]);
         await tx.execute(
@@ -77,6 +101,17 @@ export class Checks {
    */
   async checkCopy(archiveId: string, part: number, of: number, signal: AbortSignal): Promise<void> {
     await this.readAll(archiveId, part, of, signal);
+  }
+
+  private resting(): readonly string[] {
+    return [...this.begun].filter(([, { at }]) => performance.now() - at < AGAIN_MS).map(([id]) => id);
+  }
+
+  /** Not all of a part's bytes again each hour, only because its agent is away. */
+  private async readOnce(archiveId: string, part: number, of: number, signal: AbortSignal): Promise<Begun['read']> {
+    const begun = this.begun.get(archiveId);
+    const fresh = begun?.part === part && begun.of === of && performance.now() - begun.read.at < FRESH_MS;
+    return fresh ? begun.read : { ...(await this.readAll(archiveId, part, of, signal)), at: performance.now() };
   }
 
   private async turn(archiveId: string, of: number): Promise<number> {
@@ -157,6 +192,8 @@ const DAMAGED = (count: number): Failure => ({
   code: 'archive.damaged',
   message: `${count} objects are damaged, and could not be repaired from a second copy yet.`,
 });
+/** What a check says of the repository; all else says why it could not be made. */
+const isFinding = ({ code }: Failure): boolean => code === 'archive.damaged' || FAULT_CODES.includes(code);
 const BUSY: Failure = { code: 'archive.busy', message: 'The repository is in use. It is checked another time.' };
 
 /** In restic's words: `pack 3f…: …`. */

@@ -1,6 +1,7 @@
 import type { ArchiveAlarm } from '#contracts/archive';
 import type { SiteTransaction } from '#libs/platform/database';
 import type { ArchiveRow } from '../archive.row.js';
+import { FAULT_CODES } from '../checks/fault-codes.js';
 import { periodOf } from '../runs/schedule.js';
 
 /** A source whose agent does not answer for so long, though a run waits for it, is silent. */
@@ -8,8 +9,6 @@ const SILENT_MS = 900_000;
 const HOUR_MS = 3_600_000;
 /** What an agent says when the password that it has, or has made anew, does not open the repository. */
 const PASSWORD_CODES = ['archive.wrong-password', 'archive.password-unknown'];
-/** What restic's check, here or at the agent, says of a repository with faults. A check that could not be made says other things. */
-const FAULT_CODES = ['archive.restic', 'archive.check-failed'];
 /** Retention is tried again every ten minutes, and told of once it has failed so often and for so long. */
 const RETENTION_FAILURES = 3;
 const RETENTION_FAILING_MS = HOUR_MS;

@@ -91,6 +91,27 @@ test('what its check finds is an alarm until a check passes: nobody else can see
   expect(await alarms()).not.toContain('check-failed');
 });
 
+test('its part keeps its turn while the agent is away, and is due again after an hour', async () => {
+  const rows = () =>
+    site.rows(`SELECT part, checked_at, failure FROM archive_check WHERE archive_id = $1`, [archiveId]);
+  await site.rows(`UPDATE archive_check SET checked_at = checked_at - interval '2 days' WHERE archive_id = $1`, [
+    archiveId,
+  ]);
+  const before = await rows();
+  const due = async () => (await site.get(Checks).due(50)).includes(archiveId);
+  expect(await due()).toBe(true);
+  const call = agent.call.bind(agent);
+  agent.call = () => Promise.reject(new AgentUnreachableError());
+  await site.get(Checks).check(archiveId, signal);
+  expect(await rows()).toEqual(before);
+  expect(await due()).toBe(false);
+  agent.call = call;
+  await site.get(Checks).check(archiveId, signal);
+  expect(agent.told.at(-1)).toEqual({ kind: 'check', part: 1, of: 1 });
+  expect(await rows()).not.toEqual(before);
+  expect((await site.results<ArchiveReport>('archive.state')).at(-1)).toMatchObject({ archiveId, checkedShare: 1 });
+});
+
 test('an agent that dies in the midst of it is not waited for: the repository is free for a restore elsewhere', async () => {
   const clock = new AheadClock();
   class DyingAgent extends HoldingAgent {
