@@ -15,8 +15,9 @@ export type ArchiveState = z.infer<typeof archiveState>;
 export const copyHealth = z.strictObject({
   /** Up to here every recovery point is there too. */
   completeUntil: moment.nullable(),
-  missingObjects: z.number().int().nonnegative(),
-  missingBytes: bytes,
+  /** At the last look; null when that failed: then nobody knows. */
+  missingObjects: z.number().int().nonnegative().nullable(),
+  missingBytes: bytes.nullable(),
   lookedAt: moment,
   failure: failure.nullable(),
 });

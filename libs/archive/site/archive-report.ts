@@ -8,7 +8,7 @@ interface Facts {
   readonly storedBytes: number | null;
   readonly checkedShare: number | null;
   readonly damaged: { object: string; repaired: boolean; at: string }[] | null;
-  readonly copy: { completeUntil: Date | null; missingObjects: number; missingBytes: number; lookedAt: Date } | null;
+  readonly copy: { completeUntil: Date | null; missingObjects: number | null; missingBytes: number | null; lookedAt: Date } | null;
   readonly copyFailure: Failure | null;
 }
 

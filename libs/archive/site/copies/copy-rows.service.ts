@@ -54,6 +54,7 @@ export class CopyRows {
     });
   }
 
+  /** What the copy lacks nobody knows then; up to when it is complete stays true. */
   async failed(archiveId: string, error: unknown): Promise<void> {
     const failure: Failure = {
       code: error instanceof DomainError ? error.code : 'archive.copy',
@@ -64,7 +65,7 @@ export class CopyRows {
         `INSERT INTO archive_copy AS c (archive_id, looked_at, failure, retry_at)
          VALUES ($1, clock_timestamp(), $2, clock_timestamp() + make_interval(secs => $3))
          ON CONFLICT (archive_id) DO UPDATE SET failure = excluded.failure, retry_at = excluded.retry_at,
-           looked_at = excluded.looked_at`,
+           looked_at = excluded.looked_at, missing_objects = NULL, missing_bytes = NULL`,
         [archiveId, JSON.stringify(failure), AGAIN_SECONDS],
       );
       await this.archives.tell(tx, archiveId);
