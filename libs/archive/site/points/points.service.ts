@@ -53,6 +53,9 @@ export type PointWish = Pick<
 export const NEVER_PROVEN: Proof = { state: 'never', at: null, seconds: null, checks: [], failure: null };
 /** The vault's times may be another machine's: those of an object store. */
 const SLACK = '10 minutes';
+/** Of a run `r` and what the vault has received, `v`. */
+export const WHILE_UNDER_WAY = `v.received_at >= r.started_at - interval '${SLACK}'
+  AND v.received_at <= coalesce(r.ended_at, 'infinity') + interval '${SLACK}'`;
 const NOT_OURS: Proof = { ...NEVER_PROVEN, state: 'not-possible' };
 
 /** The recovery points of archives: snapshots that the vault has received. */
@@ -74,8 +77,7 @@ export class Points {
               CASE a.key_mode WHEN 'escrowed' THEN 'never' ELSE 'not-possible' END
          FROM archive a JOIN vault_snapshot v ON v.repository_id = a.archive_id
          LEFT JOIN archive_run r ON r.archive_id = a.archive_id AND r.run_id = $3
-              AND v.received_at >= r.started_at - interval '${SLACK}'
-              AND v.received_at <= coalesce(r.ended_at, 'infinity') + interval '${SLACK}'
+              AND ${WHILE_UNDER_WAY}
         WHERE a.archive_id = $1 AND v.snapshot_id = $2
        ON CONFLICT (archive_id, snapshot_id) DO UPDATE
          SET run_id = coalesce(archive_point.run_id, excluded.run_id), part = coalesce(archive_point.part, excluded.part),

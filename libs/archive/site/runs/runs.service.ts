@@ -9,7 +9,7 @@ import type { ArchiveRow } from '../archive.row.js';
 import { standingCopyJob } from '../archives.jobs.js';
 import { AFTER_RUN } from '../care.js';
 import { UsageFacts } from '../facts/usage-facts.js';
-import { Points } from '../points/points.service.js';
+import { Points, WHILE_UNDER_WAY } from '../points/points.service.js';
 import { VaultService } from '../vault/vault.module.js';
 import { archiveRuns, archiveRunSeconds } from './run.metrics.js';
 import { bandwidthAt } from './schedule.js';
@@ -104,22 +104,27 @@ export class Runs implements WorkKindOf<RunRow> {
     );
   }
 
-  /** A snapshot counts when the vault has received it, whatever the agent says. */
+  /**
+   * A snapshot counts when the vault has received it while the run was under way, and no other run has it, whatever the
+   * agent says.
+   */
   async judge(tx: SiteTransaction, archive: ArchiveRow, row: RunRow, result: WorkResult): Promise<WorkChange> {
     const told = result.snapshots;
     const there = new Map<string, Date>();
     const ids = told.map(({ id }) => id);
     for (const { id, at } of await tx.query<{ id: string; at: Date }>(
-      `SELECT snapshot_id AS id, received_at AS at FROM vault_snapshot
-        WHERE repository_id = $1 AND snapshot_id = ANY($2)`,
-      [archive.archiveId, ids],
+      `SELECT v.snapshot_id AS id, v.received_at AS at FROM vault_snapshot v
+         JOIN archive_run r ON r.archive_id = v.repository_id AND r.run_id = $3 AND ${WHILE_UNDER_WAY}
+        WHERE v.repository_id = $1 AND v.snapshot_id = ANY($2)`,
+      [archive.archiveId, ids, row.workId],
     )) {
       there.set(id, at);
     }
-    const kept = told.filter(({ id }) => there.has(id));
-    for (const snapshot of kept) {
-      const received = there.get(snapshot.id) ?? this.clock.now();
-      await this.points.upsert(tx, {
+    const kept: typeof told = [];
+    for (const snapshot of told) {
+      const received = there.get(snapshot.id);
+      if (!received) continue;
+      const own = await this.points.upsert(tx, {
         archiveId: archive.archiveId,
         snapshotId: snapshot.id,
         runId: row.workId,
@@ -135,6 +140,7 @@ export class Runs implements WorkKindOf<RunRow> {
           filesRemoved: snapshot.summary.filesRemoved,
         },
       });
+      if (own) kept.push(snapshot);
     }
     const { state, failure } = verdict(result, kept.length);
     return { state, failure, result: { ...result, snapshots: kept } };

@@ -176,6 +176,36 @@ test('what cannot be read makes a run partial, never whole', async () => {
   }
 });
 
+test('a run has only what the vault received while it was under way, whatever its agent says', async () => {
+  const [older, stranger] = (await site.points(archive)).map(({ snapshotId }) => snapshotId);
+  await site.rows(`UPDATE archive_point SET run_id = NULL WHERE snapshot_id = $1`, [stranger]);
+  await site.rows(`UPDATE vault_snapshot SET received_at = received_at - interval '1 day' WHERE snapshot_id = $1`, [
+    stranger,
+  ]);
+  const pointsOf = (id?: string) =>
+    site.rows(`SELECT run_id, claimed_at, files FROM archive_point WHERE snapshot_id = $1`, [id]);
+  const before = [await pointsOf(older), await pointsOf(stranger)];
+  const carryOut = agent.carryOut.bind(agent);
+  agent.carryOut = async (command, body) => {
+    const answer = await carryOut(command, body);
+    if (command !== lookWorkCommand.path) return answer;
+    const look = lookWorkCommand.output.parse(JSON.parse(JSON.stringify(answer)));
+    const [own] = look.result?.snapshots ?? [];
+    if (!look.result || !own) return look;
+    const foreign = [older, stranger].map((id) => ({ ...own, id: id ?? '', files: 7 }));
+    return { ...look, result: { ...look.result, snapshots: [...foreign, own] } };
+  };
+  try {
+    const run = await site.ended(await site.request(archive));
+    expect(run).toMatchObject({ state: 'partial', failure: { code: 'archive.not-all-received' } });
+    expect(run.snapshotIds).toHaveLength(1);
+    expect([older, stranger]).not.toContain(run.snapshotIds[0]);
+    expect([await pointsOf(older), await pointsOf(stranger)]).toEqual(before);
+  } finally {
+    agent.carryOut = carryOut;
+  }
+});
+
 test('missed runs are caught up once', async () => {
   const other = await site.archive(agentId, 'other', { policy: policyOf({ schedule: { every: 'fifteen-minutes' } }) });
   const of = async () => (await site.results(runResult)).filter((each) => each.archiveId === other.archiveId);
