@@ -44,6 +44,8 @@ export class ArchiveKeysController {
   @Answers({
     status: 202,
     summary: 'New passwords for site and agent; the old ones are removed from the repository',
+    description:
+      'With a customer-held key the agent makes the new password, as soon as it answers, and people are told by mail: fetch it from the agent’s machine with the command in `next` and put it into your safe. The old one then opens the archive no longer.',
     schema: rotationView,
   })
   rotate(@CurrentCaller() caller: TenantCaller, @Param('id', { schema: idParam }) id: string) {

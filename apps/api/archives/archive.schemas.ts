@@ -72,6 +72,10 @@ const changeable = {
       'Queries of a restored dump, each with what its first column must be at least: they are part of the proof.',
   }),
   quotaBytes: policy.quotaBytes,
+  rateBytesPerSecond: policy.rateBytesPerSecond.unwrap().meta({
+    description:
+      'What the vault takes in for it in a second, and what it gives out, restores too: held by the vault, unlike bandwidthBytesPerSecond, which the agent keeps to.',
+  }),
   standingCopy: z.boolean().meta({
     description:
       'Of files with an escrowed key: whether the newest recovery point lies ready at the site as files. Yes when left out.',
@@ -224,7 +228,14 @@ export const changeView = z
   .meta({ id: 'MassChange' });
 
 export const keyUse = z.object({ id: z.uuid(), purpose: z.string(), at: instant }).meta({ id: 'ArchiveKeyUse' });
-export const rotationView = z.object({ rotationId: z.uuid() }).meta({ id: 'ArchiveKeyRotation' });
+export const rotationView = z
+  .object({
+    rotationId: z.uuid(),
+    next: z.string().nullable().meta({
+      description: 'Customer-held: what to type on the agent’s machine once `keysRotatedAt` has moved, for your safe.',
+    }),
+  })
+  .meta({ id: 'ArchiveKeyRotation' });
 export const exitView = z
   .object({
     exitId: z.uuid(),

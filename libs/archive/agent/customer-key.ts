@@ -9,6 +9,8 @@ const heldPassword = z.strictObject({
   since: z.iso.datetime(),
   /** restic's name of the key in the repository that it opens, once that is known. */
   key: keyId.optional(),
+  /** By which rotation it came. */
+  rotation: z.uuid().optional(),
 });
 export type HeldPassword = z.infer<typeof heldPassword>;
 
@@ -56,11 +58,16 @@ export class CustomerKey {
     );
   }
 
-  /** 256 bits of chance, without characters that a person could mistake or a shell change. On the disk when it returns. */
+  /** On the disk when it returns. */
   async make(): Promise<string> {
-    const password = randomBytes(32).toString('base64url');
+    const password = newPassword();
     await this.keep(password);
     return password;
+  }
+
+  /** In the place of the one before, on the disk when it returns. The repository must have its key by then. */
+  async replace(password: string, key: string, rotation: string): Promise<void> {
+    await this.value.write({ password, since: new Date().toISOString(), key, rotation });
   }
 
   /** Beside the password, unless that has become another one. */
@@ -74,3 +81,6 @@ export class CustomerKey {
     await this.value.write({ password, since: new Date().toISOString() });
   }
 }
+
+/** 256 bits of chance, without characters that a person could mistake or a shell change. */
+export const newPassword = (): string => randomBytes(32).toString('base64url');

@@ -50,6 +50,11 @@ export async function keepExit(
   await files.note.write({ exitId, until, ...(entry.hint === undefined ? {} : { key: entry.hint }) });
 }
 
+/** What was handed over for the way out opens nothing any more. */
+export async function endExit(state: StateDirectory, workload: string): Promise<void> {
+  await filesOf(state, workload).note.clear();
+}
+
 /** @returns undefined when no credential was handed to this machine */
 export async function readExit(state: StateDirectory, workload: string): Promise<Exit | undefined> {
   const { repository, password, authority, note } = filesOf(state, workload);

@@ -51,6 +51,11 @@ export const archiveWork = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('forget'), snapshotIds: z.array(snapshotId).max(1_000) }),
   /** Customer-held: read this share of the packs and check them. */
   z.strictObject({ kind: z.literal('check'), part: z.number().int().min(1), of: z.number().int().min(1) }),
+  /**
+   * Customer-held: make a new password and add its key. Ended as completed, the agent has the new one on its disk, and the
+   * site removes every other key. Repeated with the same id, it tells again what it did.
+   */
+  z.strictObject({ kind: z.literal('rotate'), rotationId: uuid }),
 ]);
 export type ArchiveWork = z.infer<typeof archiveWork>;
 
@@ -71,6 +76,8 @@ export const workResult = z.strictObject({
   removed: atMost(text(1_000), 100),
   renamedCount: z.number().int().nonnegative().nullable(),
   failure: failure.nullable(),
+  /** Of a rotation: the key that the new password opens, seen to open. */
+  key: keyId.optional(),
   /** For the person at the agency's machine: where a dump lies, and how it is loaded. */
   note: text(2_000).optional(),
 });

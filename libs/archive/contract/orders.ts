@@ -86,7 +86,10 @@ export const bringBackOrder = defineOrder(
   z.strictObject({ ...archiveRef, since: z.iso.datetime() }),
   { urgent: true },
 );
-/** New passwords for site and agent, the old ones removed from the repository. */
+/**
+ * New passwords, the old ones removed from the repository. Escrowed: the site's and the agent's. Customer-held: the agent
+ * makes it, and the person at its machine must fetch it.
+ */
 export const rotateKeysOrder = defineOrder('archive.rotate-keys', z.strictObject({ ...archiveRef, rotationId: uuid }));
 /** The agent may hand a read credential, and with an escrowed key a password, to the person at its machine. */
 export const allowExitOrder = defineOrder(

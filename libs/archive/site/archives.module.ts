@@ -39,6 +39,7 @@ import { ArchiveKeys } from './keys/archive-keys.js';
 import { KEY_ENCRYPTION } from './keys/key-encryption.js';
 import { keyEncryptionOf } from './keys/key-ring.js';
 import { RepositoryKeys } from './keys/repository-keys.js';
+import { Rotations } from './keys/rotations.js';
 import { EndArchiveHandler, EnsureArchiveHandler, KeepCopyHandler } from './orders/archive.orders.js';
 import {
   AllowExitHandler,
@@ -141,6 +142,7 @@ export class ArchivesModule {
         ArchiveKeys,
         SiteRestic,
         RepositoryKeys,
+        Rotations,
         ArchiveReconciler,
         Ending,
         EndingParts,

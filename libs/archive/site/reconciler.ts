@@ -8,7 +8,7 @@ import { AgentCommands } from '#libs/sites/site';
 import type { ArchiveRow } from './archive.row.js';
 import { Archives } from './archives.service.js';
 import { Ending } from './ending.js';
-import { RepositoryKeys } from './keys/repository-keys.js';
+import { Rotations } from './keys/rotations.js';
 import { afterQuiet, nextDue } from './runs/schedule.js';
 
 /** Between two attempts to prepare an archive. */
@@ -23,7 +23,7 @@ export class ArchiveReconciler {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly archives: Archives,
-    private readonly keys: RepositoryKeys,
+    private readonly keys: Rotations,
     private readonly commands: AgentCommands,
     private readonly ending: Ending,
     private readonly clock: Clock,
@@ -41,7 +41,7 @@ export class ArchiveReconciler {
       else if (archive.state === 'active' || archive.state === 'paused') await this.settle(archive);
       else if (archive.state === 'ending') await this.ending.advance(archive, signal);
       else if (archive.second !== null) await this.ending.endCopy(archive, signal);
-      if (archive.rotationId !== null) await this.rotate(archive, archive.rotationId, signal);
+      if (archive.rotationId !== null) await this.keys.rotate(archive, archive.rotationId, signal);
     } catch (error) {
       if (signal.aborted) return;
       await this.failed(archiveId, error);
@@ -53,7 +53,7 @@ export class ArchiveReconciler {
   private async prepare(archive: ArchiveRow, signal: AbortSignal): Promise<void> {
     const blocked = await this.checkAgent(archive, signal);
     if (blocked) return this.tellFailure(archive.archiveId, blocked);
-    if (archive.keyMode === 'escrowed') await this.keys.ensure(archive.archiveId, signal);
+    await this.keys.ensure(archive, signal);
     await this.work.run(async (tx) => {
       const first = afterQuiet(archive.policy, archive.archiveId, this.clock.now());
       await tx.execute(
@@ -98,23 +98,6 @@ export class ArchiveReconciler {
       ]);
       await this.archives.tell(tx, archiveId);
     });
-  }
-
-  /** As soon as the repository is free; cut off anywhere, it goes on where it was. */
-  private async rotate({ archiveId, state }: ArchiveRow, rotationId: string, signal: AbortSignal): Promise<void> {
-    if (state !== 'active' && state !== 'paused' && state !== 'ending') return;
-    const rotate = async (held: AbortSignal) => {
-      await this.keys.rotate(archiveId, rotationId, held);
-      await this.work.run(async (tx) => {
-        await tx.execute(
-          `UPDATE archive SET keys_rotated_at = $3, rotation_id = NULL, failure = NULL, retry_at = NULL, version = version + 1
-            WHERE archive_id = $1 AND rotation_id = $2`,
-          [archiveId, rotationId, this.clock.now()],
-        );
-        await this.archives.tell(tx, archiveId);
-      });
-    };
-    await this.archives.hold(archiveId, 'keys', rotate, signal);
   }
 
   private async failed(archiveId: string, error: unknown): Promise<void> {

@@ -15,7 +15,8 @@ const RETRY_LOCK = '10m';
 const UNLOCK_MS = 10_000;
 const AUTHORITY = 'authority.pem';
 const KEY_HINT = 'key-hint';
-const listedKey = z.object({ id: keyId, current: z.boolean() });
+const listedKey = z.object({ id: keyId, current: z.boolean(), hostName: z.string() });
+type ListedKey = z.infer<typeof listedKey>;
 
 export interface RepositoryParts {
   readonly restic: ResticProgram;
@@ -32,6 +33,8 @@ export type RepositoryCall = Pick<ResticCall, 'env' | 'stdin' | 'onStarted' | 'o
   readonly alsoUntil?: AbortSignal;
   /** Reads only: no lock, since a credential to read may be all that there is. */
   readonly unlocked?: boolean;
+  /** By another password: a file that {@link Repository.write} wrote, and its key. */
+  readonly by?: { readonly file: string; readonly key: string };
 };
 
 /** A repository of the vault as one work sees it. Its secrets stand in files of mode 0600, never in arguments. */
@@ -77,14 +80,14 @@ export class Repository {
   /** Runs restic on this repository. The end may be no success: see {@link resticFailure}. */
   async call(args: readonly string[], call: RepositoryCall = {}): Promise<ResticEnd> {
     const { restic, directory, cacheDirectory, signal } = this.parts;
-    const { unlocked, alsoUntil, ...rest } = call;
+    const { unlocked, alsoUntil, by, ...rest } = call;
     const locking = unlocked ? ['--no-lock'] : can(restic, 'retry-lock') ? [`--retry-lock=${RETRY_LOCK}`] : [];
     const until = alsoUntil ? AbortSignal.any([signal, alsoUntil]) : signal;
     const end = await runRestic(restic, {
       ...rest,
       directory,
       signal: until,
-      args: [...entering(directory, cacheDirectory), ...locking, ...args],
+      args: [...entering(directory, cacheDirectory, by), ...locking, ...args],
     });
     if (until.aborted && !unlocked) await takeLocksBack(restic, directory, cacheDirectory);
     return { code: end.code, words: end.words.map((line) => this.withoutSecrets(line)) };
@@ -110,16 +113,19 @@ export class Repository {
     return file;
   }
 
-  /** Which key the agency's own password opens. Left for another time where it cannot be found out. */
-  private async learnKey(): Promise<void> {
-    let own: string | undefined;
+  /** Those that restic can read; none when it cannot open the repository. */
+  async keys(): Promise<ListedKey[]> {
+    const found: ListedKey[] = [];
     await this.call(['key', 'list'], {
       unlocked: true,
-      onMessage: (message) => {
-        const list = z.array(listedKey).safeParse(message);
-        own ??= list.data?.find(({ current }) => current)?.id;
-      },
+      onMessage: (message) => found.push(...(z.array(listedKey).safeParse(message).data ?? [])),
     });
+    return found;
+  }
+
+  /** Which key the agency's own password opens. Left for another time where it cannot be found out. */
+  private async learnKey(): Promise<void> {
+    const own = (await this.keys()).find(({ current }) => current)?.id;
     this.signal.throwIfAborted();
     const held = await this.parts.key.read();
     if (own === undefined || !held) return;
@@ -152,18 +158,19 @@ export class Repository {
 }
 
 /** How restic enters by the files of a work's folder. */
-function entering(directory: string, cacheDirectory: string): string[] {
+function entering(directory: string, cacheDirectory: string, by?: RepositoryCall['by']): string[] {
   const [authority, hint] = [path.join(directory, AUTHORITY), path.join(directory, KEY_HINT)];
+  const first = by?.key ?? (existsSync(hint) ? readFileSync(hint, 'utf8') : undefined);
   return [
     '--json',
     `--repository-file=${path.join(directory, 'repository')}`,
-    `--password-file=${path.join(directory, 'password')}`,
+    `--password-file=${by?.file ?? path.join(directory, 'password')}`,
     `--cache-dir=${cacheDirectory}`,
     '--cleanup-cache',
     ...(existsSync(authority) ? [`--cacert=${authority}`] : []),
     // It tries this key first. Left alone it gives up at a key that is none, and after twenty: whoever may add objects could
     // lock the agent out.
-    ...(existsSync(hint) ? [`--key-hint=${readFileSync(hint, 'utf8')}`] : []),
+    ...(first === undefined ? [] : [`--key-hint=${first}`]),
   ];
 }
 

@@ -1,7 +1,7 @@
 import { failure, progress, workResult } from '#contracts/archive';
 import { z } from 'zod';
 
-const kind = z.enum(['backup', 'restore', 'forget', 'check']);
+const kind = z.enum(['backup', 'restore', 'forget', 'check', 'rotate']);
 export const endedWork = z.object({
   workload: z.string(),
   kind,

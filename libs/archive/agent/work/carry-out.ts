@@ -3,6 +3,7 @@ import { backup } from './backup.js';
 import { checkPart, forgetSnapshots } from './maintain.js';
 import type { Outcome, WorkAtHand, WorkSurroundings } from './outcome.js';
 import { restore } from './restore.js';
+import { rotateKey } from './rotate-key.js';
 
 /** @throws ArchiveWorkError, or the signal's reason when the work was cancelled */
 export function carryOut(at: WorkAtHand, work: ArchiveWork, surroundings: WorkSurroundings): Promise<Outcome> {
@@ -15,5 +16,7 @@ export function carryOut(at: WorkAtHand, work: ArchiveWork, surroundings: WorkSu
       return forgetSnapshots(at, work.snapshotIds);
     case 'check':
       return checkPart(at, work.part, work.of);
+    case 'rotate':
+      return rotateKey(at, work.rotationId, surroundings.state);
   }
 }

@@ -4,7 +4,7 @@ import { allowExitOrder, rotateKeysOrder } from '#contracts/archive';
 import type { Actor } from '#libs/audit/control';
 import { Clock } from '#libs/platform/clock';
 import type { TenantTransaction } from '#libs/platform/database';
-import { KeyHeldByCustomerError } from '../archive.errors.js';
+import { fetching } from './held-password.js';
 import { ArchiveOrders } from '../archives/archive-orders.js';
 import { ArchiveRecord } from '../archives/archive-record.js';
 import { Archives } from '../archives/archive.service.js';
@@ -15,6 +15,12 @@ export interface KeyUseView {
   readonly at: Date;
   /** For the next page's cursor. */
   readonly atText: string;
+}
+
+export interface RotationView {
+  readonly rotationId: string;
+  /** What the person at the agent's machine must do once the keys are changed; null where nothing is left to do. */
+  readonly next: string | null;
 }
 
 export interface ExitView {
@@ -33,21 +39,17 @@ export class Keys {
   ) {}
 
   /**
-   * New passwords for site and agent, the old ones removed from the repository.
+   * New passwords for site and agent, the old ones removed from the repository. One that the agency alone holds is made by
+   * its agent, which the site asks: people are told once it is done, and what to do then.
    *
-   * @throws NotFoundError, ArchiveEndingError, KeyHeldByCustomerError
+   * @throws NotFoundError, ArchiveEndingError
    */
-  async rotate(tx: TenantTransaction, archiveId: string, actor: Actor): Promise<{ rotationId: string }> {
+  async rotate(tx: TenantTransaction, archiveId: string, actor: Actor): Promise<RotationView> {
     const archive = await this.archives.holdOpen(tx, archiveId);
-    if (archive.keyMode === 'customer-held') {
-      throw new KeyHeldByCustomerError(
-        'The key of this archive is yours alone: the provider cannot change it. If it has leaked, see "Keys" in docs/archive-an-agency.md.',
-      );
-    }
     const rotationId = randomUUID();
     await this.archiveOrders.give(tx, archive, rotateKeysOrder, { rotationId });
     await this.record.did(tx, archive, actor, 'archive.keys-rotation-asked', { rotationId });
-    return { rotationId };
+    return { rotationId, next: archive.keyMode === 'customer-held' ? fetching(archive.workloadName) : null };
   }
 
   /** Each opening of a key at the site, the newest first; `limit + 1` at most. @throws NotFoundError */

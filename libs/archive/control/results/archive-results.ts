@@ -4,6 +4,7 @@ import { type AppliedResult, AppliesResult, type ResultHandler } from '#libs/sit
 import { archiveStateAfter } from '../archive.states.js';
 import { ArchiveRecord } from '../archives/archive-record.js';
 import type { ArchiveRow } from '../archives/archive-store.js';
+import { fetching } from '../keys/held-password.js';
 import { ReportingArchives } from './reporting-archives.js';
 
 /** How an archive stands at its site: each word is the whole of it. */
@@ -41,6 +42,7 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
     );
     if (state === 'ended' && archive.state !== 'ended') await this.gone(tx, archive);
     if (state === 'failed' && archive.state !== 'failed') await this.failed(tx, archive, payload);
+    await this.keysChanged(tx, archive, payload);
     await this.damage(tx, archive, payload);
     await this.alarms(tx, archive, payload);
   }
@@ -100,6 +102,24 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
         }[code],
       );
     }
+  }
+
+  /** An escrowed key is the site's to keep; of this one nobody but the agency can. */
+  private async keysChanged(
+    tx: ProviderTransaction,
+    archive: ArchiveRow,
+    { keysRotatedAt }: ArchiveReport,
+  ): Promise<void> {
+    const { workloadName: name } = archive;
+    const before = archive.keysRotatedAt?.getTime() ?? 0;
+    if (archive.keyMode === 'escrowed' || keysRotatedAt === null || Date.parse(keysRotatedAt) <= before) return;
+    await this.record.tell(tx, archive, {
+      kind: 'archives.key-changed',
+      severity: 'warning',
+      title: `${name}: put the new password of the archive into your safe now`,
+      text: `The agent has made a new password for the archive of ${name}; the one in your safe opens it no longer. The new one lies on the agent's machine alone: without it nobody can read the archive. On that machine give the command ${fetching(name)}, and put what it shows into your safe. If the machine is lost before that, ask within a week that removals be undone (POST /v1/archives/${archive.id}/undo-removals, since ${keysRotatedAt} or a little before): then the old password opens the archive again.`,
+      about: { rotatedAt: keysRotatedAt },
+    });
   }
 
   /** Bytes that were damaged since the last word, and those that have been repaired since. */

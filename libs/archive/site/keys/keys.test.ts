@@ -12,7 +12,6 @@ import {
   type RepositoryAccess,
   rotateKeysOrder,
 } from '#contracts/archive';
-import { orderFailed } from '#contracts/sites';
 import { waitFor } from '#libs/platform/clock';
 import { childEnvironment } from '#libs/platform/config';
 import { ArchiveSite, type KnownArchive } from '#test/archive-site';
@@ -180,9 +179,5 @@ test('a customer-held archive: the site never has its password, and says what it
     null,
   ]);
   expect(await site.rows(`SELECT FROM archive_key WHERE archive_id = $1`, [own.archiveId])).toEqual([]);
-  const { archiveId, workloadId } = own;
-  await site.order(rotateKeysOrder, { archiveId, workloadId, rotationId: randomUUID() });
-  const refused = await waitFor('the refusal', async () => (await site.results(orderFailed)).at(-1), SOON);
-  expect(refused).toMatchObject({ kind: 'archive.rotate-keys', code: 'archive.customer-held' });
   expect((await readFile(share, 'utf8')).length).toBeGreaterThan(0);
 });

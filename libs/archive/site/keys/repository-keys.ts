@@ -69,19 +69,32 @@ export class RepositoryKeys {
       await this.restic.run(archiveId, ['cat', 'config', '--no-lock'], { role: 'read', purpose, signal, key });
     }
     const stay = new Set(added.map(({ resticKey }) => resticKey));
-    // As the vault has them: restic does not list what it cannot read.
-    const present: string[] = [];
-    for await (const { id } of this.vault.objects.list(archiveId, 'keys')) present.push(id);
-    for (const id of present) {
-      if (stay.has(id)) continue;
-      await this.damages.whileRemoving(archiveId, () => this.vault.objects.removeKey(archiveId, id));
-      this.logger.log.info({ archiveId, key: id.slice(0, 8) }, 'a key was removed from a repository');
-    }
+    await this.removeOthers(archiveId, (id) => stay.has(id));
     await this.work.run(async (tx) => {
       for (const key of await this.keys.of(tx, archiveId)) {
         if (!added.some(({ keyId }) => keyId === key.keyId)) await this.keys.retire(tx, key);
       }
     });
+  }
+
+  /**
+   * Removes every key but those that stay, of whatever age. The repository must be the caller's meanwhile. Safe to repeat.
+   *
+   * @param asideAt lays them aside, so that people can bring them back for some days
+   */
+  async removeOthers(archiveId: string, stays: (id: string) => boolean, asideAt?: Date): Promise<void> {
+    for (const id of await this.inVault(archiveId)) {
+      if (stays(id)) continue;
+      await this.damages.whileRemoving(archiveId, () => this.vault.objects.removeKey(archiveId, id, asideAt));
+      this.logger.log.info({ archiveId, key: id.slice(0, 8) }, 'a key was removed from a repository');
+    }
+  }
+
+  /** As the vault has them: restic does not list what it cannot read. */
+  async inVault(archiveId: string): Promise<string[]> {
+    const present: string[] = [];
+    for await (const { id } of this.vault.objects.list(archiveId, 'keys')) present.push(id);
+    return present;
   }
 
   private async initialise(key: ArchiveKeyRow, signal: AbortSignal): Promise<void> {

@@ -13,7 +13,7 @@ import { NotFoundError } from '#libs/platform/errors';
 import { JobQueue } from '#libs/platform/queue';
 import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
-import { ArchiveStateError, CustomerHeldError } from '../archives.errors.js';
+import { ArchiveStateError } from '../archives.errors.js';
 import { advanceRestoreJob, advanceRunJob, handExitJob, reconcileArchiveJob } from '../archives.jobs.js';
 import { Archives } from '../archives.service.js';
 import { Points } from '../points/points.service.js';
@@ -154,7 +154,7 @@ export class RestoreHandler implements OrderHandler<RestoreWish> {
   }
 }
 
-/** New passwords for site and agent, as soon as the repository is free. */
+/** New passwords for site and agent, or for the agent alone, as soon as the repository is free. */
 @CarriesOut(rotateKeysOrder)
 export class RotateKeysHandler implements OrderHandler<Rotate> {
   constructor(
@@ -163,13 +163,12 @@ export class RotateKeysHandler implements OrderHandler<Rotate> {
     private readonly queue: JobQueue,
   ) {}
 
-  /** @throws NotFoundError, CustomerHeldError, ArchiveStateError */
+  /** @throws NotFoundError, ArchiveStateError */
   async carryOut(order: ReceivedOrder<Rotate>): Promise<void> {
     const { archiveId, rotationId } = order.payload;
     await this.work.run(async (tx) => {
       const archive = await owned(this.archives, tx, order);
       if (!archive) throw new NotFoundError('archive');
-      if (archive.keyMode === 'customer-held') throw new CustomerHeldError('change it');
       if (archive.state === 'ended') throw new ArchiveStateError(archive.state);
       await tx.execute(`UPDATE archive SET rotation_id = $2, version = version + 1 WHERE archive_id = $1`, [
         archiveId,

@@ -33,6 +33,9 @@ const CALL_MS = 20_000;
 /** Meanwhile nobody restores or archives: an agent that is silent for longer is not waited for. */
 const SILENT_MS = 300_000;
 
+/** With what credential. A rotation adds a key; those that it replaces are the site's to remove. */
+const ROLES = { forget: 'maintain', check: 'read', rotate: 'append' } as const;
+
 /** Care that only the agency's agent can take: it alone has the password of a customer-held archive. */
 @Injectable()
 export class AgentCare {
@@ -54,10 +57,10 @@ export class AgentCare {
    */
   async run(
     archive: ArchiveRow,
-    work: Extract<ArchiveWork, { kind: 'forget' | 'check' }>,
+    work: Extract<ArchiveWork, { kind: keyof typeof ROLES }>,
     signal: AbortSignal,
   ): Promise<WorkResult | 'busy'> {
-    const role = work.kind === 'forget' ? 'maintain' : 'read';
+    const role = ROLES[work.kind];
     const ends = new Date(Date.now() + LEASE_SECONDS * 1_000);
     const { credentialId, secret } = await this.repositories.issue(archive.archiveId, role, ends);
     const renew = async () => {

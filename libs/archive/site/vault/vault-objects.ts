@@ -108,14 +108,17 @@ export class VaultObjects {
   /**
    * Takes away a key that a rotation has replaced, whatever its age: it holds no data, and a password that is known to
    * others must not open the repository for as long as its points are kept. One key at least stays. Safe to repeat.
+   *
+   * @param asideAt lays it aside as removed at that time, like what a client removes
    */
-  async removeKey(repository: string, id: string): Promise<void> {
+  async removeKey(repository: string, id: string, asideAt?: Date): Promise<void> {
     const name = { type: 'keys', id } as const;
     const object = await this.storage.stat(repository, name);
     if (!object) return;
     let others = 0;
     for await (const key of this.storage.list(repository, 'keys')) if (key.id !== id) others += 1;
     if (others === 0) throw new Error(`${objectLabel(name)} is the last key of ${repository}`);
+    if (asideAt) return void (await this.storage.layAside(repository, name, asideAt));
     if (await this.storage.remove(repository, name)) await this.usage.removed(repository, object.bytes);
   }
 
