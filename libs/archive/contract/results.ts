@@ -26,10 +26,11 @@ export const copyHealth = z.strictObject({
  * `late`: no run has completed for longer than the schedule says. `source-silent`: a run is due or under way, and the
  * agent does not answer. `password-missing`: the agent has lost a customer-held password. `check-failed`: reading the archive
  * again found faults that no damaged object explains, and a later check of the same part has not passed yet.
- * `retention-failed`: nothing could be removed for an hour or longer, however often it was tried.
+ * `retention-failed`: nothing could be removed for an hour or longer, however often it was tried. `junk-objects`: in the last
+ * seven days something was found among the objects that is no part of the archive, and was laid aside.
  */
 export const archiveAlarm = z.strictObject({
-  code: z.enum(['late', 'source-silent', 'password-missing', 'check-failed', 'retention-failed']),
+  code: z.enum(['late', 'source-silent', 'password-missing', 'check-failed', 'retention-failed', 'junk-objects']),
   since: moment,
   what: text(500),
 });

@@ -5,6 +5,7 @@ import {
   checkArchiveJob,
   checkKeptCopyJob,
   copyArchiveJob,
+  findJunkJob,
   lookAtChangesJob,
   proveJob,
   sweepRemovedJob,
@@ -13,6 +14,7 @@ import {
 } from './care.jobs.js';
 import { Changes } from './changes/changes.service.js';
 import { Checks } from './checks/checks.service.js';
+import { JunkObjects } from './checks/junk-objects.js';
 import { KeptCopies } from './checks/kept-copies.service.js';
 import { Copies } from './copies/copies.service.js';
 import { ProofQueue } from './proof/proof-queue.js';
@@ -66,6 +68,15 @@ export class CheckArchiveHandler implements JobHandler<OfArchive> {
   }
 }
 
+@Handles(findJunkJob)
+export class FindJunkHandler implements JobHandler<OfArchive> {
+  constructor(private readonly junk: JunkObjects) {}
+
+  handle({ archiveId }: OfArchive, signal: AbortSignal): Promise<void> {
+    return this.junk.look(archiveId, signal);
+  }
+}
+
 @Handles(copyArchiveJob)
 export class CopyArchiveHandler implements JobHandler<OfArchive> {
   constructor(private readonly copies: Copies) {}
@@ -93,12 +104,14 @@ export class Dues {
     private readonly checks: Checks,
     private readonly copies: Copies,
     private readonly kept: KeptCopies,
+    private readonly junk: JunkObjects,
   ) {}
 
   /** What is due, the urgent first. */
   async all(): Promise<readonly { readonly job: JobContract<OfArchive>; readonly archiveIds: readonly string[] }[]> {
     return [
       { job: lookAtChangesJob, archiveIds: await this.changes.due(AT_ONCE) },
+      { job: findJunkJob, archiveIds: await this.junk.due(AT_ONCE) },
       { job: copyArchiveJob, archiveIds: await this.copies.due(AT_ONCE) },
       { job: tendRetentionJob, archiveIds: await this.retention.due(AT_ONCE) },
       { job: checkArchiveJob, archiveIds: await this.checks.due(AT_ONCE) },

@@ -51,5 +51,13 @@ export const checkKeptCopyJob = defineJob({
 });
 /** Ends for good what was removed days ago. */
 export const sweepRemovedJob = defineSweep('archive.sweep-removed', 3_600_000);
+/** Looks for objects that are none, in an archive with which something did not work. */
+export const findJunkJob = defineJob({
+  name: 'archive.find-junk',
+  queue: 'archive-care',
+  payload: ofArchive,
+  retry: once,
+  slotMs: 5_000,
+});
 /** Finds what is to be looked after. */
 export const sweepTendingJob = defineSweep('archive.sweep-tending', 15_000);

@@ -7,6 +7,7 @@ import {
   CheckKeptCopyHandler,
   CopyArchiveHandler,
   Dues,
+  FindJunkHandler,
   LookAtChangesHandler,
   ProveHandler,
   SweepRemovedHandler,
@@ -17,6 +18,7 @@ import {
   checkArchiveJob,
   checkKeptCopyJob,
   copyArchiveJob,
+  findJunkJob,
   lookAtChangesJob,
   proveJob,
   sweepRemovedJob,
@@ -28,6 +30,7 @@ import { KnownCanaries } from './changes/known-canaries.js';
 import { Suspicions } from './changes/suspicions.js';
 import { Checks } from './checks/checks.service.js';
 import { Damages } from './checks/damages.service.js';
+import { JunkObjects } from './checks/junk-objects.js';
 import { KeptCopies } from './checks/kept-copies.service.js';
 import { Copies } from './copies/copies.service.js';
 import { CopyAccesses, CopyAccessHandler, CopyDoneHandler } from './copies/copy-access.handler.js';
@@ -80,6 +83,8 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   Suspicions,
   Damages,
   Dues,
+  FindJunkHandler,
+  JunkObjects,
   KeptCopies,
   KeptEnding,
   JudgeChangeHandler,
@@ -116,6 +121,7 @@ export const CARE_JOBS = [
   proveJob,
   lookAtChangesJob,
   checkArchiveJob,
+  findJunkJob,
   copyArchiveJob,
   checkKeptCopyJob,
   sweepTendingJob,

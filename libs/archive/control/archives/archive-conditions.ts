@@ -32,7 +32,7 @@ const RULES: readonly (readonly [ArchiveCondition, Applies])[] = [
   ['unknown', ({ lastRun }) => lastRun?.state === 'unknown'],
   ['attention', ({ openChanges }) => openChanges > 0],
   ['attention', ({ damaged }) => damaged.some(({ repaired }) => !repaired)],
-  ['attention', alarmed('password-missing', 'check-failed', 'retention-failed')],
+  ['attention', alarmed('password-missing', 'check-failed', 'retention-failed', 'junk-objects')],
   ['attention', ({ proofFailed }) => proofFailed],
   ['attention', ({ copyBehind, copy }) => copyBehind || (copy !== null && copy.failure !== null)],
   ['paused', ({ paused }) => paused],

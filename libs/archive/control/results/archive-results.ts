@@ -93,6 +93,12 @@ export class ArchiveStateHandler implements ResultHandler<ArchiveReport> {
             title: `${name}: a check of the archive found faults`,
             text: `${what}\nSome recovery points may not come back whole. Do not count on them before the provider has looked at it: restore what matters as a test, and keep what is still at the agency.`,
           },
+          'junk-objects': {
+            kind: 'archives.junk-objects',
+            severity: 'alarm' as const,
+            title: `${name}: somebody has added to the archive what is no part of it`,
+            text: `${what} The archive works again. Only somebody with a credential of its agent can have added them: look at the agent's machine, and enrol it anew if nobody can explain it.`,
+          },
           'retention-failed': {
             kind: 'archives.retention-failed',
             severity: 'warning' as const,

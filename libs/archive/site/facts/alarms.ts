@@ -12,6 +12,8 @@ const PASSWORD_CODES = ['archive.wrong-password', 'archive.password-unknown'];
 /** Retention is tried again every ten minutes, and told of once it has failed so often and for so long. */
 const RETENTION_FAILURES = 3;
 const RETENTION_FAILING_MS = HOUR_MS;
+/** So long people are told of objects that were none. */
+const JUNK_TOLD_MS = 7 * 24 * HOUR_MS;
 /** An alarm has so much room. */
 const WORDS = 300;
 
@@ -25,7 +27,11 @@ interface Seen {
 
 /** What people must know of an archive's source now. */
 export async function alarmsOf(tx: SiteTransaction, archive: ArchiveRow, now: Date): Promise<ArchiveAlarm[]> {
-  const faults = [...(await checkAlarms(tx, archive)), ...(await retentionAlarms(tx, archive, now))];
+  const faults = [
+    ...(await checkAlarms(tx, archive)),
+    ...(await retentionAlarms(tx, archive, now)),
+    ...(await junkAlarms(tx, archive, now)),
+  ];
   if (archive.state !== 'active') return faults;
   const [seen] = await tx.query<Seen>(
     `SELECT max(ended_at) FILTER (WHERE state IN ('completed', 'partial')) AS "completedAt",
@@ -80,4 +86,15 @@ async function retentionAlarms(tx: SiteTransaction, archive: ArchiveRow, now: Da
   if (!failing) return [];
   const what = `What no rule keeps any more cannot be removed: ${failing.message.slice(0, WORDS)}`;
   return [{ code: 'retention-failed', since: failing.since.toISOString(), what }];
+}
+
+/** Only who has a credential can add them: the agent, or whoever has got hold of its own. */
+async function junkAlarms(tx: SiteTransaction, { archiveId }: ArchiveRow, now: Date): Promise<ArchiveAlarm[]> {
+  const [found] = await tx.query<{ count: number; since: Date | null }>(
+    `SELECT count(*)::int AS count, min(found_at) AS since FROM archive_junk WHERE archive_id = $1 AND found_at > $2`,
+    [archiveId, new Date(now.getTime() - JUNK_TOLD_MS)],
+  );
+  if (!found?.since) return [];
+  const what = `${found.count === 1 ? 'An object was' : `${found.count} objects were`} found that the key of the archive does not open, and laid aside: nothing could be archived, restored or removed with them there.`;
+  return [{ code: 'junk-objects', since: found.since.toISOString(), what }];
 }

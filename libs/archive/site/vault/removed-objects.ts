@@ -35,6 +35,11 @@ export class RemovedObjects {
     return returned;
   }
 
+  /** For what a client has added and the site finds to be no part of the repository. */
+  layAside(repository: string, name: ObjectName, at: Date): Promise<boolean> {
+    return this.storage.layAside(repository, name, at);
+  }
+
   /** What a repository has lost and could have back. */
   async since(repository: string, since: Date): Promise<{ readonly objects: number; readonly bytes: number }> {
     let [objects, bytes] = [0, 0];
