@@ -71,6 +71,10 @@ const changeable = {
     description:
       'Queries of a restored dump, each with what its first column must be at least: they are part of the proof.',
   }),
+  canaries: policy.canaries.unwrap().meta({
+    description:
+      'Of files with an escrowed key: files below the archived folders, by their whole paths, that nobody changes. Each test restore compares them; one that is changed or missing is a suspected mass change together with any other signal.',
+  }),
   quotaBytes: policy.quotaBytes,
   rateBytesPerSecond: policy.rateBytesPerSecond.unwrap().meta({
     description:
@@ -216,8 +220,11 @@ export const changeView = z
     runId: z.uuid().nullable(),
     state: z.enum(['suspected', 'false-positive', 'dealt-with']),
     at: instant,
-    signals: z.array(answered(changeSignal)),
-    paths: z.array(z.string()).meta({ description: 'Some of what changed.' }),
+    signals: z.array(answered(changeSignal)).meta({
+      description:
+        'The number, what is usual, and the limit. By the vault itself: growth, snapshot-burst, refused-deletes. By the agent’s word: deletions, changes, renames, entropy. By a test restore: wrong-contents (files that do not begin as their names promise), canary, load-failed (dumps), rows-lost (tables).',
+    }),
+    paths: z.array(z.string()).meta({ description: 'Some of what changed; what a test restore saw comes first.' }),
     lastGoodPointId: z.uuid().nullable().meta({ description: 'The last recovery point before it.' }),
     releaseAskedBy: person.nullable().meta({ description: 'The first of the two people who release it.' }),
     releaseAskedAt: instant.nullable(),

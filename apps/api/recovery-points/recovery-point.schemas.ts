@@ -56,7 +56,8 @@ export const pointView = z
       .nullable()
       .meta({ description: 'Against the one before.' }),
     proof: z.object(proof.shape).meta({
-      description: 'How it was proven: restored when, in how many seconds, with which checks. `never`: not yet.',
+      description:
+        'How it was proven: restored when, in how many seconds, with which checks. `never`: not yet. `contents`: of a sample of files, how many do not begin as their names promise. `canaries`: how each of them was found.',
     }),
     pinned: z.boolean().meta({ description: 'Kept as the last one before a suspected mass change.' }),
     hold: z.object({ because: z.string(), heldBy: person, heldAt: instant, atSite: z.boolean() }).nullable(),

@@ -80,6 +80,19 @@ export class ChecksNeedDumpsError extends DomainError {
   }
 }
 
+/** Canaries are files of a restored recovery point. */
+export class CanariesNeedFilesError extends DomainError {
+  constructor(reason: 'source' | 'key') {
+    super(
+      'unprocessable',
+      'archive.canaries-not-possible',
+      reason === 'source'
+        ? 'Canaries are files: only an archive of folders has them. For a database, write a check.'
+        : 'Canaries are compared where the site restores them, and with a customer-held key it cannot read them.',
+    );
+  }
+}
+
 /** What only who can read the archive can do. */
 export class KeyHeldByCustomerError extends DomainError {
   constructor(text: string) {

@@ -60,6 +60,23 @@ export class ArchiveRecord {
     });
   }
 
+  /** Somebody who is about to change them would do so first. Listed again, a canary is learnt anew. */
+  async canariesTaken(tx: TenantTransaction, archive: ArchiveRow, before: ArchiveRow, actor: Actor): Promise<void> {
+    const { workloadName: name, policy } = archive;
+    const taken = before.policy.canaries?.filter((path) => !policy.canaries?.includes(path)) ?? [];
+    if (taken.length === 0) return;
+    await this.tell(tx, archive, {
+      kind: 'archives.canaries-removed',
+      severity: 'warning',
+      title: `${name}: canaries are not watched any more`,
+      text: [
+        `${actor.name} took these canaries from the archive of ${name}. That they are changed or missing is not noticed any more:`,
+        ...taken.map((path) => `  ${path}`),
+        `If this was not meant, list them again (PATCH /v1/archives/${archive.id}).`,
+      ].join('\n'),
+    });
+  }
+
   paused(tx: TenantTransaction, archive: ArchiveRow, actor: Actor): Promise<void> {
     const { workloadName: name } = archive;
     return this.tell(tx, archive, {

@@ -8,6 +8,7 @@ import { Agents, Sites } from '#libs/sites/control';
 import {
   ArchiveEndingError,
   ArchiveExistsError,
+  CanariesNeedFilesError,
   ChecksNeedDumpsError,
   MinimumAgeShrinksError,
   SameSiteError,
@@ -53,7 +54,7 @@ export class Archives {
     private readonly sites: Sites,
   ) {}
 
-  /** @throws NotFoundError, ArchiveExistsError, ChecksNeedDumpsError, NoSiteError, SameSiteError */
+  /** @throws NotFoundError, ArchiveExistsError, ChecksNeedDumpsError, CanariesNeedFilesError, NoSiteError, SameSiteError */
   async create(tx: TenantTransaction, input: ArchiveInput, actor: Actor): Promise<ArchiveRow> {
     const workload = await this.workloads.lock(tx, input.workloadId);
     await this.agents.requireActive(tx, workload.agentId);
@@ -152,6 +153,7 @@ export class Archives {
     await this.archiveOrders.ensure(tx, archive);
     if (keepsLess(before.policy.retention, policy.retention)) await this.record.keepsLess(tx, archive, before, actor);
     if (paused && !before.paused) await this.record.paused(tx, archive, actor);
+    await this.record.canariesTaken(tx, archive, before, actor);
     const retention = change.retention && { retentionBefore: retentionInWords(before.policy.retention) };
     await this.record.did(tx, archive, actor, 'archive.changed', { ...change, ...retention });
     return archive;
@@ -247,8 +249,13 @@ function requireOpen({ state }: ArchiveRow): void {
   if (!goesOn(state)) throw new ArchiveEndingError();
 }
 
-function requireCheckable({ checks }: ArchivePolicy, source: SourceKind, keyMode: KeyMode): void {
-  if (checks.length === 0) return;
-  if (source !== 'postgresql') throw new ChecksNeedDumpsError('source');
-  if (keyMode !== 'escrowed') throw new ChecksNeedDumpsError('key');
+function requireCheckable({ checks, canaries = [] }: ArchivePolicy, source: SourceKind, keyMode: KeyMode): void {
+  if (checks.length > 0) {
+    if (source !== 'postgresql') throw new ChecksNeedDumpsError('source');
+    if (keyMode !== 'escrowed') throw new ChecksNeedDumpsError('key');
+  }
+  if (canaries.length > 0) {
+    if (source !== 'files') throw new CanariesNeedFilesError('source');
+    if (keyMode !== 'escrowed') throw new CanariesNeedFilesError('key');
+  }
 }

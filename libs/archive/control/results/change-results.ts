@@ -9,6 +9,12 @@ import { ReportingArchives } from './reporting-archives.js';
 /** Paths that a mail names. */
 const PATHS_MAILED = 20;
 
+interface Known {
+  readonly archiveId: string;
+  readonly state: MassChangeReport['state'];
+  readonly signals: MassChangeReport['signals'];
+}
+
 /** A suspected mass change, with the numbers behind it. It is called unusual, never an attack: people judge that. */
 @AppliesResult(massChangeResult)
 export class MassChangeHandler implements ResultHandler<MassChangeReport> {
@@ -20,8 +26,8 @@ export class MassChangeHandler implements ResultHandler<MassChangeReport> {
   async apply(tx: ProviderTransaction, result: AppliedResult<MassChangeReport>): Promise<void> {
     const archive = await this.reporting.of(tx, result);
     const { payload } = result;
-    const [known] = await tx.query<{ archiveId: string; state: string }>(
-      `SELECT archive_id AS "archiveId", state FROM mass_change WHERE id = $1`,
+    const [known] = await tx.query<Known>(
+      `SELECT archive_id AS "archiveId", state, signals FROM mass_change WHERE id = $1`,
       [payload.changeId],
     );
     if (known && known.archiveId !== archive.id) throw new ForeignArchiveReportError('mass change', payload.changeId);
@@ -44,13 +50,36 @@ export class MassChangeHandler implements ResultHandler<MassChangeReport> {
         payload.lastGood,
       ],
     );
-    if (known || payload.state !== 'suspected') return;
-    await this.tell(tx, archive, payload);
+    if (payload.state !== 'suspected') return;
+    const more = payload.signals.filter(({ signal }) => !known?.signals.some((one) => one.signal === signal));
+    if (more.length === 0) return;
+    await (known ? this.tellMore(tx, archive, payload, more) : this.tell(tx, archive, payload));
     const actor = { kind: 'site' as const, id: result.siteId, name: archive.siteName };
     await this.record.did(tx, archive, actor, 'archive.change-suspected', {
       changeId: payload.changeId,
       runId: payload.runId,
       signals: payload.signals,
+    });
+  }
+
+  /** What the test restore saw, after people were told of the change. */
+  private tellMore(
+    tx: ProviderTransaction,
+    archive: ArchiveRow,
+    { changeId }: MassChangeReport,
+    more: MassChangeReport['signals'],
+  ): Promise<void> {
+    const { workloadName: name } = archive;
+    return this.record.tell(tx, archive, {
+      kind: 'archives.mass-change-seen',
+      severity: 'alarm',
+      title: `${name}: a test restore bears out the unusual change`,
+      text: [
+        `A recovery point of ${name} was restored as a test since the unusual change was suspected, and this was seen in it:`,
+        ...more.flatMap(({ what, paths = [] }) => [`  ${what}`, ...paths.map((path) => `    ${path}`)]),
+        `The last recovery point before it is kept (GET /v1/archives/${archive.id}/changes/${changeId}).`,
+      ].join('\n'),
+      about: { changeId },
     });
   }
 
@@ -61,7 +90,7 @@ export class MassChangeHandler implements ResultHandler<MassChangeReport> {
     return this.record.tell(tx, archive, {
       kind: 'archives.mass-change',
       severity: 'alarm',
-      title: `${name}: an unusual change of very many files`,
+      title: `${name}: an unusual change`,
       text: [
         `The archive of ${name} changed in a way that it never did before:`,
         ...change.signals.map(({ what }) => `  ${what}`),
