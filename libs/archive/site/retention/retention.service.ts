@@ -80,14 +80,17 @@ export class RetentionService {
   }
 
   private async tendOnce(archiveId: string, signal: AbortSignal): Promise<void> {
-    const archive = await this.work.run((tx) => this.archives.find(tx, archiveId));
-    if (!archive || !TENDED.has(archive.state)) return;
+    const known = await this.work.run((tx) => this.archives.find(tx, archiveId));
+    if (!known || !TENDED.has(known.state)) return;
     // What the last runs did may be a reason to let nothing go.
     await this.changes.look(archiveId);
     const free = await this.archives.hold(
       archiveId,
       'retention',
       async (held) => {
+        // What was ordered until the repository was ours counts: a longer retention, or a pause.
+        const archive = await this.work.run((tx) => this.archives.get(tx, archiveId));
+        if (!TENDED.has(archive.state)) return false;
         await this.drops.carryOut(archive, held);
         const done = await this.forgetting.forget(archive, held);
         if (done) await this.missing.look(archive);

@@ -3,6 +3,7 @@ import { readFile, utimes } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ArchiveReport } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
+import { Changes } from '../changes/changes.service.js';
 import { Tellings } from '../facts/tellings.js';
 import { HoldPointHandler } from '../orders/point.orders.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
@@ -109,6 +110,25 @@ describe('retention', () => {
       runId,
     ]);
     expect(owned).toEqual([{ snapshot_id: thief }]);
+  });
+
+  test('goes by the rules as they are once the repository is its own', async () => {
+    const archiveId = await site.archive();
+    const old = await site.backup(archiveId, await folder());
+    await site.age(archiveId, 3);
+    const newest = await site.backup(archiveId, await folder());
+    const changes = site.get(Changes);
+    const look = changes.look.bind(changes);
+    // Ordered while it looks at the last runs.
+    changes.look = async (id) => {
+      await look(id);
+      await site.rows(`UPDATE archive SET policy = jsonb_set(policy, '{retention,days}', '30') WHERE archive_id = $1`, [
+        archiveId,
+      ]);
+    };
+    await tend(archiveId);
+    changes.look = look;
+    expect(await present(archiveId)).toEqual([old, newest].sort());
   });
 
   test('that fails is not begun again at once', async () => {
