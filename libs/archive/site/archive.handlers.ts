@@ -119,7 +119,7 @@ export class SweepArchivesHandler implements JobHandler<Record<string, never>> {
           WHERE (retry_at IS NULL OR retry_at <= clock_timestamp())
             AND (state IN ('preparing', 'failed') OR (rotation_id IS NOT NULL AND state <> 'ended')
               OR (state = 'active' AND (paused OR next_run_at IS NULL)) OR (state = 'paused' AND NOT paused)
-              OR (state = 'ended' AND second IS NOT NULL))
+              OR (state = 'ended' AND second IS NOT NULL) OR (state IN ('active', 'paused') AND failure IS NOT NULL))
           ORDER BY retry_at NULLS FIRST LIMIT $1`,
         [SWEPT],
       ),

@@ -42,6 +42,7 @@ export class ArchiveReconciler {
       else if (archive.state === 'ending') await this.ending.advance(archive, signal);
       else if (archive.second !== null) await this.ending.endCopy(archive, signal);
       if (archive.rotationId !== null) await this.keys.rotate(archive, archive.rotationId, signal);
+      if (archive.failure !== null) await this.mended(archive, archive.failure);
     } catch (error) {
       if (signal.aborted) return;
       await this.failed(archiveId, error);
@@ -112,6 +113,18 @@ export class ArchiveReconciler {
         ? { code: error.code, message: error.message }
         : { code: 'internal', message: 'The site met a fault of its own and tries again.' },
     );
+  }
+
+  /** What stood in the way does not any more; not while a rotation waits, of which it may have been. */
+  private async mended({ archiveId }: ArchiveRow, failure: Failure): Promise<void> {
+    await this.work.run(async (tx) => {
+      const cleared = await tx.execute(
+        `UPDATE archive SET failure = NULL, retry_at = NULL, version = version + 1
+          WHERE archive_id = $1 AND failure = $2 AND rotation_id IS NULL AND state IN ('active', 'paused', 'ending')`,
+        [archiveId, JSON.stringify(failure)],
+      );
+      if (cleared > 0) await this.archives.tell(tx, archiveId);
+    });
   }
 
   private async tellFailure(archiveId: string, failure: Failure): Promise<void> {

@@ -25,7 +25,9 @@ export class Exits {
   due(): Promise<{ exitId: string }[]> {
     return this.work.run((tx) =>
       tx.query<{ exitId: string }>(
-        `SELECT exit_id AS "exitId" FROM archive_exit WHERE handed_at IS NULL AND until > clock_timestamp() LIMIT 500`,
+        // In no order: those whose agents are away, however many, keep nobody else waiting.
+        `SELECT exit_id AS "exitId" FROM archive_exit WHERE handed_at IS NULL AND until > clock_timestamp()
+          ORDER BY random() LIMIT 500`,
       ),
     );
   }
