@@ -8,10 +8,8 @@ import {
   lookWorkCommand,
   type RepositoryAccess,
   type WorkLook,
-  type WorkResult,
 } from '#contracts/archive';
-import { pause } from '#libs/platform/clock';
-import { AgentCommands, AgentUnreachableError } from '#libs/sites/site';
+import { AgentCommands } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
 import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
 import { ArchiveKeys } from '../keys/archive-keys.js';
@@ -22,7 +20,6 @@ import type { VaultRole } from '../vault/vault-rules.js';
 /** A credential ends by itself when the agent was not heard of for so long; each look prolongs it. */
 export const CREDENTIAL_SECONDS = 86_400;
 const CALL_MS = 20_000;
-const LOOK_MS = 2_000;
 
 type Owned = Pick<ArchiveRow, 'archiveId' | 'agentId' | 'workloadId' | 'workloadName' | 'keyMode'>;
 
@@ -97,66 +94,6 @@ export class AgentWorks {
   /** It opens nothing from now on. Safe to repeat. */
   async end(credentialId: string): Promise<void> {
     await this.repositories.end(credentialId);
-  }
-
-  /**
-   * Has a work done and waits for its end, for work that no row knows of: the repository is the caller's meanwhile. When
-   * the signal is aborted the agent is told to stop. A work that the agent has lost is begun anew, twice at most.
-   *
-   * @param prepare with the credential, before the agent has it: for a maintenance lease
-   * @throws AgentUnreachableError when the agent is silent for five minutes, AgentRefusedError
-   */
-  async runToEnd(
-    archive: Owned,
-    workId: string,
-    work: ArchiveWork,
-    ways: {
-      readonly role: VaultRole;
-      readonly signal: AbortSignal;
-      readonly prepare?: (credential: IssuedCredential) => Promise<void>;
-      /** With each look: to renew a lease. */
-      readonly meanwhile?: (credential: IssuedCredential) => Promise<void>;
-    },
-  ): Promise<WorkResult> {
-    const credential = await this.credential(archive.archiveId, ways.role);
-    try {
-      await ways.prepare?.(credential);
-      for (let begun = 0; begun < 3; begun += 1) {
-        await this.begin(archive, workId, work, credential, ways.signal);
-        const result = await this.untilEnd(archive, workId, ways.signal, () => ways.meanwhile?.(credential));
-        if (!result) continue;
-        await this.forget(archive, workId);
-        return result;
-      }
-      throw new AgentUnreachableError({ detail: `the agent lost work ${workId} three times` });
-    } finally {
-      await this.end(credential.credentialId);
-    }
-  }
-
-  private async untilEnd(
-    archive: Owned,
-    workId: string,
-    signal: AbortSignal,
-    meanwhile: () => Promise<void> | undefined,
-  ): Promise<WorkResult | undefined> {
-    for (let silent = 0; ;) {
-      if (signal.aborted) {
-        await this.cancel(archive, workId);
-        signal.throwIfAborted();
-      }
-      try {
-        const seen = await this.look(archive, workId);
-        if (seen.state === 'absent') return undefined;
-        if (seen.state === 'ended' && seen.result) return seen.result;
-        silent = 0;
-      } catch (error) {
-        silent += 1;
-        if (!(error instanceof AgentUnreachableError) || silent * LOOK_MS > 300_000) throw error;
-      }
-      await meanwhile();
-      await pause(LOOK_MS, signal);
-    }
   }
 
   private async url(archiveId: string): Promise<string> {
