@@ -14,6 +14,7 @@ import {
 import { Exits } from './exit/exits.service.js';
 import { ArchiveFacts } from './facts/archive-facts.js';
 import { ArchiveReconciler } from './reconciler.js';
+import { Readers } from './retention/readers.js';
 import { Restores } from './restores/restores.service.js';
 import { DueRuns } from './runs/due-runs.js';
 import { Runs } from './runs/runs.service.js';
@@ -67,10 +68,14 @@ export class HandExitHandler implements JobHandler<{ exitId: string }> {
 
 @Handles(standingCopyJob)
 export class StandingCopyHandler implements JobHandler<{ archiveId: string }> {
-  constructor(private readonly copies: StandingCopies) {}
+  constructor(
+    private readonly copies: StandingCopies,
+    private readonly readers: Readers,
+  ) {}
 
-  handle({ archiveId }: { archiveId: string }, signal: AbortSignal): Promise<void> {
-    return this.copies.refresh(archiveId, signal);
+  /** While the repository is pruned nothing is done: the sweep finds it again. */
+  async handle({ archiveId }: { archiveId: string }, signal: AbortSignal): Promise<void> {
+    await this.readers.read(archiveId, () => this.copies.refresh(archiveId, signal));
   }
 }
 

@@ -24,3 +24,14 @@ export class ArchiveChangedError extends DomainError {
     super('conflict', 'archive.fixed', `The ${what} of an archive stays as it was made. Make another archive.`);
   }
 }
+
+/** Objects are being taken away that a look, or a file, may need. */
+export class ArchivePrunedError extends DomainError {
+  constructor() {
+    super(
+      'unavailable',
+      'archive.busy',
+      'The archive is being tidied up just now, and cannot be looked into meanwhile. Try again in some minutes.',
+    );
+  }
+}

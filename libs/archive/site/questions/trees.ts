@@ -5,8 +5,9 @@ import { listTreeCommand, type TreeEntry } from '#contracts/archive';
 import { NotFoundError } from '#libs/platform/errors';
 import { AgentCommands } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
-import { CustomerHeldError } from '../archives.errors.js';
+import { ArchivePrunedError, CustomerHeldError } from '../archives.errors.js';
 import { SiteRestic } from '../restic/site-restic.js';
+import { Readers } from '../retention/readers.js';
 import { AgentWorks } from '../runs/agent-works.js';
 
 const node = z.object({
@@ -40,9 +41,14 @@ export class Trees {
     private readonly restic: SiteRestic,
     private readonly agents: AgentWorks,
     private readonly commands: AgentCommands,
+    private readonly readers: Readers,
   ) {}
 
-  /** One folder's entries in the order of their names. @throws NotFoundError for a folder that is not in it */
+  /**
+   * One folder's entries in the order of their names.
+   *
+   * @throws NotFoundError for a folder that is not in it; ArchivePrunedError
+   */
   async list(
     archive: ArchiveRow,
     page: TreePage,
@@ -52,7 +58,11 @@ export class Trees {
     const wanted = normal(page.path);
     const entries: TreeEntry[] = [];
     let found = wanted === ROOT;
-    for await (const each of this.nodes(archive, page.snapshotId, wanted, signal)) {
+    const nodes = await this.readers.read(archive.archiveId, () =>
+      this.nodes(archive, page.snapshotId, wanted, signal),
+    );
+    if (!nodes) throw new ArchivePrunedError();
+    for (const each of nodes) {
       if (each.path === wanted) {
         if (each.type !== 'dir') throw new NotFoundError('folder');
         found = true;
@@ -65,16 +75,29 @@ export class Trees {
     return { entries: entries.slice(0, page.limit), more: entries.length > page.limit };
   }
 
-  /** One file's bytes. @throws NotFoundError, CustomerHeldError */
+  /** One file's bytes: nothing is pruned until they are read, or given up. @throws NotFoundError, CustomerHeldError, ArchivePrunedError */
   async file(
     archive: ArchiveRow,
     { snapshotId, path }: Pick<TreePage, 'snapshotId' | 'path'>,
     signal: AbortSignal,
   ): Promise<{ stream: Readable; length: number | null }> {
     if (archive.keyMode === 'customer-held') throw new CustomerHeldError('hand a file out');
+    const leave = this.readers.enter(archive.archiveId);
+    if (!leave) throw new ArchivePrunedError();
+    try {
+      const file = await this.open(archive, snapshotId, path, signal);
+      file.stream.once('close', leave);
+      return file;
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  private async open(archive: ArchiveRow, snapshotId: string, path: string, signal: AbortSignal) {
     const wanted = normal(path);
     let length: number | undefined;
-    for await (const each of this.nodes(archive, snapshotId, wanted, signal)) {
+    for (const each of await this.nodes(archive, snapshotId, wanted, signal)) {
       // Of a folder restic would make an archive file.
       if (each.path === wanted && each.type === 'file') length = each.size ?? 0;
     }
@@ -84,12 +107,12 @@ export class Trees {
     return { stream, length };
   }
 
-  private async *nodes(
+  private async nodes(
     { archiveId }: ArchiveRow,
     snapshotId: string,
     path: string,
     signal: AbortSignal,
-  ): AsyncIterable<Node> {
+  ): Promise<readonly Node[]> {
     const nodes: Node[] = [];
     await this.restic.run(archiveId, ['ls', '--json', '--no-lock', snapshotId, path], {
       role: 'read',
@@ -100,7 +123,7 @@ export class Trees {
         if (parsed.success) nodes.push(parsed.data);
       },
     });
-    yield* nodes;
+    return nodes;
   }
 
   private async askAgent(

@@ -6,6 +6,7 @@ import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { archiveUsageResult, askFile, askTree, keyUseResult, restoreOrder, restoreResult } from '#contracts/archive';
 import { waitFor } from '#libs/platform/clock';
+import { Readers } from '../retention/readers.js';
 import { ArchiveSite, type KnownArchive } from '#test/archive-site';
 import { AgentUnderTest } from '#test/archiving-agent';
 
@@ -70,6 +71,24 @@ test('answers what lies in a point, a page at a time, and hands one file out', a
   await expect(site.ask(askTree, { ...of, path: '/', after: null, limit: 9 }, randomUUID())).rejects.toMatchObject({
     code: 'recovery-point.not-found',
   });
+});
+
+test('while the archive is pruned a look is asked to come again, and a file that is read keeps prune waiting', async () => {
+  const { archiveId, workloadId } = archive;
+  const of = { archiveId, workloadId, snapshotId: (await site.points(archive)).at(-1)?.snapshotId ?? '' };
+  const readers = site.get(Readers);
+  const busy = { code: 'archive.busy', kind: 'unavailable' };
+  const file = () => site.ask(askFile, { ...of, path: at('large') });
+  await readers.alone(archiveId, async () => {
+    await expect(site.ask(askTree, { ...of, path: share, after: null, limit: 1 })).rejects.toMatchObject(busy);
+    await expect(file()).rejects.toMatchObject(busy);
+  });
+  const prune = () => readers.alone(archiveId, () => Promise.resolve('pruned'));
+  const answer = await file();
+  if (!('bytes' in answer)) throw new Error('no bytes');
+  expect(await prune()).toBeUndefined();
+  await buffer(answer.bytes.stream);
+  await waitFor('the reader to leave', async () => (await prune()) === 'pruned', SOON);
 });
 
 test('brings a folder back to the agent’s machine, and counts it', async () => {

@@ -12,15 +12,27 @@ export class Readers {
 
   /** @returns undefined, and does nothing, while the repository is pruned */
   async read<T>(archiveId: string, work: () => Promise<T>): Promise<T | undefined> {
-    if (this.pruned.has(archiveId)) return undefined;
-    this.reading.set(archiveId, (this.reading.get(archiveId) ?? 0) + 1);
+    const leave = this.enter(archiveId);
+    if (!leave) return undefined;
     try {
       return await work();
     } finally {
+      leave();
+    }
+  }
+
+  /** For whoever reads until something else ends: what it returns is called then, once or more. Undefined as {@link read}. */
+  enter(archiveId: string): (() => void) | undefined {
+    if (this.pruned.has(archiveId)) return undefined;
+    this.reading.set(archiveId, (this.reading.get(archiveId) ?? 0) + 1);
+    let reads = true;
+    return () => {
+      if (!reads) return;
+      reads = false;
       const left = (this.reading.get(archiveId) ?? 1) - 1;
       if (left > 0) this.reading.set(archiveId, left);
       else this.reading.delete(archiveId);
-    }
+    };
   }
 
   /** @returns undefined, and does nothing, while somebody reads */
