@@ -61,6 +61,8 @@ export const archivePolicy = z.strictObject({
     .nullable(),
   checks: z.array(agencyCheck).max(50),
   quotaBytes: bytes.min(1_048_576).nullable(),
+  /** What the vault takes in for it in a second, and what it gives out, whoever asks from outside. No limit when left out. */
+  rateBytesPerSecond: bytes.min(131_072).nullable().optional(),
   /** Of folders with an escrowed key: whether the newest point lies ready at the site as files. Yes when left out. */
   standingCopy: z.boolean().optional(),
   /** Of folders with an escrowed key: files that nobody changes, so a change of one of them says something. None when left out. */

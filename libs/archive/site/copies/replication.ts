@@ -1,6 +1,6 @@
 import { type ObjectName, type ObjectType } from '../vault/object-names.js';
 import type { VaultObjects } from '../vault/vault-objects.js';
-import type { Pace } from './pace.js';
+import type { Pace } from '../vault/pace.js';
 import type { RemoteVault } from './remote-vault.js';
 
 /** What needs others comes after them: whenever the line breaks, every snapshot that is there can be restored. */

@@ -6,7 +6,7 @@ import { Damages } from '../checks/damages.service.js';
 import { VaultService } from '../vault/vault.module.js';
 import { CopyRows } from './copy-rows.service.js';
 import { CopySite } from './copy-site.js';
-import { Pace } from './pace.js';
+import { Pace } from '../vault/pace.js';
 import { type Missing, missingFrom, sendAll } from './replication.js';
 
 /** While it is sending, it says how far it is so often. */

@@ -34,6 +34,7 @@ export class EnsureArchiveHandler implements OrderHandler<EnsureArchive> {
       repositoryId: archiveId,
       tenantId,
       quotaBytes: policy.quotaBytes,
+      bytesPerSecond: policy.rateBytesPerSecond ?? null,
       minimumAgeSeconds: policy.minimumAgeDays * DAY_SECONDS,
     });
     await this.work.run(async (tx) => {

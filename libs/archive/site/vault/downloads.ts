@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { objectLabel, type ObjectName } from './object-names.js';
+import type { Pace } from './pace.js';
+import { turnOf } from './rates.js';
 import type { ByteRange, StoredObject, VaultStorage } from './storage.js';
 import { ObjectDamagedError, ObjectNotFoundError, VaultAnswerError } from './vault.errors.js';
 
@@ -42,7 +44,13 @@ export class Downloads {
   }
 
   /** @throws ObjectNotFoundError, ObjectDamagedError, VaultAnswerError for a range outside the object */
-  async send(repository: string, name: ObjectName, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async send(
+    repository: string,
+    name: ObjectName,
+    request: IncomingMessage,
+    response: ServerResponse,
+    pace?: Pace,
+  ): Promise<void> {
     const object = await this.find(repository, name);
     const range = parseRange(request.headers.range, object.bytes);
     await this.verify(repository, name, object);
@@ -53,7 +61,7 @@ export class Downloads {
       if (range) response.writeHead(206, { ...headers, 'content-range': `bytes ${first}-${last}/${object.bytes}` });
       else response.writeHead(200, headers);
     };
-    await sendAll(this.storage.pieces(repository, name, range), response, begin);
+    await sendAll(this.storage.pieces(repository, name, range), response, begin, pace);
   }
 
   /** The object has just been hashed on its way in, which is worth as much as having been read. */
@@ -96,9 +104,15 @@ async function hashOf(pieces: AsyncIterable<Buffer>): Promise<string> {
 }
 
 /** Nothing is answered before the first piece is there: until then it may still become a refusal. */
-async function sendAll(pieces: AsyncIterable<Buffer>, response: ServerResponse, begin: () => void): Promise<void> {
+async function sendAll(
+  pieces: AsyncIterable<Buffer>,
+  response: ServerResponse,
+  begin: () => void,
+  pace: Pace | undefined,
+): Promise<void> {
   for await (const piece of pieces) {
     if (!response.headersSent) begin();
+    if (response.socket) await turnOf(pace, piece.length, response.socket);
     if (!(await sent(piece, response))) return;
   }
   if (!response.headersSent) begin();

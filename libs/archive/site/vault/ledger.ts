@@ -5,6 +5,8 @@ export interface VaultCaller {
   readonly credentialId: string;
   readonly repository: string;
   readonly role: VaultRole;
+  /** Of the repository, in each direction; null: as fast as it goes. */
+  readonly bytesPerSecond: number | null;
 }
 
 /** What holds for a repository at this moment. */

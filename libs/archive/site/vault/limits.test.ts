@@ -32,6 +32,30 @@ describe('the quota', () => {
   });
 });
 
+describe('the rate', () => {
+  test('holds one repository back, in both directions, and no other', async () => {
+    const slow = await vault.opened('append', { bytesPerSecond: 131_072 });
+    const fast = await vault.opened('append');
+    const [small, large] = [randomBytes(100_000), randomBytes(4_000_000)];
+    const post = ({ as, of }: typeof slow, body: Buffer) => vault.ask('POST', of(`data/${idOf(body)}`), { as, body });
+    const get = ({ as, of }: typeof slow, body: Buffer) => vault.ask('GET', of(`data/${idOf(body)}`), { as });
+    const ended: string[] = [];
+    const one = async (name: string, asked: Promise<{ status: number }>) => {
+      expect((await asked).status).toBe(200);
+      ended.push(name);
+    };
+    const first = randomBytes(700_000);
+    const taken = one('slow', post(slow, first));
+    for (const body of [small, large]) await one('fast', post(fast, body));
+    expect(ended).toEqual(['fast', 'fast']);
+    await taken;
+    const given = one('slow given', get(slow, first));
+    await one('fast given', get(fast, large));
+    expect(ended.slice(2)).toEqual(['slow', 'fast given']);
+    await given;
+  });
+});
+
 describe('locks', () => {
   test('are ended by their owner, by nobody else before they are stale', async () => {
     const { id, as, of } = await vault.opened('append');

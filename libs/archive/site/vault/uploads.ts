@@ -3,6 +3,8 @@ import type { IncomingMessage } from 'node:http';
 import { release } from './buffers.js';
 import type { VaultCaller, VaultLedger } from './ledger.js';
 import { objectLabel, type ObjectName } from './object-names.js';
+import type { Pace } from './pace.js';
+import { turnOf } from './rates.js';
 import type { RepositoryUsage } from './repository-usage.js';
 import type { IncomingObject, StoredObject, VaultStorage } from './storage.js';
 import { NotAllowedError, VaultAnswerError } from './vault.errors.js';
@@ -12,6 +14,8 @@ export interface Upload {
   readonly caller: VaultCaller;
   readonly name: ObjectName;
   readonly body: IncomingMessage;
+  /** Undefined: as fast as it comes. */
+  readonly pace?: Pace | undefined;
 }
 
 /** A request's promise of how long its body is; null when it makes none. */
@@ -72,11 +76,11 @@ export class Uploads {
   }
 
   /** @returns how many bytes it added to the repository. */
-  private async store({ caller, name, body }: Upload, declared: number | null): Promise<number> {
+  private async store({ caller, name, body, pace }: Upload, declared: number | null): Promise<number> {
     const incoming = await this.storage.incoming(caller.repository, name);
     try {
       const hash = createHash('sha256');
-      const bytes = await receive(body, hash, incoming);
+      const bytes = await receive(body, hash, pace, incoming);
       if (declared !== null && bytes !== declared) throw truncated(bytes, declared);
       if (name.type !== 'config' && hash.digest('hex') !== name.id) throw wrongHash(name);
       if (name.type === 'locks') await this.ledger.lockTaken(caller, name.id);
@@ -92,10 +96,10 @@ export class Uploads {
   }
 
   /** The object is there: only the same bytes are a success. They are read and thrown away. */
-  private async compare({ caller, name, body }: Upload): Promise<void> {
+  private async compare({ caller, name, body, pace }: Upload): Promise<void> {
     if (name.type === 'config') throw configExists();
     const hash = createHash('sha256');
-    await receive(body, hash, undefined);
+    await receive(body, hash, pace);
     if (hash.digest('hex') !== name.id) {
       await this.ledger.refused(caller, 'replacement', objectLabel(name));
       throw new NotAllowedError('An object of this name exists, and other bytes were sent for it.');
@@ -114,7 +118,7 @@ export class Uploads {
  * Hashes a body and, where there is somewhere to, writes it. Answers its length in bytes. By events, since iterating over
  * a request joins its chunks by copying them.
  */
-function receive(body: IncomingMessage, hash: Hash, into: IncomingObject | undefined): Promise<number> {
+function receive(body: IncomingMessage, hash: Hash, pace: Pace | undefined, into?: IncomingObject): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   let bytes = 0;
   const take = (chunk: Buffer): void => {
@@ -125,9 +129,10 @@ function receive(body: IncomingMessage, hash: Hash, into: IncomingObject | undef
     const through = (): void => {
       if (into?.copies !== false) release(chunk);
     };
-    if (!written) return through();
+    const turn = turnOf(pace, chunk.length, body.socket);
+    if (!written && !turn) return through();
     body.pause();
-    written.then(() => {
+    Promise.all([written, turn]).then(() => {
       through();
       body.resume();
     }, fail);

@@ -40,7 +40,7 @@ export class VaultLedgerRows implements VaultLedger {
     const known = this.checked.get(key);
     if (known && known.until > Date.now()) return known.caller;
     const row = await this.turns.take(() => this.lookUp(repository, credentialId, hash));
-    const caller = row && { credentialId, repository, role: row.role };
+    const caller = row && { credentialId, repository, role: row.role, bytesPerSecond: row.bytesPerSecond };
     if (this.checked.size >= CHECKED_MAX) this.checked.clear();
     const ms = caller ? Math.min(CHECKED_MS, row.seconds === null ? Infinity : row.seconds * 1_000) : REFUSED_MS;
     this.checked.set(key, { caller, until: Date.now() + ms });
@@ -49,8 +49,10 @@ export class VaultLedgerRows implements VaultLedger {
 
   private async lookUp(repository: string, credentialId: string, hash: Buffer) {
     const [row] = await this.work.run((tx) =>
-      tx.query<{ role: VaultRole; seconds: number | null }>(
-        `SELECT role, extract(epoch FROM ends_at - clock_timestamp())::float8 AS seconds FROM vault_credential
+      tx.query<{ role: VaultRole; bytesPerSecond: number | null; seconds: number | null }>(
+        `SELECT role, bytes_per_second::float8 AS "bytesPerSecond",
+                extract(epoch FROM ends_at - clock_timestamp())::float8 AS seconds
+           FROM vault_credential JOIN vault_repository USING (repository_id)
           WHERE credential_id = $1 AND repository_id = $2 AND secret_hash = $3
             AND (ends_at IS NULL OR ends_at > clock_timestamp())`,
         [credentialId, repository, hash],

@@ -9,6 +9,8 @@ export interface RepositoryWish {
   readonly repositoryId: string;
   readonly tenantId: string;
   readonly quotaBytes: number | null;
+  /** What it takes in, and what it gives out, from and to others than its own site; as fast as it goes when null. */
+  readonly bytesPerSecond?: number | null;
   /** Nothing is removed before it is so old. */
   readonly minimumAgeSeconds: number;
 }
@@ -32,15 +34,16 @@ export class VaultRepositories {
   constructor(private readonly work: SiteUnitOfWork) {}
 
   /** Makes it, or gives it other terms. A minimum age is never shortened for what is there already: it only grows. */
-  async ensure({ repositoryId, tenantId, quotaBytes, minimumAgeSeconds }: RepositoryWish): Promise<void> {
+  async ensure({ repositoryId, tenantId, minimumAgeSeconds, ...limits }: RepositoryWish): Promise<void> {
     await this.work.run(async (tx) => {
       const written = await tx.execute(
-        `INSERT INTO vault_repository (repository_id, tenant_id, quota_bytes, minimum_age_seconds) VALUES ($1, $2, $3, $4)
+        `INSERT INTO vault_repository (repository_id, tenant_id, quota_bytes, minimum_age_seconds, bytes_per_second)
+         VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (repository_id) DO UPDATE
-           SET quota_bytes = excluded.quota_bytes,
+           SET quota_bytes = excluded.quota_bytes, bytes_per_second = excluded.bytes_per_second,
                minimum_age_seconds = greatest(vault_repository.minimum_age_seconds, excluded.minimum_age_seconds)
            WHERE vault_repository.tenant_id = excluded.tenant_id`,
-        [repositoryId, tenantId, quotaBytes, minimumAgeSeconds],
+        [repositoryId, tenantId, limits.quotaBytes, minimumAgeSeconds, limits.bytesPerSecond ?? null],
       );
       if (written === 0) throw new NotFoundError('repository');
     });

@@ -80,7 +80,7 @@ export class VaultServer {
       rest(socket);
     });
     try {
-      await this.vault.answer(request, response);
+      await this.vault.answer(request, response, this.traffic.from);
     } catch (error) {
       this.refuse(error, request, response);
     }

@@ -35,7 +35,7 @@ export class VaultTraffic {
 
   constructor(
     private readonly metrics: Metrics,
-    private readonly from: VaultDoor,
+    readonly from: VaultDoor,
   ) {
     metrics.counts(vaultRequests, vaultBytes);
     this.received = { from, direction: 'received' };

@@ -3,11 +3,13 @@ import { Downloads } from './downloads.js';
 import type { VaultCaller, VaultLedger } from './ledger.js';
 import { sendListing } from './listings.js';
 import { objectLabel, parseTarget, type ObjectName, type VaultTarget } from './object-names.js';
+import { type Rate, Rates } from './rates.js';
 import { Removals } from './removals.js';
 import { RepositoryUsage } from './repository-usage.js';
 import type { VaultStorage } from './storage.js';
 import { Uploads } from './uploads.js';
 import { NotAllowedError, VaultAnswerError, VaultCredentialError } from './vault.errors.js';
+import type { VaultDoor } from './vault.metrics.js';
 import { mayAct, type VaultAct } from './vault-rules.js';
 
 export interface VaultParts {
@@ -29,6 +31,7 @@ export class Vault {
   private readonly uploads: Uploads;
   private readonly downloads: Downloads;
   private readonly removals: Removals;
+  private readonly rates = new Rates();
 
   constructor(private readonly parts: VaultParts) {
     const { storage, ledger } = parts;
@@ -38,15 +41,19 @@ export class Vault {
     this.removals = new Removals(storage, ledger, this.usage, parts.now);
   }
 
-  /** @throws VaultAnswerError for every answer that is no success; what else it throws is a fault of ours. */
-  async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /**
+   * @param door the site's own works go as fast as they can
+   * @throws VaultAnswerError for every answer that is no success; what else it throws is a fault of ours.
+   */
+  async answer(request: IncomingMessage, response: ServerResponse, door: VaultDoor): Promise<void> {
     const [path = '', query = ''] = splitOnce(request.url ?? '');
     const target = parseTarget(path);
     if (!target) throw new VaultAnswerError(404, 'path.unknown', 'There is nothing by this name.');
     const caller = await this.authenticate(target.repository, request);
     if (target.kind === 'repository') return this.repository(caller, request, query, response);
     if (target.kind === 'list') return this.list(caller, target, request, response);
-    return this.object(caller, target.name, request, response);
+    const rate = door === 'site' ? undefined : this.rates.of(caller);
+    return this.object({ caller, name: target.name, rate }, request, response);
   }
 
   private async authenticate(repository: string, request: IncomingMessage): Promise<VaultCaller> {
@@ -88,8 +95,7 @@ export class Vault {
   }
 
   private async object(
-    caller: VaultCaller,
-    name: ObjectName,
+    { caller, name, rate }: { caller: VaultCaller; name: ObjectName; rate: Rate | undefined },
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
@@ -99,10 +105,10 @@ export class Vault {
         return this.downloads.describe(caller.repository, name, response);
       case 'GET':
         this.allow(caller, 'read', name);
-        return this.downloads.send(caller.repository, name, request, response);
+        return this.downloads.send(caller.repository, name, request, response, rate?.given);
       case 'POST':
         this.allow(caller, 'add', name);
-        await this.uploads.take({ caller, name, body: request });
+        await this.uploads.take({ caller, name, body: request, pace: rate?.taken });
         break;
       case 'DELETE':
         await this.refuseRemoval(caller, name);

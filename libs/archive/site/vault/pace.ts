@@ -20,11 +20,18 @@ export class Pace {
     });
   }
 
-  private async wait(bytes: number, signal: AbortSignal): Promise<void> {
-    if (this.bytesPerSecond === null) return;
+  /** Counts these bytes. @returns for how many milliseconds their stream is to wait before it goes on */
+  delayFor(bytes: number): number {
+    if (this.bytesPerSecond === null) return 0;
     const now = performance.now();
     this.until = Math.max(this.until, now) + (bytes * 1_000) / this.bytesPerSecond;
-    await pause(Math.max(0, this.until - now), signal);
+    return this.until - now;
+  }
+
+  private async wait(bytes: number, signal: AbortSignal): Promise<void> {
+    const ms = this.delayFor(bytes);
+    if (ms === 0) return;
+    await pause(ms, signal);
     signal.throwIfAborted();
   }
 }
