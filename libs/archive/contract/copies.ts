@@ -22,6 +22,16 @@ export const copyAccessCommand = Object.freeze({
 });
 export type CopyAccess = z.infer<typeof copyAccessCommand.output>;
 
+/**
+ * An access that lasts longer than what it was given for: it goes on for so many seconds from now, with its lease. One that
+ * has ended does not come back.
+ */
+export const copyRenewCommand = Object.freeze({
+  path: '/v1/peer/archive/copy-renew',
+  input: z.strictObject({ workloadId: uuid, archiveId: uuid, user: z.string().max(200) }),
+  output: z.object({ seconds: z.number().int().positive() }),
+});
+
 /** What was given is not needed any more: the credential ends, and with it its lease. Safe to repeat. */
 export const copyDoneCommand = Object.freeze({
   path: '/v1/peer/archive/copy-done',

@@ -33,7 +33,7 @@ import { Damages } from './checks/damages.service.js';
 import { JunkObjects } from './checks/junk-objects.js';
 import { KeptCopies } from './checks/kept-copies.service.js';
 import { Copies } from './copies/copies.service.js';
-import { CopyAccesses, CopyAccessHandler, CopyDoneHandler } from './copies/copy-access.handler.js';
+import { CopyAccesses, CopyAccessHandler, CopyDoneHandler, CopyRenewHandler } from './copies/copy-access.handler.js';
 import { CopyForgetting } from './copies/copy-forgetting.service.js';
 import { CopyRows } from './copies/copy-rows.service.js';
 import { CopySite } from './copies/copy-site.js';
@@ -74,6 +74,7 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   CopyAccessHandler,
   CopyDoneHandler,
   CopyEndHandler,
+  CopyRenewHandler,
   CopyForgetting,
   CopyArchiveHandler,
   CopyRows,

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { unlink, utimes } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ArchiveReport, archiveUsageResult } from '#contracts/archive';
+import type { ArchiveReport, archiveUsageResult, CopyAccess } from '#contracts/archive';
 import { waitFor } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { Archives } from '../archives.service.js';
@@ -13,6 +13,7 @@ import { ArchiveReconciler } from '../reconciler.js';
 import { Copies } from './copies.service.js';
 import { CopyForgetting } from './copy-forgetting.service.js';
 import { CopyAccesses } from './copy-access.handler.js';
+import { CopySite } from './copy-site.js';
 import { KeptEnding } from './kept-ending.js';
 import { ArchiveFacts } from '../facts/archive-facts.js';
 import { VaultService } from '../vault/vault.module.js';
@@ -138,6 +139,29 @@ describe('a second copy', () => {
     await sites.first.check(archiveId);
     const lease = await sites.second.rows(`SELECT FROM vault_repository WHERE maintained_by IS NOT NULL`);
     expect(lease).toEqual([]);
+  });
+
+  test('is maintained for as long as that takes, and for no longer', async () => {
+    const archiveId = await sites.archive();
+    await backedUp(archiveId);
+    await replicate(archiveId);
+    const lease = async () => {
+      const sql = `SELECT maintained_until AS until FROM vault_repository WHERE repository_id = $1`;
+      return (await sites.second.rows<{ until: Date | null }>(sql, [archiveId]))[0]?.until ?? null;
+    };
+    const archive = await archiveOf(archiveId);
+    const { signal } = new AbortController();
+    const longer = async ({ user }: CopyAccess) => {
+      const first = await lease();
+      await waitFor('the lease to go on', async () => ((await lease()) ?? 0) > (first ?? 0), { timeoutMs: 30_000 });
+      return user;
+    };
+    const user = await sites.first.get(CopySite).maintaining(archive, signal, longer, 100);
+    expect(await lease()).toBeNull();
+    const caller = { siteId: sites.first.siteId, workloadId: archive.workloadId };
+    const renewed = sites.second.get(CopyAccesses).renew(caller, { ...caller, archiveId, user });
+    await expect(renewed).rejects.toMatchObject({ code: 'credential.not-found' });
+    expect(await lease()).toBeNull();
   });
 
   test('goes with its archive, once its own minimum age is over too', async () => {

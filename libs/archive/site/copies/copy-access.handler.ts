@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { z } from 'zod';
-import { type CopyAccess, copyAccessCommand, copyDoneCommand } from '#contracts/archive';
+import { type CopyAccess, copyAccessCommand, copyDoneCommand, copyRenewCommand } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { type PeerCaller, type PeerCommandHandler, PeerHandler } from '#libs/sites/site';
@@ -13,7 +13,7 @@ type Done = z.infer<typeof copyDoneCommand.input>;
 
 /** Long enough for a look and what it brings; the first site asks again for the next. */
 const SECONDS = 6 * 3_600;
-/** Whoever maintains keeps everybody else's locks out: not for longer than a prune of a large copy takes. */
+/** Whoever maintains keeps everybody else's locks out: not for long after the first site has died in the midst of it. */
 const MAINTAIN_SECONDS = 3_600;
 
 /** At the site that keeps the copy: lets the first site in, and nobody else. */
@@ -43,6 +43,26 @@ export class CopyAccesses {
       authority: this.settings.vault.tls ? null : this.authority,
       seconds,
     };
+  }
+
+  /**
+   * Lets it go on. @throws NotFoundError unless this site keeps that archive for that site and the access still lasts;
+   * RepositoryBusyError
+   */
+  async renew(caller: PeerCaller, { archiveId, user }: Done): Promise<number> {
+    await this.checkKept(caller, archiveId);
+    const [own] = await this.work.run((tx) =>
+      tx.query<{ role: string }>(
+        `SELECT role FROM vault_credential
+          WHERE repository_id = $1 AND credential_id::text = $2 AND ends_at > clock_timestamp()`,
+        [archiveId, user],
+      ),
+    );
+    if (!own) throw new NotFoundError('credential');
+    const seconds = own.role === 'maintain' ? MAINTAIN_SECONDS : SECONDS;
+    await this.repositories.prolong(user, seconds);
+    if (own.role === 'maintain') await this.repositories.maintain(archiveId, user, seconds);
+    return seconds;
   }
 
   /** @throws NotFoundError unless this site keeps that archive for that site */
@@ -84,5 +104,14 @@ export class CopyDoneHandler implements PeerCommandHandler<Done, { ok: true }> {
   async answer(caller: PeerCaller, input: Done): Promise<{ ok: true }> {
     await this.accesses.end(caller, input);
     return { ok: true };
+  }
+}
+
+@PeerHandler(copyRenewCommand)
+export class CopyRenewHandler implements PeerCommandHandler<Done, { seconds: number }> {
+  constructor(private readonly accesses: CopyAccesses) {}
+
+  async answer(caller: PeerCaller, input: Done): Promise<{ seconds: number }> {
+    return { seconds: await this.accesses.renew(caller, input) };
   }
 }

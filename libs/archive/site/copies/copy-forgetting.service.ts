@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { CopyAccess } from '#contracts/archive';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { errorText } from '#libs/platform/errors';
@@ -41,7 +42,9 @@ export class CopyForgetting {
     if (forgotten.length === 0) return;
     try {
       const ids = await this.site.with(archive, signal, (copy) => presentIn(copy, forgotten, signal));
-      if (ids.length > 0) await this.forget(archive, ids, signal);
+      if (ids.length > 0) {
+        await this.site.maintaining(archive, signal, (access) => this.forget(archive, access, ids, signal));
+      }
       this.followed.set(archiveId, now);
     } catch (error) {
       if (signal.aborted) throw error;
@@ -66,10 +69,14 @@ export class CopyForgetting {
     return rows.map(({ id }) => id);
   }
 
-  private async forget(archive: ArchiveRow, ids: readonly string[], signal: AbortSignal): Promise<void> {
-    const access = await this.site.access(archive, 'maintain', signal);
+  private async forget(
+    { archiveId }: ArchiveRow,
+    access: CopyAccess,
+    ids: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const run = (args: readonly string[]) =>
-      this.restic.run(archive.archiveId, args, {
+      this.restic.run(archiveId, args, {
         // Of this site's own repository nothing is used but the password.
         role: 'read',
         purpose: 'forgetting recovery points at the second copy',
@@ -82,15 +89,11 @@ export class CopyForgetting {
           RESTIC_CACERT: access.authority === null ? '' : AUTHORITY,
         },
       });
-    try {
-      for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
-        await run(['forget', '--no-cache', '--quiet', ...ids.slice(at, at + IDS_AT_ONCE)]).catch(retained);
-      }
-      // Packs that are partly used are left: they would be written anew here and there, and differ.
-      await run(['prune', '--no-cache', '--max-repack-size', '0']);
-    } finally {
-      await this.site.done(archive, access);
+    for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
+      await run(['forget', '--no-cache', '--quiet', ...ids.slice(at, at + IDS_AT_ONCE)]).catch(retained);
     }
+    // Packs that are partly used are left: they would be written anew here and there, and differ.
+    await run(['prune', '--no-cache', '--max-repack-size', '0']);
   }
 }
 

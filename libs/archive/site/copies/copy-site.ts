@@ -1,5 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { type CopyAccess, copyAccessCommand, copyDoneCommand, copyEndCommand } from '#contracts/archive';
+import {
+  type CopyAccess,
+  copyAccessCommand,
+  copyDoneCommand,
+  copyEndCommand,
+  copyRenewCommand,
+} from '#contracts/archive';
+import { pause } from '#libs/platform/clock';
 import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { PeerSites } from '#libs/sites/site';
@@ -41,6 +48,51 @@ export class CopySite {
     const ways = { timeoutMs: CALL_MS, signal };
     const input = { workloadId, archiveId };
     return (await this.peers.call({ peer: second, workloadId }, copyEndCommand, input, ways)).over;
+  }
+
+  /**
+   * Runs `work` with an access that takes away, renewed for as long as it lasts.
+   *
+   * @param everyMs a quarter of what was given when left out
+   * @throws what `access` and `work` throw
+   */
+  async maintaining<T>(
+    archive: ArchiveRow,
+    signal: AbortSignal,
+    work: (access: CopyAccess) => Promise<T>,
+    everyMs?: number,
+  ): Promise<T> {
+    const access = await this.access(archive, 'maintain', signal);
+    const over = new AbortController();
+    const renewing = this.renew(archive, access, everyMs ?? access.seconds * 250, over.signal);
+    try {
+      return await work(access);
+    } finally {
+      over.abort();
+      await renewing;
+      await this.done(archive, access);
+    }
+  }
+
+  private async renew(
+    { second, workloadId, archiveId }: ArchiveRow,
+    { user }: CopyAccess,
+    everyMs: number,
+    over: AbortSignal,
+  ): Promise<void> {
+    if (second === null) return;
+    const input = { workloadId, archiveId, user };
+    const ways = { timeoutMs: CALL_MS, signal: over };
+    for (;;) {
+      await pause(everyMs, over);
+      if (over.aborted) return;
+      try {
+        await this.peers.call({ peer: second, workloadId }, copyRenewCommand, input, ways);
+      } catch (error) {
+        // What works there is refused once it has run out.
+        this.logger.log.info({ archiveId, reason: errorText(error) }, 'an access to a copy could not be renewed');
+      }
+    }
   }
 
   /** Runs `work` with the copy's repository. @throws what `access` and `work` throw */

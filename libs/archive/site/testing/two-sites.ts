@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { type copyAccessCommand, copyDoneCommand, copyEndCommand } from '#contracts/archive';
+import { type copyAccessCommand, copyDoneCommand, copyEndCommand, copyRenewCommand } from '#contracts/archive';
 import type { PeerSite } from '#contracts/sites';
 import { type PeerAddress, PeerSites, type SiteCommand } from '#libs/sites/site';
 import type { z } from 'zod';
@@ -21,6 +21,10 @@ class DirectPeers extends PeerSites {
     if (command.path === copyDoneCommand.path) {
       await accesses.end(caller, copyDoneCommand.input.parse(input));
       return command.output.parse({ ok: true });
+    }
+    if (command.path === copyRenewCommand.path) {
+      const seconds = await accesses.renew(caller, copyRenewCommand.input.parse(input));
+      return command.output.parse({ seconds });
     }
     if (command.path === copyEndCommand.path) {
       const over = await this.far.get(KeptEnding).end(caller, copyEndCommand.input.parse(input));
