@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import type { QueryRunner } from 'typeorm';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type ControlDatabase, createControlDatabase } from '#test/databases';
+import { type ControlDatabase, createControlDatabase, createSiteDatabase } from '#test/databases';
 import { ClientNetworks1790000000015 } from '../../migrations/control/0015-client-networks.js';
 import { SignUpConfirmation1790000000020 } from '../../migrations/control/0020-sign-up-confirmation.js';
 import { Makers1790000000021 } from '../../migrations/control/0021-makers.js';
@@ -11,6 +11,7 @@ import { MailDelivery1790000000023 } from '../../migrations/control/0023-mail-de
 import { NarrowRights1790000000024 } from '../../migrations/control/0024-narrow-rights.js';
 import { OpenDoors1790000000031 } from '../../migrations/control/0031-open-doors.js';
 import { OpenPasswordResets1790000000032 } from '../../migrations/control/0032-open-password-resets.js';
+import { WhatRestoresSaw1790000000022 } from '../../migrations/site/0022-what-restores-saw.js';
 
 let database: ControlDatabase;
 let owner: pg.Client;
@@ -166,4 +167,37 @@ it('of several open tokens of a person the newest goes back to one a person', as
   expect(await kept()).toEqual([{ hash: 'b' }, { hash: 'c' }]);
   await change.up(runner);
   expect(await kept()).toEqual([{ hash: 'b' }, { hash: 'c' }]);
+});
+
+it('a site’s recovery points from before are there, and nothing was seen of them', async () => {
+  const site = await createSiteDatabase();
+  const url = new URL(database.adminUrl);
+  url.pathname = new URL(site.url).pathname;
+  const client = new pg.Client({ connectionString: url.href });
+  await client.connect();
+  try {
+    const change = new WhatRestoresSaw1790000000022();
+    const ofSite = { query: (sql: string) => client.query(sql) } as unknown as QueryRunner;
+    await change.down(ofSite);
+    const id = randomUUID();
+    await client.query(
+      `INSERT INTO vault_repository (repository_id, tenant_id, minimum_age_seconds) VALUES ($1, $1, 0)`,
+      [id],
+    );
+    await client.query(
+      `INSERT INTO archive (archive_id, tenant_id, workload_id, agent_id, workload_name, source, key_mode, state, policy)
+       VALUES ($1, $1, $1, $1, 'share', 'files', 'escrowed', 'active', '{}')`,
+      [id],
+    );
+    await client.query(
+      `INSERT INTO archive_point (archive_id, snapshot_id, received_at, claimed_at, proof) VALUES ($1, 'a', now(), now(), '{}')`,
+      [id],
+    );
+    await change.up(ofSite);
+    const { rows } = await client.query(`SELECT snapshot_id, seen, seen_new FROM archive_point`);
+    expect(rows).toEqual([{ snapshot_id: 'a', seen: null, seen_new: false }]);
+  } finally {
+    await client.end();
+    await site.drop();
+  }
 });
