@@ -96,10 +96,11 @@ export class Checks {
   }
 
   /**
-   * The same for what this site keeps for another one, of which it has no key: the hashes. A damaged object is taken away,
-   * and comes again from the first site.
+   * The same for what this site keeps for another one, of which it has no key: the hashes. A damaged object is laid
+   * aside until it has come again from the first site, which may be gone.
    */
   async checkCopy(archiveId: string, part: number, of: number, signal: AbortSignal): Promise<void> {
+    await this.vault.removed.discardReplaced(archiveId);
     await this.readAll(archiveId, part, of, signal);
   }
 

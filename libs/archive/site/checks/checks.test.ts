@@ -146,17 +146,28 @@ test('nothing but an object’s own bytes is put in its place', async () => {
   await sites.first.check(archiveId);
 });
 
-test('a second copy’s damaged object is taken away, and comes again', async () => {
+test('a second copy’s damaged object is laid aside, and comes again; only then it goes for good', async () => {
   const archiveId = await sites.archive();
   await backedUp(archiveId);
   const replicate = () => sites.first.get(Copies).replicate(archiveId, signal);
   await replicate();
   const [pack] = await sites.second.objects(archiveId, 'data');
   await flip(pack?.path ?? '');
-  await sites.second.get(Checks).checkCopy(archiveId, 1, 1, signal);
+  const check = () => sites.second.get(Checks).checkCopy(archiveId, 1, 1, signal);
+  const vault = sites.second.get(VaultService);
+  const aside = () => readdir(path.join(sites.second.directory, 'vault', '.laid-aside', archiveId));
+  const bytes = await vault.storedBytes(archiveId);
+  await check();
   expect((await sites.second.objects(archiveId, 'data')).map(({ id }) => id)).not.toContain(pack?.id);
+  // The first site may be gone for good: then a flipped bit is all that is wrong with it.
+  expect(await vault.removed.discardBefore(archiveId, new Date(Date.now() + 1_000))).toBe(0);
+  expect(await vault.removed.bringBack(archiveId, new Date(0))).toEqual([]);
+  expect(await aside()).toMatchObject([expect.stringContaining(pack?.id ?? '')]);
   await replicate();
   expect((await sites.second.objects(archiveId, 'data')).map(({ id }) => id)).toContain(pack?.id);
+  await check();
+  expect(await aside()).toEqual([]);
+  expect(await vault.storedBytes(archiveId)).toBe(bytes);
 });
 
 test('a recovery point that the disk has lost comes back from the second copy, and is missing, where there is none, until it is back', async () => {

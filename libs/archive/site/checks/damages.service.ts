@@ -9,7 +9,7 @@ import { isObjectId, isObjectType, objectLabel, type ObjectName } from '../vault
 import { VaultService } from '../vault/vault.module.js';
 
 type NamedObject = Exclude<ObjectName, { type: 'config' }>;
-/** `gone`: a second copy's object was bad, and is taken away, so that the first site sends it again. */
+/** `gone`: a second copy's object was bad, and is laid aside, so that the first site sends it again. */
 export type DamageOutcome = 'sound' | 'repaired' | 'damaged' | 'gone';
 
 /** An object that cannot be read, and of which there is no second copy that could be. */
@@ -131,7 +131,7 @@ export class Damages implements OnApplicationBootstrap {
     const state = await objects.look(repositoryId, name);
     if (!archive) {
       if (state !== 'damaged') return 'sound';
-      await objects.discardDamaged(repositoryId, name);
+      await this.vault.removed.layDamagedAside(repositoryId, name);
       return 'gone';
     }
     if (state === 'sound') {

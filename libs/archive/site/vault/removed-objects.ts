@@ -5,6 +5,12 @@ import type { LaidAside, VaultStorage } from './storage.js';
 /** In this order whatever is back already can be restored: packs before the index that names them, points last. */
 const ORDER: readonly ObjectName['type'][] = ['config', 'keys', 'data', 'index', 'snapshots'];
 
+/** Added to the time in milliseconds of what was laid aside for its wrong bytes: it does not go with what was removed. */
+const DAMAGED = 900_000_000_000_000;
+const isDamaged = ({ removedAt }: LaidAside): boolean => removedAt.getTime() >= DAMAGED;
+/** By then it was brought back, or nobody sends it again, since it was not needed any more. */
+const DAMAGED_KEPT_MS = 366 * 86_400_000;
+
 /** What clients removed and the vault still has: brought back, or gone for good after some days. */
 export class RemovedObjects {
   constructor(
@@ -25,7 +31,7 @@ export class RemovedObjects {
   ): Promise<readonly ObjectName[]> {
     const removed: LaidAside[] = [];
     for await (const aside of this.storage.laidAside(repository)) {
-      if (aside.removedAt >= since && wanted(aside.name)) removed.push(aside);
+      if (aside.removedAt >= since && !isDamaged(aside) && wanted(aside.name)) removed.push(aside);
     }
     removed.sort((a, b) => ORDER.indexOf(a.name.type) - ORDER.indexOf(b.name.type));
     const returned: ObjectName[] = [];
@@ -44,11 +50,32 @@ export class RemovedObjects {
   async since(repository: string, since: Date): Promise<{ readonly objects: number; readonly bytes: number }> {
     let [objects, bytes] = [0, 0];
     for await (const aside of this.storage.laidAside(repository)) {
-      if (aside.removedAt < since) continue;
+      if (aside.removedAt < since || isDamaged(aside)) continue;
       objects += 1;
       bytes += aside.bytes;
     }
     return { objects, bytes };
+  }
+
+  /**
+   * Takes an object out of the way whose bytes are wrong, so that its right ones can come again. Until then it stays: when
+   * they never come, most of it may still be worth something.
+   */
+  async layDamagedAside(repository: string, name: ObjectName): Promise<void> {
+    // An earlier one of the same name, which has come again since.
+    await this.discardReplaced(repository);
+    await this.storage.layAside(repository, name, new Date(DAMAGED + Date.now()));
+  }
+
+  /** Removes for good what was damaged and has come again, and what has not for a year. Safe to repeat. */
+  async discardReplaced(repository: string): Promise<void> {
+    for await (const aside of this.storage.laidAside(repository)) {
+      if (!isDamaged(aside)) continue;
+      const old = aside.removedAt.getTime() < DAMAGED + Date.now() - DAMAGED_KEPT_MS;
+      if (!old && !(await this.storage.stat(repository, aside.name))) continue;
+      await this.storage.discardAside(repository, aside);
+      await this.usage.removed(repository, aside.bytes);
+    }
   }
 
   /** Removes for good what was laid aside before then. Safe to repeat. @returns how many. */

@@ -86,13 +86,6 @@ export class VaultObjects {
     }
   }
 
-  /** Takes an object away that does not hash to its name, so that its right bytes can come again. Others stay. */
-  async discardDamaged(repository: string, name: Exclude<ObjectName, { type: 'config' }>): Promise<void> {
-    const object = await this.storage.stat(repository, name);
-    if (!object || (await this.look(repository, name)) !== 'damaged') return;
-    if (await this.storage.remove(repository, name)) await this.usage.removed(repository, object.bytes);
-  }
-
   /** The object's bytes as they are: whoever takes them hashes them. @throws ObjectNotFoundError */
   read(repository: string, name: ObjectName): Promise<Readable> {
     return this.storage.read(repository, name);
