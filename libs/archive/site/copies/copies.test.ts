@@ -9,6 +9,7 @@ import { Damages } from '../checks/damages.service.js';
 import { RetentionService } from '../retention/retention.service.js';
 import { TwoSites } from '../testing/two-sites.js';
 import { EndArchiveHandler } from '../orders/archive.orders.js';
+import { RepositoryKeys } from '../keys/repository-keys.js';
 import { ArchiveReconciler } from '../reconciler.js';
 import { Copies } from './copies.service.js';
 import { CopyForgetting } from './copy-forgetting.service.js';
@@ -162,6 +163,32 @@ describe('a second copy', () => {
     const renewed = sites.second.get(CopyAccesses).renew(caller, { ...caller, archiveId, user });
     await expect(renewed).rejects.toMatchObject({ code: 'credential.not-found' });
     expect(await lease()).toBeNull();
+  });
+
+  test('loses the keys that a rotation took away, once it has kept them for as long as it must, and no others', async () => {
+    const archiveId = await sites.archive();
+    await backedUp(archiveId);
+    await replicate(archiveId);
+    const keys = async (site: 'first' | 'second') =>
+      (await sites[site].objects(archiveId, 'keys')).map(({ id }) => id).sort();
+    const follow = async () => {
+      sites.first.get(CopyForgetting).again(archiveId);
+      await sites.first.get(CopyForgetting).follow(await archiveOf(archiveId), new AbortController().signal);
+    };
+    const old = await keys('first');
+    await sites.first.rows(`UPDATE archive_key SET restic_key = $2 WHERE archive_id = $1`, [archiveId, old[0]]);
+    await sites.first.get(RepositoryKeys).rotate(archiveId, randomUUID(), new AbortController().signal);
+    const fresh = await keys('first');
+    await backedUp(archiveId);
+    await replicate(archiveId);
+    await follow();
+    expect(await keys('second')).toEqual([...old, ...fresh].sort());
+    await sites.second.age(archiveId, 3);
+    // A key that a disk has lost here is no key that was taken away.
+    const [lost] = await sites.first.objects(archiveId, 'keys');
+    await unlink(lost?.path ?? '');
+    await follow();
+    expect(await keys('second')).toEqual(fresh);
   });
 
   test('goes with its archive, once its own minimum age is over too', async () => {

@@ -5,8 +5,10 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import type { ArchiveRow } from '../archive.row.js';
+import { ArchiveKeys } from '../keys/archive-keys.js';
 import { ResticFailedError } from '../restic/restic.errors.js';
 import { SiteRestic } from '../restic/site-restic.js';
+import { VaultService } from '../vault/vault.module.js';
 import { CopySite } from './copy-site.js';
 import { RemoteVault } from './remote-vault.js';
 
@@ -14,12 +16,18 @@ const EVERY_MS = 86_400_000;
 const IDS_AT_ONCE = 500;
 const AUTHORITY = 'copy.pem';
 
+interface Gone {
+  readonly points: readonly string[];
+  readonly keys: readonly string[];
+}
+
 /**
  * Lets recovery points go from the second copy that were let go here: those and no others, whatever is missing here. What
  * only they used is found by restic in the copy itself, so that a disk lost here takes nothing there; and the copy's own
  * minimum age is the keeper's to hold.
  *
- * Of a customer-held archive nothing is removed: nobody here can read which packs are still used.
+ * So do keys that a rotation took away. Of a customer-held archive nothing else is removed: nobody here can read which packs
+ * are still used.
  */
 @Injectable()
 export class CopyForgetting {
@@ -29,21 +37,28 @@ export class CopyForgetting {
     private readonly work: SiteUnitOfWork,
     private readonly site: CopySite,
     private readonly restic: SiteRestic,
+    private readonly keys: ArchiveKeys,
+    private readonly vault: VaultService,
     private readonly clock: Clock,
     private readonly logger: AppLogger,
   ) {}
 
   /** Once a day at the most, and not under a hold. What fails is done another day. */
   async follow(archive: ArchiveRow, signal: AbortSignal): Promise<void> {
-    const { archiveId, keyMode } = archive;
+    const { archiveId } = archive;
     const now = this.clock.now().getTime();
-    if (keyMode !== 'escrowed' || now - (this.followed.get(archiveId) ?? 0) < EVERY_MS) return;
-    const forgotten = await this.forgotten(archiveId);
-    if (forgotten.length === 0) return;
+    if (now - (this.followed.get(archiveId) ?? 0) < EVERY_MS) return;
+    const gone = await this.gone(archive);
+    if (gone.points.length === 0 && gone.keys.length === 0) return;
     try {
-      const ids = await this.site.with(archive, signal, (copy) => presentIn(copy, forgotten, signal));
-      if (ids.length > 0) {
-        await this.site.maintaining(archive, signal, (access) => this.forget(archive, access, ids, signal));
+      const { points, keys } = await this.site.with(archive, signal, (copy) =>
+        this.presentIn(copy, archive, gone, signal),
+      );
+      if (points.length > 0 || keys.length > 0) {
+        await this.site.maintaining(archive, signal, async (access) => {
+          await removeKeys(access, keys, signal);
+          if (points.length > 0) await this.forget(archive, access, points, signal);
+        });
       }
       this.followed.set(archiveId, now);
     } catch (error) {
@@ -57,16 +72,42 @@ export class CopyForgetting {
     this.followed.delete(archiveId);
   }
 
-  /** What retention, or two people, have let go; nothing while an unusual change is looked into, or under a hold. */
-  private async forgotten(archiveId: string): Promise<readonly string[]> {
-    const rows = await this.work.run((tx) =>
-      tx.query<{ id: string }>(
-        `SELECT p.snapshot_id AS id FROM archive_point p JOIN vault_repository v ON v.repository_id = p.archive_id
-          WHERE p.archive_id = $1 AND p.forgotten_because IN ('retention', 'two-people') AND v.held_because IS NULL`,
+  /**
+   * Points that retention, or two people, have let go, and keys that a rotation took away; nothing while an unusual change is
+   * looked into, or under a hold.
+   */
+  private gone({ archiveId, keyMode }: ArchiveRow): Promise<Gone> {
+    return this.work.run(async (tx) => {
+      const [held] = await tx.query(
+        `SELECT FROM vault_repository WHERE repository_id = $1 AND held_because IS NOT NULL`,
         [archiveId],
-      ),
-    );
-    return rows.map(({ id }) => id);
+      );
+      if (held) return { points: [], keys: [] };
+      const points = await tx.query<{ id: string }>(
+        `SELECT snapshot_id AS id FROM archive_point
+          WHERE archive_id = $1 AND forgotten_because IN ('retention', 'two-people')`,
+        [archiveId],
+      );
+      const keys = await this.keys.removed(tx, archiveId);
+      return { points: keyMode === 'escrowed' ? points.map(({ id }) => id) : [], keys };
+    });
+  }
+
+  /** Of them, what is there. A key that is here too, brought back by people, stays; and one that opens it always does. */
+  private async presentIn(
+    copy: RemoteVault,
+    { archiveId }: ArchiveRow,
+    gone: Gone,
+    signal: AbortSignal,
+  ): Promise<Gone> {
+    const there = gone.points.length === 0 ? undefined : await copy.list('snapshots', signal);
+    const points = gone.points.filter((id) => there?.has(id));
+    if (gone.keys.length === 0) return { points, keys: [] };
+    const here = new Set<string>();
+    for await (const { id } of this.vault.objects.list(archiveId, 'keys')) here.add(id);
+    const keysThere = [...(await copy.list('keys', signal)).keys()];
+    const keys = keysThere.filter((id) => !here.has(id) && gone.keys.some((key) => id.startsWith(key)));
+    return { points, keys: keysThere.some((id) => here.has(id)) ? keys : [] };
   }
 
   private async forget(
@@ -103,7 +144,12 @@ function retained(error: unknown): void {
   if (!refused) throw error;
 }
 
-async function presentIn(copy: RemoteVault, ids: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
-  const there = await copy.list('snapshots', signal);
-  return ids.filter((id) => there.has(id));
+/** What the keeper retains goes another day. */
+async function removeKeys(access: CopyAccess, keys: readonly string[], signal: AbortSignal): Promise<void> {
+  const copy = new RemoteVault(access);
+  try {
+    for (const id of keys) await copy.remove({ type: 'keys', id }, signal);
+  } finally {
+    copy.close();
+  }
 }

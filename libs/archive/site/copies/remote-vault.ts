@@ -92,6 +92,17 @@ export class RemoteVault {
     response[0].resume();
   }
 
+  /** Safe to repeat. @returns false when the other site keeps it: by its own minimum age, or under a hold */
+  async remove(name: ObjectName, signal: AbortSignal): Promise<boolean> {
+    try {
+      (await this.ask('DELETE', pathOf(name), signal)).resume();
+      return true;
+    } catch (error) {
+      if (error instanceof RemoteVaultError && error.status === 403) return false;
+      throw error;
+    }
+  }
+
   private async ask(
     method: string,
     path: string,

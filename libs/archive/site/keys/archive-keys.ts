@@ -5,6 +5,7 @@ import { Clock } from '#libs/platform/clock';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import { SiteOutbox } from '#libs/sites/site';
 import { CustomerHeldError } from '../archives.errors.js';
+import { derivedId } from '../work-ids.js';
 import { KEY_ENCRYPTION, type KeyEncryption, KeyUnavailableError } from './key-encryption.js';
 
 /** Whose a password is: the site's never leaves it, the agent's goes along with each work. */
@@ -80,6 +81,30 @@ export class ArchiveKeys {
       `UPDATE archive_key SET retired_at = clock_timestamp(), sealed = '' WHERE archive_id = $1 AND key_id = $2`,
       [key.archiveId, key.keyId],
     );
+  }
+
+  /**
+   * Writes down that a key was taken from the repository, also one that no row is about: what else keeps a copy of the
+   * repository loses it too. Safe to repeat.
+   */
+  async noteRemoved(tx: SiteTransaction, archiveId: string, resticKey: string): Promise<void> {
+    await tx.execute(
+      `INSERT INTO archive_key (archive_id, key_id, holder, sealed, sealed_by, restic_key, retired_at)
+       SELECT $1, $2, 'agent', '', '', $3, clock_timestamp()
+        WHERE NOT EXISTS (SELECT FROM archive_key WHERE archive_id = $1 AND starts_with($3, restic_key))
+       ON CONFLICT DO NOTHING`,
+      [archiveId, derivedId(archiveId, 'removed', resticKey), resticKey],
+    );
+  }
+
+  /** By restic's names, of which an older restic tells the first digits alone. */
+  async removed(tx: SiteTransaction, archiveId: string): Promise<readonly string[]> {
+    const rows = await tx.query<{ key: string }>(
+      `SELECT restic_key AS key FROM archive_key
+        WHERE archive_id = $1 AND retired_at IS NOT NULL AND restic_key IS NOT NULL`,
+      [archiveId],
+    );
+    return rows.map(({ key }) => key);
   }
 
   /**

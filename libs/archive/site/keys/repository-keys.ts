@@ -85,6 +85,7 @@ export class RepositoryKeys {
   async removeOthers(archiveId: string, stays: (id: string) => boolean, asideAt?: Date): Promise<void> {
     for (const id of await this.inVault(archiveId)) {
       if (stays(id)) continue;
+      await this.work.run((tx) => this.keys.noteRemoved(tx, archiveId, id));
       await this.damages.whileRemoving(archiveId, () => this.vault.objects.removeKey(archiveId, id, asideAt));
       this.logger.log.info({ archiveId, key: id.slice(0, 8) }, 'a key was removed from a repository');
     }
