@@ -21,6 +21,7 @@ import { SynchronousSite1790000000030 } from './0030-synchronous-site.js';
 import { OpenDoors1790000000031 } from './0031-open-doors.js';
 import { OpenPasswordResets1790000000032 } from './0032-open-password-resets.js';
 import { Archive1790000000040 } from './0040-archive.js';
+import { FormerRetention1790000000043 } from './0043-former-retention.js';
 
 /** The control plane's schema, oldest first. */
 export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
@@ -46,4 +47,5 @@ export const CONTROL_MIGRATIONS: readonly MigrationClass[] = [
   OpenDoors1790000000031,
   OpenPasswordResets1790000000032,
   Archive1790000000040,
+  FormerRetention1790000000043,
 ];

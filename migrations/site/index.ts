@@ -13,6 +13,7 @@ import { WhatRestoresSaw1790000000022 } from './0022-what-restores-saw.js';
 import { WhatArchivesTell1790000000023 } from './0023-what-archives-tell.js';
 import { VaultRate1790000000026 } from './0026-vault-rate.js';
 import { JunkObjects1790000000024 } from './0024-junk-objects.js';
+import { FormerRetention1790000000025 } from './0025-former-retention.js';
 
 /** A site's schema, oldest first. */
 export const SITE_MIGRATIONS: readonly MigrationClass[] = [
@@ -30,4 +31,5 @@ export const SITE_MIGRATIONS: readonly MigrationClass[] = [
   WhatArchivesTell1790000000023,
   VaultRate1790000000026,
   JunkObjects1790000000024,
+  FormerRetention1790000000025,
 ];

@@ -10,6 +10,7 @@ import {
   fault,
   keyMode,
   progress,
+  formerRetention,
   retention as retentionNumbers,
   runState,
   runSummary,
@@ -161,6 +162,13 @@ export const archiveView = z
     policy: z.object(policy).extend({ retention: z.object(retentionNumbers.shape) }),
     scheduleInWords: z.string(),
     retentionInWords: z.string(),
+    formerRetention: answered(formerRetention)
+      .extend({ retention: z.object(retentionNumbers.shape) })
+      .nullable(),
+    keepsLessFrom: z.iso.datetime().nullable().meta({
+      description:
+        'From then on a retention that keeps less counts alone; until then what was kept before (`formerRetention`) does too.',
+    }),
     paused: z.boolean(),
     warnings: z.array(z.string()),
     failure: said,

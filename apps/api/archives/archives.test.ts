@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   allowExitOrder,
-  bringBackOrder,
   cancelArchiveWorkOrder,
   endArchiveOrder,
   ensureArchiveOrder,
@@ -120,9 +119,26 @@ describe('archives', () => {
       (p) =>
         mine(p) && p.policy.retention.days === 7 && p.policy.minimumAgeDays === 60 && p.policy.excludes.length === 1,
     );
+    const before = { hours: 24, days: 31, weeks: 0, months: 84, years: 0 };
+    const { formerRetention: former, keepsLessFrom } = answer.body;
+    expect(former).toEqual({ retention: before, until: keepsLessFrom });
+    expect(Math.round((new Date(String(keepsLessFrom)).getTime() - Date.now()) / 86_400_000)).toBe(60);
+    const shorter = await plane.metro.ordered(ensureArchiveOrder, (p) => mine(p) && p.policy.retention.days === 7);
+    expect(shorter.payload.former).toEqual(former);
     const told = await archive.notice('archives.retention-shortened');
+    expect(told.text).toContain(`From ${String(keepsLessFrom)} what no rule keeps any more is removed`);
     expect(told.text).toContain(
       'from "hourly for a day, daily for a month, monthly for seven years" to "daily for a week"',
+    );
+    // Some of it back: what was said stands; all of it: nothing has changed.
+    expect((await change(archive, { retention: 'daily for two weeks' })).body.formerRetention).toEqual(former);
+    expect((await change(archive, { retention: before })).body).toMatchObject({
+      formerRetention: null,
+      keepsLessFrom: null,
+    });
+    await plane.metro.ordered(
+      ensureArchiveOrder,
+      (p) => mine(p) && p.former === null && p.policy.minimumAgeDays === 60,
     );
     expect((await change(archive, { paused: true })).body).toMatchObject({ paused: true });
     await plane.metro.ordered(ensureArchiveOrder, (p) => mine(p) && p.paused);
@@ -133,6 +149,8 @@ describe('archives', () => {
     expect((await run()).status).toBe(202);
     expect(await archive.audited()).toEqual([
       'archive.created',
+      'archive.changed',
+      'archive.changed',
       'archive.changed',
       'archive.changed',
       'archive.changed',
@@ -243,23 +261,6 @@ describe('archives', () => {
     await plane.metro.ordered(rotateKeysOrder, ({ archiveId }) => archiveId === held.id);
     held.state({ keysRotatedAt: new Date().toISOString() });
     expect((await held.notice('archives.key-changed')).severity).toBe('warning');
-  });
-
-  it('what was removed is brought back at each site, by a person with the authority', async () => {
-    const archive = await ArchivedWorkload.make(plane);
-    const since = '2026-11-20T08:00:00.000Z';
-    const { owner, apiKey } = archive.agency;
-    const path = `${archive.path}/undo-removals`;
-    expect((await plane.api.post(path, { since }, apiKey)).body.code).toBe('archive.person-needed');
-    expect((await plane.api.post(path, { since: 'yesterday' }, owner)).status).toBe(400);
-    expect(await plane.api.post(path, { since }, owner)).toMatchObject({ status: 202, body: { since } });
-    const { payload } = await plane.metro.ordered(bringBackOrder, ({ archiveId }) => archiveId === archive.id);
-    expect(payload).toEqual({ ...archive.ref, since });
-    expect((await archive.notice('archives.removals-undone')).severity).toBe('information');
-    const { body } = await plane.api.get('/v1/audit', owner);
-    expect(body.items).toContainEqual(
-      expect.objectContaining({ action: 'archive.removals-undone', subjectId: archive.id, detail: { since } }),
-    );
   });
 
   it('the way out is opened for so many hours, and people hear of it', async () => {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { defineOrder, peerSite, text, uuid } from '#contracts/sites';
-import { archivePolicy } from './policy.js';
+import { archivePolicy, formerRetention } from './policy.js';
 import { archiveRef, keyMode, snapshotId, sourceKind, treePath } from './terms.js';
 
 // Control plane → site. Each may be repeated.
@@ -16,6 +16,8 @@ export const ensureArchiveOrder = defineOrder(
     keyMode,
     policy: archivePolicy,
     paused: z.boolean(),
+    /** What was kept before it was to keep less; none when left out. */
+    former: formerRetention.nullable().optional(),
     /** The site that keeps the second copy. */
     second: peerSite.nullable(),
   }),

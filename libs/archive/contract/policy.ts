@@ -33,6 +33,31 @@ export const retention = z
   .refine((kept) => Object.values(kept).some((count) => count > 0), 'must keep something');
 export type Retention = z.infer<typeof retention>;
 
+/** What was kept before an archive was told to keep less: until then the longer of both counts, by each of the rules. */
+export const formerRetention = z.strictObject({ retention, until: z.iso.datetime() });
+export type FormerRetention = z.infer<typeof formerRetention>;
+
+/** The longer of both by each of the rules: it keeps whatever one of the two keeps. */
+export function longerRetention(one: Retention, other: Retention): Retention {
+  return {
+    hours: Math.max(one.hours, other.hours),
+    days: Math.max(one.days, other.days),
+    weeks: Math.max(one.weeks, other.weeks),
+    months: Math.max(one.months, other.months),
+    years: Math.max(one.years, other.years),
+  };
+}
+
+/** What counts at this moment. */
+export function retentionNow(
+  policy: { readonly retention: Retention },
+  former: FormerRetention | null,
+  now: Date,
+): Retention {
+  if (former === null || new Date(former.until) <= now) return policy.retention;
+  return longerRetention(policy.retention, former.retention);
+}
+
 /** A check that the agency wrote: a query of one database of a restored dump, and what its first column must be. */
 export const agencyCheck = z.strictObject({
   name: text(100),

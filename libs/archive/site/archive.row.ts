@@ -1,4 +1,12 @@
-import type { ArchiveAlarm, ArchivePolicy, ArchiveState, Failure, KeyMode, SourceKind } from '#contracts/archive';
+import type {
+  ArchiveAlarm,
+  ArchivePolicy,
+  ArchiveState,
+  Failure,
+  FormerRetention,
+  KeyMode,
+  SourceKind,
+} from '#contracts/archive';
 import type { PeerSite } from '#contracts/sites';
 
 /** What may have an archive's repository for itself. */
@@ -15,6 +23,8 @@ export interface ArchiveRow {
   readonly keyMode: KeyMode;
   readonly state: ArchiveState;
   readonly policy: ArchivePolicy;
+  /** What was kept before it was to keep less. */
+  readonly formerRetention: FormerRetention | null;
   readonly paused: boolean;
   readonly second: PeerSite | null;
   readonly failure: Failure | null;
@@ -35,7 +45,7 @@ export interface ArchiveRow {
 
 export const ARCHIVE_COLUMNS = `
   archive_id AS "archiveId", tenant_id AS "tenantId", workload_id AS "workloadId", agent_id AS "agentId",
-  workload_name AS "workloadName", source, key_mode AS "keyMode", state, policy, paused, second, failure, alarms,
+  workload_name AS "workloadName", source, key_mode AS "keyMode", state, policy, former_retention AS "formerRetention", paused, second, failure, alarms,
   next_run_at AS "nextRunAt", work_id AS "workId", work_kind AS "workKind", pruned_at AS "prunedAt",
   retention_at AS "retentionAt", keys_rotated_at AS "keysRotatedAt", rotation_id AS "rotationId", retry_at AS "retryAt", created_at AS "createdAt",
   version`;

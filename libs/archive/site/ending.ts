@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Retention } from '#contracts/archive';
+import { type Retention, retentionNow } from '#contracts/archive';
 import { Clock } from '#libs/platform/clock';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import type { ArchiveRow } from './archive.row.js';
@@ -79,7 +79,7 @@ export class Ending {
     });
   }
 
-  private async isOver({ archiveId, policy }: ArchiveRow): Promise<boolean> {
+  private async isOver({ archiveId, policy, formerRetention }: ArchiveRow): Promise<boolean> {
     const [left] = await this.work.run((tx) =>
       tx.query<{ newest: Date | null; held: boolean; ageSeconds: number }>(
         `SELECT max(s.received_at) AS newest,
@@ -95,8 +95,10 @@ export class Ending {
     );
     if (!left || left.held) return false;
     if (left.newest === null) return true;
-    const keptMs = Math.max(longestDays(policy.retention) * DAY_MS, left.ageSeconds * 1_000);
-    return this.clock.now().getTime() > left.newest.getTime() + keptMs;
+    const now = this.clock.now();
+    const retention = retentionNow(policy, formerRetention, now);
+    const keptMs = Math.max(longestDays(retention) * DAY_MS, left.ageSeconds * 1_000);
+    return now.getTime() > left.newest.getTime() + keptMs;
   }
 
   private async close(tx: SiteTransaction, archive: ArchiveRow): Promise<void> {

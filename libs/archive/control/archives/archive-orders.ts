@@ -24,6 +24,7 @@ export class ArchiveOrders {
       keyMode: archive.keyMode,
       policy,
       paused: archive.paused,
+      former: archive.formerRetention,
       second: second?.peer ?? null,
     });
     if (!first || !second) return;

@@ -49,14 +49,15 @@ export class ArchiveRecord {
     });
   }
 
-  /** Somebody made the archive keep less: people should hear of it while the minimum age still holds all of it. */
+  /** Somebody made the archive keep less: people hear of it, and from when on, while nothing has changed yet. */
   keepsLess(tx: TenantTransaction, archive: ArchiveRow, before: ArchiveRow, actor: Actor): Promise<void> {
-    const { workloadName: name, policy } = archive;
+    const { workloadName: name, policy, formerRetention: former } = archive;
+    const from = former?.until ?? 'now on';
     return this.tell(tx, archive, {
       kind: 'archives.retention-shortened',
       severity: 'warning',
       title: `${name}: the archive keeps less than before`,
-      text: `${actor.name} changed what the archive of ${name} keeps from "${retentionInWords(before.policy.retention)}" to "${retentionInWords(policy.retention)}". What no rule keeps any more is removed once it is ${policy.minimumAgeDays} days old. If this was not meant, change it back (PATCH /v1/archives/${archive.id}).`,
+      text: `${actor.name} changed what the archive of ${name} keeps from "${retentionInWords(before.policy.retention)}" to "${retentionInWords(policy.retention)}". From ${from} what no rule keeps any more is removed, and until then the longer of both counts. If this was not meant, change it back before then (PATCH /v1/archives/${archive.id}): nothing is lost.`,
     });
   }
 

@@ -5,6 +5,7 @@ import type {
   ArchiveReport,
   ArchiveState,
   Failure,
+  FormerRetention,
   KeyMode,
   RunState,
   SourceKind,
@@ -29,6 +30,8 @@ export interface ArchiveRow {
   readonly keyMode: KeyMode;
   readonly state: ArchiveState;
   readonly policy: ArchivePolicy;
+  /** What was kept before it was to keep less, as long as that counts too. */
+  readonly formerRetention: FormerRetention | null;
   readonly periodSeconds: number;
   readonly paused: boolean;
   readonly warnings: readonly string[];
@@ -68,7 +71,8 @@ export interface ArchiveRow {
 const QUERY = `SELECT a.id, a.tenant_id AS "tenantId", a.workload_id AS "workloadId", w.name AS "workloadName",
     a.agent_id AS "agentId", a.site_id AS "siteId", coalesce(site.name, '') AS "siteName",
     a.second_site_id AS "secondSiteId", second.name AS "secondSiteName", a.source, a.key_mode AS "keyMode", a.state,
-    a.policy, a.period_seconds AS "periodSeconds", a.paused, a.warnings, a.failure,
+    a.policy, CASE WHEN (a.former_retention->>'until')::timestamptz > now() THEN a.former_retention END AS "formerRetention",
+    a.period_seconds AS "periodSeconds", a.paused, a.warnings, a.failure,
     a.stored_bytes::float8 AS "storedBytes", a.next_run_at AS "nextRunAt", a.retention_paused AS "retentionPaused",
     a.copy, a.checked_share AS "checkedShare", a.damaged, a.keys_rotated_at AS "keysRotatedAt",
     a.alarms, a.standing, a.reported_at AS "reportedAt", a.completed_at AS "completedAt", a.created_at AS "createdAt",

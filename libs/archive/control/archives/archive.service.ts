@@ -5,6 +5,7 @@ import type { Actor } from '#libs/audit/control';
 import type { ProviderTransaction, TenantTransaction } from '#libs/platform/database';
 import { Workloads, type WorkloadView } from '#libs/protection/control';
 import { Agents, Sites } from '#libs/sites/control';
+import { Clock } from '#libs/platform/clock';
 import {
   ArchiveEndingError,
   ArchiveExistsError,
@@ -17,7 +18,7 @@ import {
 } from '../archive.errors.js';
 import { goesOn } from '../archive.states.js';
 import { defaultPolicy } from '../policy/default-policy.js';
-import { keepsLess, retentionInWords } from '../policy/retention-words.js';
+import { formerAfter, keepsLess, retentionInWords } from '../policy/retention-words.js';
 import { periodSeconds } from '../policy/schedule-words.js';
 import { timeZoneOfState } from '../policy/time-zones.js';
 import { ArchiveOrders } from './archive-orders.js';
@@ -52,6 +53,7 @@ export class Archives {
     private readonly workloads: Workloads,
     private readonly agents: Agents,
     private readonly sites: Sites,
+    private readonly clock: Clock,
   ) {}
 
   /** @throws NotFoundError, ArchiveExistsError, ChecksNeedDumpsError, CanariesNeedFilesError, NoSiteError, SameSiteError */
@@ -142,12 +144,13 @@ export class Archives {
     const secondSiteId = await this.addSecond(tx, before, change.secondSiteId);
     const paused = change.paused ?? before.paused;
     const period = periodSeconds(policy.schedule);
+    const former = formerAfter(before, policy, this.clock.now());
     await tx.execute(
-      `UPDATE archive SET policy = $3, period_seconds = $4, paused = $5, second_site_id = $6, version = version + 1,
+      `UPDATE archive SET policy = $3, former_retention = $7, period_seconds = $4, paused = $5, second_site_id = $6, version = version + 1,
               warnings = CASE WHEN $6::uuid IS DISTINCT FROM second_site_id THEN '[]' ELSE warnings END,
               expected_since = CASE WHEN (paused AND NOT $5) OR period_seconds <> $4 THEN now() ELSE expected_since END
         WHERE tenant_id = $1 AND id = $2`,
-      [tx.tenantId, id, JSON.stringify(policy), period, paused, secondSiteId],
+      [tx.tenantId, id, JSON.stringify(policy), period, paused, secondSiteId, former && JSON.stringify(former)],
     );
     const archive = await this.store.get(tx, id);
     await this.archiveOrders.ensure(tx, archive);

@@ -13,6 +13,8 @@ export interface ArchiveView extends Omit<ArchiveRow, 'tenantId' | 'policy' | 'c
   readonly policy: ArchiveRow['policy'];
   readonly scheduleInWords: string;
   readonly retentionInWords: string;
+  /** From when on a retention that keeps less counts alone; null: it does. */
+  readonly keepsLessFrom: string | null;
 }
 
 /** An archive as it is shown: with words beside the numbers, and its condition. */
@@ -24,6 +26,7 @@ export function viewOf(row: ArchiveRow): ArchiveView {
     keyModeMeans: KEY_MODE_MEANS[keyMode],
     scheduleInWords: scheduleInWords(policy.schedule, policy.timeZone),
     retentionInWords: retentionInWords(policy.retention),
+    keepsLessFrom: row.formerRetention?.until ?? null,
   };
 }
 

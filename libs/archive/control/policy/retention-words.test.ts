@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { Retention } from '#contracts/archive';
+import { type Retention, retentionNow } from '#contracts/archive';
 import { DEFAULT_RETENTION } from './default-policy.js';
-import { keepsLess, RETENTION_EXAMPLE, retentionFromWords, retentionInWords } from './retention-words.js';
+import { formerAfter, keepsLess, RETENTION_EXAMPLE, retentionFromWords, retentionInWords } from './retention-words.js';
 import { timeZoneOfState } from './time-zones.js';
 
 const none: Retention = { hours: 0, days: 0, weeks: 0, months: 0, years: 0 };
@@ -54,4 +54,41 @@ it('a state has the time zone of most of its people, and an unknown one none', (
     'UTC',
     'UTC',
   ]);
+});
+
+describe('a retention that keeps less', () => {
+  const now = new Date('2026-11-20T00:00:00.000Z');
+  const later = (days: number) => new Date(now.getTime() + days * 86_400_000);
+  const long = { ...none, days: 31, years: 7 };
+  const shorter = { ...none, hours: 48, days: 7 };
+  const shortest = { ...none, days: 1 };
+  const set = (before: Parameters<typeof formerAfter>[0], retention: Retention, at = now) => {
+    const formerRetention = formerAfter(before, { retention, minimumAgeDays: 30 }, at);
+    return { policy: { retention }, formerRetention };
+  };
+  const start = { policy: { retention: long }, formerRetention: null };
+
+  it('counts alone only after the minimum age; until then the longer of both does', () => {
+    const once = set(start, shorter);
+    expect(once.formerRetention).toEqual({ retention: long, until: later(30).toISOString() });
+    expect(retentionNow(once.policy, once.formerRetention, later(29))).toEqual({
+      ...none,
+      hours: 48,
+      days: 31,
+      years: 7,
+    });
+    expect(retentionNow(once.policy, once.formerRetention, later(30))).toEqual(shorter);
+  });
+
+  it('shortened again begins to wait anew, with all that still counts; partly taken back does not', () => {
+    const once = set(start, shorter);
+    const twice = set(once, shortest, later(10));
+    const all = { ...none, hours: 48, days: 31, years: 7 };
+    expect(twice.formerRetention).toEqual({ retention: all, until: later(40).toISOString() });
+    expect(set(once, { ...shorter, days: 14 }, later(10)).formerRetention).toEqual(once.formerRetention);
+    expect(set(once, { ...long, hours: 48 }, later(10)).formerRetention).toBeNull();
+    expect(set(once, long, later(10)).formerRetention).toEqual(
+      expect.objectContaining({ until: later(40).toISOString() }),
+    );
+  });
 });

@@ -1,4 +1,4 @@
-import { retention, type Retention } from '#contracts/archive';
+import { type FormerRetention, retention, type Retention, retentionNow } from '#contracts/archive';
 
 /** What a span of time counts as, in each unit that points are counted by: a month has 31 days, so that none is cut short. */
 const SPANS = {
@@ -83,6 +83,23 @@ function spanInWords(unit: keyof Retention, count: number): string {
     return `${NUMBERS[spans] ?? spans} ${span}s`;
   }
   return `${count} ${unit}`;
+}
+
+/**
+ * What counts beside a new retention, and until when, so that nobody empties an archive by one request: whatever keeps less
+ * takes hold only after the minimum age, counted from the change. Taken back before, it has changed nothing.
+ */
+export function formerAfter(
+  before: { readonly policy: { readonly retention: Retention }; readonly formerRetention: FormerRetention | null },
+  next: { readonly retention: Retention; readonly minimumAgeDays: number },
+  now: Date,
+): FormerRetention | null {
+  const former = before.formerRetention;
+  const counted = retentionNow(before.policy, former, now);
+  if (!keepsLess(counted, next.retention)) return null;
+  // Longer than what it was last, though still less than before that: what was said then goes on.
+  if (former && !keepsLess(before.policy.retention, next.retention)) return former;
+  return { retention: counted, until: new Date(now.getTime() + next.minimumAgeDays * 86_400_000).toISOString() };
 }
 
 /** Whether `next` keeps less than `before` by any of its rules. */

@@ -62,7 +62,7 @@ export class EnsureArchiveHandler implements OrderHandler<EnsureArchive> {
       if (before.keyMode !== payload.keyMode) throw new ArchiveChangedError('key mode');
       if (before.state === 'ended') throw new ArchiveStateError(before.state);
       await tx.execute(
-        `UPDATE archive SET agent_id = $2, workload_name = $3, policy = $4, paused = $5, second = $6, next_run_at = $7,
+        `UPDATE archive SET agent_id = $2, workload_name = $3, policy = $4, paused = $5, second = $6, next_run_at = $7, former_retention = $8,
                 retry_at = NULL, version = version + 1,
                 state = CASE state WHEN 'ending' THEN 'active' ELSE state END
           WHERE archive_id = $1`,
@@ -74,6 +74,7 @@ export class EnsureArchiveHandler implements OrderHandler<EnsureArchive> {
           payload.paused,
           payload.second && JSON.stringify(payload.second),
           this.nextRun(archiveId, before.nextRunAt, payload),
+          payload.former ? JSON.stringify(payload.former) : null,
         ],
       );
       await this.canaries.list(tx, archiveId, policy.canaries ?? []);

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { retentionNow } from '#contracts/archive';
 import { Clock } from '#libs/platform/clock';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import type { ArchiveRow } from '../archive.row.js';
@@ -32,8 +33,9 @@ export class Forgetting {
         WHERE p.archive_id = $1 AND p.forgotten_at IS NULL`,
       [archive.archiveId],
     );
-    const { retention, timeZone } = archive.policy;
+    const { timeZone } = archive.policy;
     const now = this.clock.now();
+    const retention = retentionNow(archive.policy, archive.formerRetention, now);
     return planRetention(points, { retention, timeZone, minimumAgeSeconds: terms.seconds, now }).forgotten;
   }
 

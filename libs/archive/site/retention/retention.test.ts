@@ -5,6 +5,7 @@ import type { ArchiveReport } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { Changes } from '../changes/changes.service.js';
 import { Tellings } from '../facts/tellings.js';
+import { EnsureArchiveHandler } from '../orders/archive.orders.js';
 import { HoldPointHandler } from '../orders/point.orders.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { Points, VaultRepositories } from '../index.js';
@@ -66,6 +67,34 @@ describe('retention', () => {
     await tend(archiveId);
     expect(await bytesOf(archiveId)).toBeLessThan(400_000);
     await site.check(archiveId);
+  });
+
+  test('that was made shorter takes hold when its time has come, and until then both count', async () => {
+    const archiveId = await site.archive();
+    const old = await site.backup(archiveId, await folder());
+    await site.age(archiveId, 3);
+    const newest = await site.backup(archiveId, await folder());
+    const { workloadId } = await refs(archiveId);
+    const [row] = await site.rows<{ tenantId: string; agentId: string; policy: object }>(
+      `SELECT tenant_id AS "tenantId", agent_id AS "agentId", policy FROM archive WHERE archive_id = $1`,
+      [archiveId],
+    );
+    const ensure = (until: number | null) => {
+      const former = until && {
+        retention: { hours: 0, days: 30, weeks: 0, months: 0, years: 0 },
+        until: new Date(until).toISOString(),
+      };
+      const same = { workloadName: 'records', source: 'files', keyMode: 'escrowed', paused: false, second: null };
+      const payload = { archiveId, workloadId, agentId: row?.agentId, policy: row?.policy, ...same, former };
+      return site.get(EnsureArchiveHandler).carryOut({ ...order(payload), tenantId: row?.tenantId } as never);
+    };
+    await ensure(Date.now() + 60_000);
+    await tend(archiveId);
+    expect(await present(archiveId)).toEqual([old, newest].sort());
+    await ensure(Date.now() - 1);
+    await site.rows(`UPDATE archive SET retention_at = NULL WHERE archive_id = $1`, [archiveId]);
+    await tend(archiveId);
+    expect(await present(archiveId)).toEqual([newest]);
   });
 
   test('believes no date of a client: neither a clock five years ahead nor a flood with a stolen credential', async () => {

@@ -1,0 +1,29 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bringBackOrder } from '#contracts/archive';
+import { ArchivedWorkload } from '#test/archived-workload';
+import { ControlPlane } from '#test/control-plane';
+
+describe('what was removed from an archive', () => {
+  let plane: ControlPlane;
+  beforeAll(async () => {
+    plane = await ControlPlane.start();
+  });
+  afterAll(() => plane.close());
+
+  it('is brought back at each site, by a person with the authority', async () => {
+    const archive = await ArchivedWorkload.make(plane);
+    const since = '2026-11-20T08:00:00.000Z';
+    const { owner, apiKey } = archive.agency;
+    const path = `${archive.path}/undo-removals`;
+    expect((await plane.api.post(path, { since }, apiKey)).body.code).toBe('archive.person-needed');
+    expect((await plane.api.post(path, { since: 'yesterday' }, owner)).status).toBe(400);
+    expect(await plane.api.post(path, { since }, owner)).toMatchObject({ status: 202, body: { since } });
+    const { payload } = await plane.metro.ordered(bringBackOrder, ({ archiveId }) => archiveId === archive.id);
+    expect(payload).toEqual({ ...archive.ref, since });
+    expect((await archive.notice('archives.removals-undone')).severity).toBe('information');
+    const { body } = await plane.api.get('/v1/audit', owner);
+    expect(body.items).toContainEqual(
+      expect.objectContaining({ action: 'archive.removals-undone', subjectId: archive.id, detail: { since } }),
+    );
+  });
+});
