@@ -81,7 +81,8 @@ async function backupStream(
       if (last.success) summary = last.data;
     },
   };
-  const args = [...backupArguments(workload.name, work, part.part), `--stdin-filename=${part.fileName}`];
+  // A stream is read whole anyway. With one before it to compare with, restic would read that, which a run of streams may not.
+  const args = [...backupArguments(workload.name, work, part.part), '--force', `--stdin-filename=${part.fileName}`];
   const end = can(repository.restic, 'stdin-from-command')
     ? await repository.call([...args, '--stdin-from-command', '--', ...part.command], call)
     : await throughPipe(repository, args, part, call);

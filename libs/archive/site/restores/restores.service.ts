@@ -14,13 +14,16 @@ import { findWork, RESTORES, type RestoreRow, type WorkChange } from '../runs/wo
 export class Restores implements WorkKindOf<RestoreRow> {
   readonly table = RESTORES;
   readonly kind = 'restore';
-  readonly role = 'read';
 
   constructor(
     private readonly outbox: SiteOutbox,
     private readonly usage: UsageFacts,
     private readonly clock: Clock,
   ) {}
+
+  role(): 'read' {
+    return 'read';
+  }
 
   prepare(): Promise<void> {
     return Promise.resolve();

@@ -24,7 +24,6 @@ const CLOCK_DIFFERS_MS = 600_000;
 export class Runs implements WorkKindOf<RunRow> {
   readonly table = RUNS;
   readonly kind = 'run';
-  readonly role = 'append';
 
   constructor(
     private readonly outbox: SiteOutbox,
@@ -36,6 +35,11 @@ export class Runs implements WorkKindOf<RunRow> {
     private readonly metrics: Metrics,
   ) {
     metrics.counts(archiveRuns, archiveRunSeconds);
+  }
+
+  /** Of a stream, nothing stored is read: a stolen credential opens no dump. Folders are compared with what they were. */
+  role({ source }: ArchiveRow): 'append' | 'write' {
+    return source === 'files' ? 'append' : 'write';
   }
 
   /** Counted from the storage once after a start, which takes its time. */

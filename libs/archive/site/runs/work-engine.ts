@@ -124,7 +124,7 @@ export class WorkEngine {
     }
     if (this.waits(row)) return;
     await kind.prepare(archive);
-    const credential = await this.agents.credential(archive.archiveId, kind.role);
+    const credential = await this.agents.credential(archive.archiveId, kind.role(archive));
     const begun = await this.work.run(async (tx) => {
       const wanted = await kind.work(tx, archive, row);
       const change = { begun: row.begun + 1, begunLimit: kind.limit(archive), credentialId: credential.credentialId };

@@ -8,7 +8,8 @@ import type { WorkChange, WorkRow, WorkTable } from './work.row.js';
 export interface WorkKindOf<R extends WorkRow> {
   readonly table: WorkTable<R>;
   readonly kind: 'run' | 'restore';
-  readonly role: VaultRole;
+  /** Of the agent's credential. */
+  role(archive: ArchiveRow): VaultRole;
   /** What takes long and must not in a transaction; called before {@link work} and {@link ended}. */
   prepare(archive: ArchiveRow): Promise<void>;
   /** What the agent shall do; called at each begin. */

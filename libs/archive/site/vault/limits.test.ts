@@ -10,7 +10,7 @@ import { Turns } from './turns.js';
 
 let vault: VaultUnderTest;
 beforeAll(async () => {
-  vault = await VaultUnderTest.start({ idleMs: 1_000 });
+  vault = await VaultUnderTest.start();
 });
 afterAll(() => vault.stop());
 
@@ -150,6 +150,20 @@ describe('roles', () => {
   });
 });
 
+describe('a write credential', () => {
+  test('adds and reads what there is, and none of what was archived', async () => {
+    const { as, of } = await vault.opened('write');
+    const body = randomBytes(100);
+    for (const type of ['data', 'index', 'keys', 'snapshots']) {
+      expect(await vault.status('POST', of(`${type}/${idOf(body)}`), { as, body })).toBe(200);
+      const read = type === 'data' ? 403 : 200;
+      expect(await vault.status('GET', of(`${type}/${idOf(body)}`), { as })).toBe(read);
+      expect(await vault.status('GET', of(`${type}/`), { as })).toBe(read);
+      expect(await vault.status('DELETE', of(`${type}/${idOf(body)}`), { as })).toBe(403);
+    }
+  });
+});
+
 describe('guesses', () => {
   const insert = (id: string, { credentialId, secret }: IssuedCredential) =>
     vault.rows(
@@ -199,20 +213,22 @@ test('turns: so many at once, so many wait, and the rest is sent away', async ()
 
 describe('a slow or rude client', () => {
   test('that sends no whole header, or nothing more, is cut off; others are served meanwhile', async () => {
-    const { as, of } = await vault.opened('append');
-    const socket = net.connect(vault.service.port, '127.0.0.1');
+    const hasty = await VaultUnderTest.start({ idleMs: 1_000 });
+    const { as, of } = await hasty.opened('append');
+    const socket = net.connect(hasty.service.port, '127.0.0.1');
     const closed = new Promise((resolve) => socket.once('close', resolve));
     socket.on('error', () => undefined);
     socket.write(`POST ${of('data/')}${'a'.repeat(64)} HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic(as)}\r\n`);
     socket.write('Content-Length: 100\r\n\r\nabc');
-    expect(await vault.status('GET', of('data/'), { as })).toBe(200);
+    expect(await hasty.status('GET', of('data/'), { as })).toBe(200);
     await closed;
-    const garbage = net.connect(vault.service.port, '127.0.0.1');
+    const garbage = net.connect(hasty.service.port, '127.0.0.1');
     const ended = new Promise((resolve) => garbage.once('close', resolve));
     garbage.on('error', () => undefined);
     garbage.write('\u0000\u0001garbage\r\n\r\n');
     await ended;
-    expect(await vault.status('GET', of('data/'), { as })).toBe(200);
+    expect(await hasty.status('GET', of('data/'), { as })).toBe(200);
+    await hasty.stop();
   });
 
   test('a fault of the storage’s is 500, and is over when the fault is', async () => {

@@ -71,6 +71,26 @@ describe('stock restic', () => {
     expect(stdout).toBe('');
   });
 
+  test('archives streams, twice the same one, by a credential that reads nothing of what is stored', async () => {
+    const as = await credential('write');
+    const dump = [
+      'backup',
+      '--force',
+      '--stdin-filename',
+      'dump',
+      '--stdin-from-command',
+      '--',
+      'cat',
+      path.join(share, 'large'),
+    ];
+    await restic(as, ...dump);
+    await restic(as, ...dump);
+    expect(await snapshots(as)).toHaveLength(4);
+    await expect(restic(as, 'dump', 'latest', '/dump')).rejects.toThrow(/403|may not|Forbidden/i);
+    const { stdout } = await restic(await credential('read'), 'ls', 'latest', '--json');
+    expect(stdout).toContain('"path":"/dump"');
+  });
+
   test('opens the vault’s folder itself: the layout is its own', async () => {
     const env = { PATH: process.env['PATH'], HOME: home, RESTIC_PASSWORD: PASSWORD };
     const copy = path.join(home, 'copy');

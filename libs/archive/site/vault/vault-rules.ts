@@ -1,26 +1,30 @@
 import type { ObjectName } from './object-names.js';
 
 /**
- * What a credential is for. `append`: an agency's agent; adds, and takes nothing away but its own locks. `read`: restores
- * and leaving. `maintain`: forget and prune, only under a maintenance lease and only past the retention lock.
+ * What a credential is for. `append`: an agency's agent; adds, and takes nothing away but its own locks. `write`: the same
+ * without a look into what was stored, for streams, which restic compares with nothing. `read`: restores and leaving.
+ * `maintain`: forget and prune, only under a maintenance lease and only past the retention lock.
  */
-export const VAULT_ROLES = ['append', 'read', 'maintain'] as const;
+export const VAULT_ROLES = ['append', 'write', 'read', 'maintain'] as const;
 export type VaultRole = (typeof VAULT_ROLES)[number];
 
 export type VaultAct = 'read' | 'add' | 'remove';
 
-/** Locks are work in progress, not data: every role may take one, since stock restic does so even to read. */
-const ACTS: Readonly<
-  Record<VaultRole, { readonly objects: readonly VaultAct[]; readonly locks: readonly VaultAct[] }>
-> = {
-  append: { objects: ['read', 'add'], locks: ['read', 'add', 'remove'] },
-  read: { objects: ['read'], locks: ['read', 'add', 'remove'] },
-  maintain: { objects: ['read', 'add', 'remove'], locks: ['read', 'add', 'remove'] },
+/** Packs hold what was archived; locks are work in progress; all else says what there is and how it opens. */
+type Kind = 'packs' | 'locks' | 'records';
+
+/** Every role may take a lock, since stock restic does so even to read. */
+const LOCKS: readonly VaultAct[] = ['read', 'add', 'remove'];
+const ACTS: Readonly<Record<VaultRole, Readonly<Record<Kind, readonly VaultAct[]>>>> = {
+  append: { packs: ['read', 'add'], records: ['read', 'add'], locks: LOCKS },
+  write: { packs: ['add'], records: ['read', 'add'], locks: LOCKS },
+  read: { packs: ['read'], records: ['read'], locks: LOCKS },
+  maintain: { packs: ['read', 'add', 'remove'], records: ['read', 'add', 'remove'], locks: LOCKS },
 };
 
 /** Whether the role may do this at all; locks, leases and holds may still forbid it. */
-export function mayAct(role: VaultRole, act: VaultAct, name: Pick<ObjectName, 'type'>): boolean {
-  return ACTS[role][name.type === 'locks' ? 'locks' : 'objects'].includes(act);
+export function mayAct(role: VaultRole, act: VaultAct, { type }: Pick<ObjectName, 'type'>): boolean {
+  return ACTS[role][type === 'data' ? 'packs' : type === 'locks' ? 'locks' : 'records'].includes(act);
 }
 
 /** restic's packs end at 128 MiB; an index of a very large repository stays below too. */
