@@ -21,6 +21,7 @@ import {
   type SourceKind,
 } from '#contracts/archive';
 import type { OrderContract, QuestionContract, ResultContract } from '#contracts/sites';
+import { ARCHIVE_JOBS } from '#libs/archive/site';
 import { createKeyPair, signDocument } from '#libs/link';
 import { waitFor } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
@@ -29,6 +30,7 @@ import { AgentUnreachableError, answerFault, OrderIntake, readJson, SiteAnswers,
 import type { AgentUnderTest } from './archiving-agent.js';
 import { type ArchiveSiteHome, archiveSiteModule } from './archive-site-module.js';
 import { createSiteDatabase, type SiteDatabase } from './databases.js';
+import { quickSweeps } from './quick-sweeps.js';
 
 /** On a machine with much else to do. */
 const SOON = { timeoutMs: 55_000, everyMs: 100 };
@@ -118,6 +120,7 @@ export class ArchiveSite {
   async run(works = true, changes: Partial<ArchiveSiteHome> = {}): Promise<void> {
     const module = archiveSiteModule({ ...this.home, ...changes }, 'silent', works);
     this.app = await NestFactory.createApplicationContext(module, { logger: false, abortOnError: false });
+    if (works) await quickSweeps(this.app, ARCHIVE_JOBS);
   }
 
   async stop(): Promise<void> {
