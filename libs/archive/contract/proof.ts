@@ -32,6 +32,6 @@ export const proof = z.strictObject({
       paths: atMost(text(1_000), PATHS_SEEN),
     })
     .optional(),
-  canaries: z.array(canaryFound).max(100).optional(),
+  canaries: atMost(canaryFound, 100).optional(),
 });
 export type Proof = z.infer<typeof proof>;

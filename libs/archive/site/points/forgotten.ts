@@ -10,7 +10,7 @@ export async function markForgotten(
   because: 'retention' | 'two-people' | 'missing',
 ): Promise<void> {
   const marked = await tx.execute(
-    `UPDATE archive_point SET forgotten_at = clock_timestamp(), forgotten_because = $3
+    `UPDATE archive_point SET forgotten_at = clock_timestamp(), forgotten_because = $3, seen = NULL, seen_new = false
       WHERE archive_id = $1 AND snapshot_id = $2 AND forgotten_at IS NULL`,
     [archiveId, snapshotId, because],
   );

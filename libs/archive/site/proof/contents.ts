@@ -54,10 +54,11 @@ export class ContentSample {
 }
 
 /** How many of these files of the restored tree do not begin as their names promise. */
-export async function lookAtContents(root: string, paths: readonly string[]): Promise<Contents> {
+export async function lookAtContents(root: string, paths: readonly string[], signal: AbortSignal): Promise<Contents> {
   const wrong: string[] = [];
   let looked = 0;
   for (const path of paths) {
+    signal.throwIfAborted();
     const head = await headOf(root, path, HEAD_BYTES);
     const promised = head && promisedBy(path, head.length);
     if (!promised) continue;

@@ -69,7 +69,10 @@ export class ProofWorks {
       if (isDump) return this.load(archive, point, { folder, signal, content, seconds });
       const restored = { checks: [content], seconds, rowCounts: null };
       if (archive.source !== 'files') return { ...restored, seen: {} };
-      const { contents, canaries } = await this.sightings.ofFiles(archive, point, folder, sample.paths);
+      const { contents, canaries } = await this.sightings.ofFiles(archive, point, {
+        ...{ folder, signal },
+        sample: sample.paths,
+      });
       const told = canaries.map(({ path, state }) => ({ path, state }));
       return {
         ...restored,

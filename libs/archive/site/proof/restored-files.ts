@@ -46,11 +46,11 @@ export function headOf(root: string, name: string, bytes: number): Promise<Buffe
   });
 }
 
-/** SHA-256 of a restored file, in hexadecimal; undefined when there is no such file. */
-export function hashOf(root: string, name: string): Promise<string | undefined> {
+/** SHA-256 of a restored file, in hexadecimal; undefined when there is no such file. It may be of any size. */
+export function hashOf(root: string, name: string, signal: AbortSignal): Promise<string | undefined> {
   return withFile(root, name, async (file) => {
     const hash = createHash('sha256');
-    for await (const chunk of file.createReadStream({ autoClose: false })) hash.update(chunk as Buffer);
+    for await (const chunk of file.createReadStream({ autoClose: false, signal })) hash.update(chunk as Buffer);
     return hash.digest('hex');
   });
 }

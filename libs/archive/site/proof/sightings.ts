@@ -20,11 +20,15 @@ export class Sightings {
   constructor(private readonly work: SiteUnitOfWork) {}
 
   /** @param folder of the proof, whose `files` holds the recovery point; @param sample paths in it */
-  async ofFiles(archive: ArchiveRow, point: PointRow, folder: string, sample: readonly string[]): Promise<Seen> {
+  async ofFiles(
+    archive: ArchiveRow,
+    point: PointRow,
+    { folder, sample, signal }: { folder: string; sample: readonly string[]; signal: AbortSignal },
+  ): Promise<Seen> {
     const root = path.join(folder, 'files');
-    const contents = await lookAtContents(root, sample);
+    const contents = await lookAtContents(root, sample, signal);
     const hashes = new Map<string, string | null>();
-    for (const name of archive.policy.canaries ?? []) hashes.set(name, (await hashOf(root, name)) ?? null);
+    for (const name of archive.policy.canaries ?? []) hashes.set(name, (await hashOf(root, name, signal)) ?? null);
     const seen = { ...NOTHING_SEEN, contents, canaries: await this.compare(point, hashes) };
     await this.keep(point, seen);
     return seen;
