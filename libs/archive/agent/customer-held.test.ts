@@ -52,6 +52,10 @@ test('what only the agency can open is listed, forgotten, checked and taken out 
   const refused = await agent.work(archive, NAME, { kind: 'forget', snapshotIds: [older] });
   expect(refused).toMatchObject({ state: 'failed', failure: { code: 'archive.vault-refused' } });
 
+  // At the second copy what is retained is no fault.
+  const tidied = await agent.work(archive, NAME, { kind: 'forget', snapshotIds: [older], ofCopy: true });
+  expect(tidied).toMatchObject({ state: 'completed', failure: null });
+
   const until = new Date(Date.now() + 3_600_000).toISOString();
   const access = await archive.as('read');
   await agent.ask(handExitCommand, { ...about, exitId: randomUUID(), access, until });

@@ -47,8 +47,15 @@ export const archiveWork = z.discriminatedUnion('kind', [
     overwrite,
     limits,
   }),
-  /** Customer-held: forget these and prune, under the site's maintenance lease. */
-  z.strictObject({ kind: z.literal('forget'), snapshotIds: z.array(snapshotId).max(1_000) }),
+  /**
+   * Customer-held: forget these and prune, under the site's maintenance lease. Of the second copy: what is retained there
+   * stays without being a fault, and so do packs that are partly used, which would be others then than here.
+   */
+  z.strictObject({
+    kind: z.literal('forget'),
+    snapshotIds: z.array(snapshotId).max(1_000),
+    ofCopy: z.boolean().optional(),
+  }),
   /** Customer-held: read this share of the packs and check them. */
   z.strictObject({ kind: z.literal('check'), part: z.number().int().min(1), of: z.number().int().min(1) }),
   /**

@@ -35,6 +35,7 @@ import { KeptCopies } from './checks/kept-copies.service.js';
 import { Copies } from './copies/copies.service.js';
 import { CopyAccesses, CopyAccessHandler, CopyDoneHandler, CopyRenewHandler } from './copies/copy-access.handler.js';
 import { CopyForgetting } from './copies/copy-forgetting.service.js';
+import { CopyPruning } from './copies/copy-pruning.service.js';
 import { CopyRows } from './copies/copy-rows.service.js';
 import { CopySite } from './copies/copy-site.js';
 import { CopyEndHandler, KeptEnding } from './copies/kept-ending.js';
@@ -76,6 +77,7 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   CopyEndHandler,
   CopyRenewHandler,
   CopyForgetting,
+  CopyPruning,
   CopyArchiveHandler,
   CopyRows,
   CopySite,

@@ -1,6 +1,6 @@
 import type { ArchiveWork } from '#contracts/archive';
 import { backup } from './backup.js';
-import { checkPart, forgetSnapshots } from './maintain.js';
+import { checkPart, forgetSnapshots, tidyCopy } from './maintain.js';
 import type { Outcome, WorkAtHand, WorkSurroundings } from './outcome.js';
 import { restore } from './restore.js';
 import { rotateKey } from './rotate-key.js';
@@ -13,7 +13,7 @@ export function carryOut(at: WorkAtHand, work: ArchiveWork, surroundings: WorkSu
     case 'restore':
       return restore(at, work, surroundings);
     case 'forget':
-      return forgetSnapshots(at, work.snapshotIds);
+      return work.ofCopy === true ? tidyCopy(at, work.snapshotIds) : forgetSnapshots(at, work.snapshotIds);
     case 'check':
       return checkPart(at, work.part, work.of);
     case 'rotate':

@@ -1,11 +1,14 @@
 import { z } from 'zod';
 import { ArchiveWorkError } from '../errors.js';
+import { resticFailure } from '../restic/failures.js';
 import { listedSnapshot } from '../restic/messages.js';
 import type { Repository } from '../restic/repository.js';
 import { NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
 
 /** restic takes them as arguments, and a command line has its bounds. */
 const AT_ONCE = 500;
+/** As restic says that the vault did not let it remove something. */
+const RETAINED = /remove|403/;
 
 /** Forgets these and frees what nothing else needs. One that is gone already is no fault: the work may be a repetition. */
 export async function forgetSnapshots({ repository }: WorkAtHand, ids: readonly string[]): Promise<Outcome> {
@@ -21,6 +24,20 @@ export async function forgetSnapshots({ repository }: WorkAtHand, ids: readonly 
     );
   }
   await repository.require(['prune']);
+  return { ...NOTHING, state: 'completed' };
+}
+
+/**
+ * The same at the second copy. Its keeper's minimum age ends later than the first site's: what it retains goes another time,
+ * and what only the others used goes now. The cache is that of the first site, where other packs may lie.
+ */
+export async function tidyCopy({ repository }: WorkAtHand, ids: readonly string[]): Promise<Outcome> {
+  for (let from = 0; from < ids.length; from += AT_ONCE) {
+    const end = await repository.call(['forget', '--no-cache', ...ids.slice(from, from + AT_ONCE)]);
+    repository.signal.throwIfAborted();
+    if (end.code !== 0 && !end.words.some((line) => RETAINED.test(line))) throw resticFailure(end);
+  }
+  await repository.require(['prune', '--no-cache', '--max-repack-size=0']);
   return { ...NOTHING, state: 'completed' };
 }
 

@@ -6,15 +6,14 @@ import { errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import type { ArchiveRow } from '../archive.row.js';
 import { ArchiveKeys } from '../keys/archive-keys.js';
-import { ResticFailedError } from '../restic/restic.errors.js';
-import { SiteRestic } from '../restic/site-restic.js';
 import { VaultService } from '../vault/vault.module.js';
+import { CopyPruning } from './copy-pruning.service.js';
 import { CopySite } from './copy-site.js';
 import { RemoteVault } from './remote-vault.js';
 
 const EVERY_MS = 86_400_000;
-const IDS_AT_ONCE = 500;
-const AUTHORITY = 'copy.pem';
+/** As many as one work of an agent's may name; the others go another day. */
+const POINTS_AT_ONCE = 1_000;
 
 interface Gone {
   readonly points: readonly string[];
@@ -22,12 +21,8 @@ interface Gone {
 }
 
 /**
- * Lets recovery points go from the second copy that were let go here: those and no others, whatever is missing here. What
- * only they used is found by restic in the copy itself, so that a disk lost here takes nothing there; and the copy's own
- * minimum age is the keeper's to hold.
- *
- * So do keys that a rotation took away. Of a customer-held archive nothing else is removed: nobody here can read which packs
- * are still used.
+ * Lets recovery points go from the second copy that were let go here, and keys that a rotation took away: those and no others,
+ * whatever is missing here. The copy's own minimum age is the keeper's to hold.
  */
 @Injectable()
 export class CopyForgetting {
@@ -36,7 +31,7 @@ export class CopyForgetting {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly site: CopySite,
-    private readonly restic: SiteRestic,
+    private readonly pruning: CopyPruning,
     private readonly keys: ArchiveKeys,
     private readonly vault: VaultService,
     private readonly clock: Clock,
@@ -57,7 +52,7 @@ export class CopyForgetting {
       if (points.length > 0 || keys.length > 0) {
         await this.site.maintaining(archive, signal, async (access) => {
           await removeKeys(access, keys, signal);
-          if (points.length > 0) await this.forget(archive, access, points, signal);
+          if (points.length > 0) await this.pruning.forget(archive, access, points, signal);
         });
       }
       this.followed.set(archiveId, now);
@@ -76,7 +71,7 @@ export class CopyForgetting {
    * Points that retention, or two people, have let go, and keys that a rotation took away; nothing while an unusual change is
    * looked into, or under a hold.
    */
-  private gone({ archiveId, keyMode }: ArchiveRow): Promise<Gone> {
+  private gone({ archiveId }: ArchiveRow): Promise<Gone> {
     return this.work.run(async (tx) => {
       const [held] = await tx.query(
         `SELECT FROM vault_repository WHERE repository_id = $1 AND held_because IS NOT NULL`,
@@ -89,7 +84,7 @@ export class CopyForgetting {
         [archiveId],
       );
       const keys = await this.keys.removed(tx, archiveId);
-      return { points: keyMode === 'escrowed' ? points.map(({ id }) => id) : [], keys };
+      return { points: points.map(({ id }) => id), keys };
     });
   }
 
@@ -101,7 +96,7 @@ export class CopyForgetting {
     signal: AbortSignal,
   ): Promise<Gone> {
     const there = gone.points.length === 0 ? undefined : await copy.list('snapshots', signal);
-    const points = gone.points.filter((id) => there?.has(id));
+    const points = gone.points.filter((id) => there?.has(id)).slice(0, POINTS_AT_ONCE);
     if (gone.keys.length === 0) return { points, keys: [] };
     const here = new Set<string>();
     for await (const { id } of this.vault.objects.list(archiveId, 'keys')) here.add(id);
@@ -109,39 +104,6 @@ export class CopyForgetting {
     const keys = keysThere.filter((id) => !here.has(id) && gone.keys.some((key) => id.startsWith(key)));
     return { points, keys: keysThere.some((id) => here.has(id)) ? keys : [] };
   }
-
-  private async forget(
-    { archiveId }: ArchiveRow,
-    access: CopyAccess,
-    ids: readonly string[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const run = (args: readonly string[]) =>
-      this.restic.run(archiveId, args, {
-        // Of this site's own repository nothing is used but the password.
-        role: 'read',
-        purpose: 'forgetting recovery points at the second copy',
-        signal,
-        files: access.authority === null ? {} : { [AUTHORITY]: access.authority },
-        environment: {
-          RESTIC_REPOSITORY: `rest:${access.url}`,
-          RESTIC_REST_USERNAME: access.user,
-          RESTIC_REST_PASSWORD: access.secret,
-          RESTIC_CACERT: access.authority === null ? '' : AUTHORITY,
-        },
-      });
-    for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
-      await run(['forget', '--no-cache', '--quiet', ...ids.slice(at, at + IDS_AT_ONCE)]).catch(retained);
-    }
-    // Packs that are partly used are left: they would be written anew here and there, and differ.
-    await run(['prune', '--no-cache', '--max-repack-size', '0']);
-  }
-}
-
-/** The keeper's minimum age is not over for all of them. */
-function retained(error: unknown): void {
-  const refused = error instanceof ResticFailedError && error.messages.some((message) => /remove|403/.test(message));
-  if (!refused) throw error;
 }
 
 /** What the keeper retains goes another day. */

@@ -4,6 +4,7 @@ import {
   type ArchiveWork,
   beginWorkCommand,
   cancelWorkCommand,
+  type CopyAccess,
   type Failure,
   forgetWorkCommand,
   lookWorkCommand,
@@ -80,6 +81,19 @@ export class AgentCare {
     }
   }
 
+  /** The same at the second copy, by an access that its keeper gave and that is renewed elsewhere. @throws as {@link run} */
+  async tidyCopy(
+    archive: ArchiveRow,
+    { url, user, secret, authority }: CopyAccess,
+    snapshotIds: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { archiveId: repositoryId } = archive;
+    const access = { repositoryId, url, user, secret, authority, password: null, ...(await this.hint(repositoryId)) };
+    const work = { kind: 'forget' as const, snapshotIds: [...snapshotIds], ofCopy: true };
+    await this.carryOut(archive, access, work, () => Promise.resolve(), signal);
+  }
+
   private async carryOut(
     { agentId, workloadId, workloadName }: ArchiveRow,
     access: RepositoryAccess,
@@ -121,9 +135,13 @@ export class AgentCare {
     const address = `${base.replace(/\/$/, '')}/${repositoryId}/`;
     // A certificate of the provider's own is known to the agent's machine anyway.
     const authority = this.settings.vault.tls ? null : this.authority;
+    return { repositoryId, url: address, user, secret, authority, password: null, ...(await this.hint(repositoryId)) };
+  }
+
+  /** Which key the agent's password most likely opens, if it does not know. */
+  private async hint(repositoryId: string): Promise<Pick<RepositoryAccess, 'keyHint'>> {
     const keyHint = await this.vault.objects.firstKey(repositoryId);
-    const hint = keyHint === null ? {} : { keyHint };
-    return { repositoryId, url: address, user, secret, authority, password: null, ...hint };
+    return keyHint === null ? {} : { keyHint };
   }
 }
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type copyAccessCommand, copyDoneCommand, copyEndCommand, copyRenewCommand } from '#contracts/archive';
 import type { PeerSite } from '#contracts/sites';
-import { type PeerAddress, PeerSites, type SiteCommand } from '#libs/sites/site';
+import { type AgentCommands, type PeerAddress, PeerSites, type SiteCommand } from '#libs/sites/site';
 import type { z } from 'zod';
 import { VaultRepositories } from '../index.js';
 import { CopyAccesses } from '../copies/copy-access.handler.js';
@@ -46,9 +46,11 @@ export class TwoSites {
     private readonly line: DirectPeers,
   ) {}
 
-  static async start(): Promise<TwoSites> {
+  /** @param agents of the first site */
+  static async start(agents?: AgentCommands): Promise<TwoSites> {
     const line = new DirectPeers();
-    const [first, second] = await Promise.all([CareUnderTest.start({ peers: line }), CareUnderTest.start()]);
+    const parts = { peers: line, ...(agents ? { agents } : {}) };
+    const [first, second] = await Promise.all([CareUnderTest.start(parts), CareUnderTest.start()]);
     line.nearId = first.siteId;
     line.far = second;
     return new TwoSites(first, second, line);
