@@ -12,6 +12,8 @@ const PASSWORD_CODES = ['archive.wrong-password', 'archive.password-unknown'];
 /** Retention is tried again every ten minutes, and told of once it has failed so often and for so long. */
 const RETENTION_FAILURES = 3;
 const RETENTION_FAILING_MS = HOUR_MS;
+/** Of an agent that is away people hear anyway: nothing is removed while it is, and a night of that is no matter. */
+const AWAY_MS = 24 * HOUR_MS;
 /** So long people are told of objects that were none. */
 const JUNK_TOLD_MS = 7 * 24 * HOUR_MS;
 /** An alarm has so much room. */
@@ -80,8 +82,14 @@ async function retentionAlarms(tx: SiteTransaction, archive: ArchiveRow, now: Da
   if (archive.state === 'ended') return [];
   const [failing] = await tx.query<{ since: Date; message: string }>(
     `SELECT retention_failing_since AS since, retention_failure ->> 'message' AS message FROM archive
-      WHERE archive_id = $1 AND retention_failures >= $2 AND retention_failing_since <= $3`,
-    [archive.archiveId, RETENTION_FAILURES, new Date(now.getTime() - RETENTION_FAILING_MS)],
+      WHERE archive_id = $1 AND retention_failures >= $2
+        AND retention_failing_since <= CASE retention_failure ->> 'code' WHEN 'agent.unreachable' THEN $4::timestamptz ELSE $3 END`,
+    [
+      archive.archiveId,
+      RETENTION_FAILURES,
+      new Date(now.getTime() - RETENTION_FAILING_MS),
+      new Date(now.getTime() - AWAY_MS),
+    ],
   );
   if (!failing) return [];
   const what = `What no rule keeps any more cannot be removed: ${failing.message.slice(0, WORDS)}`;

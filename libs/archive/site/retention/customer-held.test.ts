@@ -112,6 +112,32 @@ test('its part keeps its turn while the agent is away, and is due again after an
   expect((await site.results<ArchiveReport>('archive.state')).at(-1)).toMatchObject({ archiveId, checkedShare: 1 });
 });
 
+test('that nothing can be removed while the agent is away is an alarm after a day of it', async () => {
+  await site.age(archiveId, 3);
+  await backup();
+  const call = agent.call.bind(agent);
+  agent.call = () => Promise.reject(new AgentUnreachableError());
+  const tend = () => site.get(RetentionService).tend(archiveId, signal);
+  for (let n = 0; n < 3; n += 1) await expect(tend()).rejects.toThrow(AgentUnreachableError);
+  agent.call = call;
+  const failingFor = (hours: number) =>
+    site.rows(
+      `UPDATE archive SET retention_failing_since = clock_timestamp() - make_interval(hours => $2) WHERE archive_id = $1`,
+      [archiveId, hours],
+    );
+  const alarms = async () => {
+    await site.get(Tellings).look(archiveId, new Date());
+    const report = (await site.results<ArchiveReport>('archive.state')).at(-1);
+    return report?.alarms?.map(({ code }) => code) ?? [];
+  };
+  await failingFor(23);
+  expect(await alarms()).not.toContain('retention-failed');
+  await failingFor(25);
+  expect(await alarms()).toContain('retention-failed');
+  await tend();
+  expect(await alarms()).not.toContain('retention-failed');
+});
+
 test('an agent that dies in the midst of it is not waited for: the repository is free for a restore elsewhere', async () => {
   const clock = new AheadClock();
   class DyingAgent extends HoldingAgent {
