@@ -10,7 +10,7 @@ export const canaryFound = z.strictObject({
   path: text(1_000),
   /**
    * `learnt`: seen for the first time. `missing`: it was there before. `not-found`: it never was. `not-compared`: what is
-   * known of it is from a newer recovery point.
+   * known of it is from a newer recovery point, or this one is of no run.
    */
   state: z.enum(['learnt', 'unchanged', 'changed', 'missing', 'not-found', 'not-compared']),
 });

@@ -46,7 +46,7 @@ export class Sightings {
 
   /** With how the canaries are known. What is seen for the first time is how they are known from now on. */
   private compare(
-    { archiveId, receivedAt }: PointRow,
+    { archiveId, runId, receivedAt }: PointRow,
     hashes: ReadonlyMap<string, string | null>,
   ): Promise<readonly SeenCanary[]> {
     return this.work.run(async (tx) => {
@@ -58,7 +58,7 @@ export class Sightings {
       const seen = [...hashes].map(([name, sha256]) => ({
         path: name,
         sha256,
-        state: stateOf(sha256, known.get(name), receivedAt),
+        state: stateOf(sha256, known.get(name), { runId, receivedAt }),
       }));
       for (const { path: name, sha256, state } of seen) {
         if (state !== 'learnt') continue;
@@ -73,7 +73,13 @@ export class Sightings {
   }
 }
 
-function stateOf(sha256: string | null, known: Known | undefined, receivedAt: Date): SeenCanary['state'] {
+function stateOf(
+  sha256: string | null,
+  known: Known | undefined,
+  { runId, receivedAt }: Pick<PointRow, 'runId' | 'receivedAt'>,
+): SeenCanary['state'] {
+  // Whoever has stolen a credential may say anything of it.
+  if (runId === null) return 'not-compared';
   // Listed, or changed on purpose, after this recovery point.
   if (known && known.receivedAt > receivedAt) return 'not-compared';
   const before = known?.sha256 ?? null;
