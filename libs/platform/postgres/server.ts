@@ -24,6 +24,8 @@ export interface StartOptions {
   readonly logFile: string;
   /** Given as `-c name=value`: these win over postgresql.conf and ALTER SYSTEM. */
   readonly options?: Readonly<Record<string, ConfigurationValue>>;
+  /** Words before the server's own, which end in becoming it; they switch the user themselves. None when left out. */
+  readonly launcher?: readonly string[];
   /** Until connections are accepted; 60 s when left out. Recovery after a crash counts. */
   readonly timeoutMs?: number;
 }
@@ -163,12 +165,14 @@ export class PostgresServer {
     const log = await open(options.logFile, APPEND, 0o600);
     try {
       if (this.identity.switched) await log.chown(this.identity.uid, this.identity.gid);
-      const child = spawn(path.join(this.installation.binDirectory, 'postgres'), ['-D', this.directory, ...args], {
+      const server = path.join(this.installation.binDirectory, 'postgres');
+      const [program = server, ...words] = [...(options.launcher ?? []), server, '-D', this.directory, ...args];
+      const child = spawn(program, words, {
         cwd: this.directory,
         env: toolEnvironment(this.identity),
         stdio: ['ignore', log.fd, log.fd],
         detached: true,
-        ...runAs(this.identity),
+        ...(options.launcher ? {} : runAs(this.identity)),
       });
       await new Promise<void>((resolve, reject) => {
         child.once('spawn', resolve);

@@ -17,6 +17,7 @@ import {
   signalProcess,
   usersThatRun,
 } from '#libs/platform/postgres';
+import { confinement } from './confinement.js';
 import { RESTIC_UID } from '../restic/site-restic.js';
 import { ARCHIVE_SETTINGS, type ArchiveSettings } from '../archive-settings.js';
 
@@ -69,6 +70,8 @@ export class ProofScratch implements OnApplicationBootstrap {
   }
 
   async onApplicationBootstrap(): Promise<void> {
+    const { missing } = await confinement();
+    if (missing.length > 0) this.logger.log.warn({ missing }, 'this host does not let dumps be loaded with less');
     for (const name of (await ifPresent(readdir(this.root))) ?? []) await this.clear(path.join(this.root, name));
   }
 

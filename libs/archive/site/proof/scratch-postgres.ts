@@ -11,6 +11,7 @@ import {
   runTool,
   type ServerIdentity,
 } from '#libs/platform/postgres';
+import { confinement } from './confinement.js';
 
 const SUPERUSER = 'proof';
 /** Reads everything and changes nothing; a session of it cannot become another role. */
@@ -35,7 +36,10 @@ const SETTINGS = {
   logging_collector: false,
 } as const;
 
-/** A server that lives for one proof. It runs as the scratch's own user, so that a dump's code reaches nothing else. */
+/**
+ * A server that lives for one proof. It runs as the scratch's own user, and as confined as this host lets it, so that a
+ * dump's code reaches nothing else.
+ */
 export class ScratchPostgres {
   private constructor(
     private readonly server: PostgresServer,
@@ -60,7 +64,9 @@ export class ScratchPostgres {
     const server = await PostgresServer.at(installation, data, identity);
     const scratch = new ScratchPostgres(server, folder, identity, await freePort());
     await mkdir(scratch.socket, { recursive: true });
+    const { launcher } = await confinement();
     await server.start({
+      ...(launcher && identity.switched ? { launcher: launcher(identity) } : {}),
       port: scratch.port,
       socketDirectory: scratch.socket,
       logFile: path.join(folder, 'server.log'),
