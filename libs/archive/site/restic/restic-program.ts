@@ -4,6 +4,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { childEnvironment, searchPath } from '#libs/platform/config';
 import { errorText } from '#libs/platform/errors';
+import { passableProgram } from './passable-program.js';
 import { ResticMissingError } from './restic.errors.js';
 
 const run = promisify(execFile);
@@ -14,8 +15,14 @@ const NEEDED = [0, 17] as const;
 export class ResticProgram {
   private found: Promise<string> | undefined;
 
-  /** @param program null: the first of PATH that is new enough */
-  constructor(private readonly program: string | null) {}
+  /**
+   * @param program null: the first of PATH that is new enough
+   * @param copies where a copy is put when a user without rights cannot reach it; null when it runs as ourselves
+   */
+  constructor(
+    private readonly program: string | null,
+    private readonly copies: string | null,
+  ) {}
 
   /** @throws ResticMissingError */
   path(): Promise<string> {
@@ -35,7 +42,9 @@ export class ResticProgram {
       );
       if (!there) continue;
       const version = await versionOf(candidate);
-      if (version.major > NEEDED[0] || version.minor >= NEEDED[1]) return candidate;
+      if (version.major > NEEDED[0] || version.minor >= NEEDED[1]) {
+        return this.copies === null ? candidate : passableProgram(candidate, this.copies);
+      }
       seen.push(`${candidate} ${version.text}`);
     }
     throw new ResticMissingError(seen.length > 0 ? `found ${seen.join(', ')}` : 'none was found');

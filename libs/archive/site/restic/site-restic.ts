@@ -61,7 +61,10 @@ export class SiteRestic implements OnApplicationBootstrap {
     private readonly vault: VaultService,
     private readonly logger: AppLogger,
   ) {
-    this.program = new ResticProgram(settings.restic);
+    this.program = new ResticProgram(
+      settings.restic,
+      this.identity() ? path.join(settings.directory, 'programs') : null,
+    );
     this.scratch = path.join(settings.directory, 'scratch');
   }
 
