@@ -113,6 +113,7 @@ test('its part keeps its turn while the agent is away, and is due again after an
 });
 
 test('that nothing can be removed while the agent is away is an alarm after a day of it', async () => {
+  await backup();
   await site.age(archiveId, 3);
   await backup();
   const call = agent.call.bind(agent);
