@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import https from 'node:https';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -99,6 +99,38 @@ test('retention and prune lay aside, and it goes for good days later, but not un
   await sweep(8);
   expect(await aside(archiveId)).toEqual([]);
   await site.check(archiveId);
+});
+
+test('a key that had gone when the keys were changed stays gone', async () => {
+  const archiveId = await site.archive();
+  await site.rows(`UPDATE archive SET keys_rotated_at = now() + interval '1 hour' WHERE archive_id = $1`, [archiveId]);
+  const [key] = await site.objects(archiveId, 'keys');
+  const name = { type: 'keys', id: key?.id ?? '' } as const;
+  const { removed, objects } = site.get(VaultService);
+  await removed.layAside(archiveId, name, new Date());
+  await bringBack(archiveId, new Date(0));
+  expect(await objects.stat(archiveId, name)).toBeUndefined();
+  await site.rows(`UPDATE archive SET keys_rotated_at = now() - interval '1 hour' WHERE archive_id = $1`, [archiveId]);
+  await bringBack(archiveId, new Date(0));
+  expect(await objects.stat(archiveId, name)).toBeDefined();
+});
+
+test('of a copy that this site keeps for another one, what that one removed comes back', async () => {
+  const [repositoryId, tenantId] = [randomUUID(), randomUUID()];
+  const repositories = site.get(VaultRepositories);
+  await repositories.ensure({ repositoryId, tenantId, quotaBytes: null, minimumAgeSeconds: 0 });
+  const { credentialId, secret } = await repositories.issue(repositoryId, 'maintain');
+  await repositories.maintain(repositoryId, credentialId, 3_600);
+  const headers = { authorization: `Basic ${Buffer.from(`${credentialId}:${secret}`).toString('base64')}` };
+  const port = await site.get(VaultService).localPort;
+  expect(await asked({ port, path: `/${repositoryId}/?create=true`, method: 'POST', headers })).toBe(200);
+  const name = { type: 'data', id: 'ab'.repeat(32) } as const;
+  await writeFile(path.join(site.directory, 'vault', repositoryId, 'data', 'ab', name.id), 'a pack');
+  expect(await asked({ port, path: `/${repositoryId}/data/${name.id}`, method: 'DELETE', headers })).toBe(200);
+  const { objects } = site.get(VaultService);
+  expect(await objects.stat(repositoryId, name)).toBeUndefined();
+  await site.get(BringingBack).bringBack(repositoryId, tenantId, new Date(0));
+  expect(await objects.stat(repositoryId, name)).toMatchObject({ bytes: 6 });
 });
 
 test('what two people dropped stays gone, and nobody brings back what is another agency’s', async () => {

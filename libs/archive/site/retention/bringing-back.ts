@@ -5,6 +5,7 @@ import { AppLogger } from '#libs/platform/nest';
 import { ARCHIVE_SETTINGS, type ArchiveSettings } from '../archive-settings.js';
 import { Archives } from '../archives.service.js';
 import { Points } from '../points/points.service.js';
+import type { LaidAside } from '../vault/storage.js';
 import { VaultService } from '../vault/vault.module.js';
 import { Maintenance } from './maintenance.js';
 
@@ -34,12 +35,12 @@ export class BringingBack {
 
   /**
    * Undoes removals since then, of an archive or of a copy that this site keeps. Whoever removes now is shut out first. What
-   * two people dropped stays gone. Safe to repeat.
+   * two people dropped stays gone, and so does a key that had gone when the keys were changed. Safe to repeat.
    *
    * @throws NotFoundError, RemovalAtWorkError while something still removes: to be tried again
    */
   async bringBack(repositoryId: string, tenantId: string, since: Date): Promise<void> {
-    const dropped = await this.work.run(async (tx) => {
+    const { dropped, rotatedAt } = await this.work.run(async (tx) => {
       const [own] = await tx.query(`SELECT FROM vault_repository WHERE repository_id = $1 AND tenant_id = $2`, [
         repositoryId,
         tenantId,
@@ -54,7 +55,8 @@ export class BringingBack {
         `SELECT snapshot_id AS id FROM archive_point WHERE archive_id = $1 AND forgotten_because = 'two-people'`,
         [repositoryId],
       );
-      return new Set(rows.map(({ id }) => id));
+      const archive = await this.archives.find(tx, repositoryId);
+      return { dropped: new Set(rows.map(({ id }) => id)), rotatedAt: archive?.keysRotatedAt ?? null };
     });
     const [removing] = await this.work.run((tx) =>
       tx.query(
@@ -64,8 +66,11 @@ export class BringingBack {
       ),
     );
     if (removing) throw new RemovalAtWorkError();
-    const wanted = ({ type, id }: { readonly type: string; readonly id?: string | undefined }): boolean =>
-      type !== 'snapshots' || !dropped.has(id ?? '');
+    const wanted = ({ name: { type, id }, removedAt }: LaidAside): boolean => {
+      if (type === 'snapshots') return !dropped.has(id);
+      // Its password may be the one that had leaked.
+      return type !== 'keys' || rotatedAt === null || removedAt > rotatedAt;
+    };
     const returned = await this.vault.removed.bringBack(repositoryId, since, wanted);
     await this.tellReturned(repositoryId, since);
     this.logger.log.warn({ repositoryId, since, objects: returned.length }, 'what was removed has been brought back');

@@ -27,11 +27,11 @@ export class RemovedObjects {
   async bringBack(
     repository: string,
     since: Date,
-    wanted: (name: ObjectName) => boolean = () => true,
+    wanted: (aside: LaidAside) => boolean = () => true,
   ): Promise<readonly ObjectName[]> {
     const removed: LaidAside[] = [];
     for await (const aside of this.storage.laidAside(repository)) {
-      if (aside.removedAt >= since && !isDamaged(aside) && wanted(aside.name)) removed.push(aside);
+      if (aside.removedAt >= since && !isDamaged(aside) && wanted(aside)) removed.push(aside);
     }
     removed.sort((a, b) => ORDER.indexOf(a.name.type) - ORDER.indexOf(b.name.type));
     const returned: ObjectName[] = [];
