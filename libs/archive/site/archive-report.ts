@@ -8,7 +8,12 @@ interface Facts {
   readonly storedBytes: number | null;
   readonly checkedShare: number | null;
   readonly damaged: { object: string; repaired: boolean; at: string }[] | null;
-  readonly copy: { completeUntil: Date | null; missingObjects: number | null; missingBytes: number | null; lookedAt: Date } | null;
+  readonly copy: {
+    completeUntil: Date | null;
+    missingObjects: number | null;
+    missingBytes: number | null;
+    lookedAt: Date;
+  } | null;
   readonly copyFailure: Failure | null;
 }
 
