@@ -70,7 +70,8 @@ export class SiteRestic implements OnApplicationBootstrap {
 
   /** What a killed process left: passwords among them. */
   async onApplicationBootstrap(): Promise<void> {
-    await rm(this.scratch, { recursive: true, force: true });
+    // A restic that outlives a killed process by a moment may still write there.
+    await rm(this.scratch, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 
   /**
