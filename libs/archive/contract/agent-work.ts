@@ -1,15 +1,15 @@
 import { z } from 'zod';
 import { atMost, text, uuid } from '#contracts/sites';
-import { overwrite, restoreTarget } from './orders.js';
+import { overwrite } from './orders.js';
 import { treeAnswer } from './questions.js';
 import { progress, runSummary } from './results.js';
 import { bytes, failure, fault, FAULTS_TOLD, keyId, keyMode, snapshotId, sourceKind, treePath } from './terms.js';
 
 // Site → agent, through the tunnel. Work is begun, looked at, cancelled and forgotten by its id; the agent keeps what came
-// of it until the site has it.
+// of it until the site has it. Sites are updated before agents, so an agent ignores what it does not know of a command.
 
 /** Where the repository is, and with what the agent enters. Never written to a log. */
-export const repositoryAccess = z.strictObject({
+export const repositoryAccess = z.object({
   repositoryId: uuid,
   /** `https://host:port/<repository>/`, without credentials. */
   url: z.url().max(500),
@@ -27,10 +27,15 @@ export const repositoryAccess = z.strictObject({
 });
 export type RepositoryAccess = z.infer<typeof repositoryAccess>;
 
-const limits = z.strictObject({ bandwidthBytesPerSecond: z.number().int().positive().nullable() });
+const limits = z.object({ bandwidthBytesPerSecond: z.number().int().positive().nullable() });
+
+const commandTarget = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('original') }),
+  z.object({ kind: z.literal('folder'), path: treePath }),
+]);
 
 export const archiveWork = z.discriminatedUnion('kind', [
-  z.strictObject({
+  z.object({
     kind: z.literal('backup'),
     source: sourceKind,
     excludes: z.array(z.string().max(1_000)).max(500),
@@ -39,11 +44,11 @@ export const archiveWork = z.discriminatedUnion('kind', [
     previous: z.array(snapshotId).max(1_000),
     tags: z.array(z.string().max(100)).max(10),
   }),
-  z.strictObject({
+  z.object({
     kind: z.literal('restore'),
     snapshotId,
     paths: z.array(treePath).max(1_000),
-    target: restoreTarget,
+    target: commandTarget,
     overwrite,
     limits,
   }),
@@ -51,18 +56,18 @@ export const archiveWork = z.discriminatedUnion('kind', [
    * Customer-held: forget these and prune, under the site's maintenance lease. Of the second copy: what is retained there
    * stays without being a fault, and so do packs that are partly used, which would be others then than here.
    */
-  z.strictObject({
+  z.object({
     kind: z.literal('forget'),
     snapshotIds: z.array(snapshotId).max(1_000),
     ofCopy: z.boolean().optional(),
   }),
   /** Customer-held: read this share of the packs and check them. */
-  z.strictObject({ kind: z.literal('check'), part: z.number().int().min(1), of: z.number().int().min(1) }),
+  z.object({ kind: z.literal('check'), part: z.number().int().min(1), of: z.number().int().min(1) }),
   /**
    * Customer-held: make a new password and add its key. Ended as completed, the agent has the new one on its disk, and the
    * site removes every other key. Repeated with the same id, it tells again what it did.
    */
-  z.strictObject({ kind: z.literal('rotate'), rotationId: uuid }),
+  z.object({ kind: z.literal('rotate'), rotationId: uuid }),
 ]);
 export type ArchiveWork = z.infer<typeof archiveWork>;
 
@@ -112,7 +117,7 @@ const ofWorkload = { workloadId: uuid, workloadName: z.string().max(41) };
 /** Whether the agent can archive this: restic, its version, the paths or the server; changes nothing. */
 export const archiveCheckCommand = defineCommand(
   '/v1/archive/check',
-  z.strictObject({ ...ofWorkload, source: sourceKind, keyMode }),
+  z.object({ ...ofWorkload, source: sourceKind, keyMode }),
   z.strictObject({
     resticVersion: text(40).nullable(),
     /** Whether the agent holds a password for this archive (customer-held). */
@@ -131,29 +136,17 @@ export const archiveCheckCommand = defineCommand(
 /** Begins work; repeating it with the same id changes nothing. One work at a time on a repository. */
 export const beginWorkCommand = defineCommand(
   '/v1/archive/begin',
-  z.strictObject({ ...ofWorkload, workId: uuid, access: repositoryAccess, work: archiveWork }),
+  z.object({ ...ofWorkload, workId: uuid, access: repositoryAccess, work: archiveWork }),
   done,
 );
-export const lookWorkCommand = defineCommand(
-  '/v1/archive/look',
-  z.strictObject({ ...ofWorkload, workId: uuid }),
-  workLook,
-);
-export const cancelWorkCommand = defineCommand(
-  '/v1/archive/cancel',
-  z.strictObject({ ...ofWorkload, workId: uuid }),
-  done,
-);
+export const lookWorkCommand = defineCommand('/v1/archive/look', z.object({ ...ofWorkload, workId: uuid }), workLook);
+export const cancelWorkCommand = defineCommand('/v1/archive/cancel', z.object({ ...ofWorkload, workId: uuid }), done);
 /** The site has the result. */
-export const forgetWorkCommand = defineCommand(
-  '/v1/archive/forget',
-  z.strictObject({ ...ofWorkload, workId: uuid }),
-  done,
-);
+export const forgetWorkCommand = defineCommand('/v1/archive/forget', z.object({ ...ofWorkload, workId: uuid }), done);
 /** One page of a folder, at once (customer-held). */
 export const listTreeCommand = defineCommand(
   '/v1/archive/list',
-  z.strictObject({
+  z.object({
     ...ofWorkload,
     access: repositoryAccess,
     snapshotId,
@@ -169,6 +162,6 @@ export const listTreeCommand = defineCommand(
  */
 export const handExitCommand = defineCommand(
   '/v1/archive/hand-exit',
-  z.strictObject({ ...ofWorkload, exitId: uuid, access: repositoryAccess, until: z.iso.datetime() }),
+  z.object({ ...ofWorkload, exitId: uuid, access: repositoryAccess, until: z.iso.datetime() }),
   done,
 );
