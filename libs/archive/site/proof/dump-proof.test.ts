@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ArchivePolicy, PointReport } from '#contracts/archive';
+import type { ArchivePolicy, PointReport, Proof } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
 import { findPostgres, isAlive } from '#libs/platform/postgres';
 import { testFolder, TestServer } from '#libs/platform/postgres/testing';
+import { Points, type PointRow } from '../points/points.service.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
+import { ProofQueue } from './proof-queue.js';
 import { ProofService } from './proof.service.js';
 
 const run = promisify(execFile);
@@ -84,6 +87,42 @@ describe('a dump', () => {
     await rest();
     expect(await scratch()).toEqual([]);
   }, 90_000);
+
+  test('is compared with the last one of a run that nobody suspects, not with what a thief has added', async () => {
+    const archiveId = await site.archive({ source: 'postgresql' });
+    const queue = site.get(ProofQueue);
+    const dumped = async (runId: string | null, rows: number): Promise<PointRow> => {
+      const wish = { name: 'permits.dump', command: ['/bin/echo', String(rows)] };
+      const id = await site.backup(archiveId, null, { runId, part: 'permits', dump: wish });
+      const point = await site.get(SiteUnitOfWork).run((tx) => site.get(Points).find(tx, archiveId, id));
+      const at = new Date().toISOString();
+      const proof = { state: 'proven', at, seconds: 1, checks: [], failure: null } as unknown as Proof;
+      await queue.settle(point!, proof, { counted: true, rowCounts: { permit: rows } });
+      return point!;
+    };
+    const [good, odd] = [randomUUID(), randomUUID()];
+    await dumped(good, 1_000);
+    await dumped(odd, 20);
+    await dumped(null, 10);
+    const last = await dumped(randomUUID(), 1);
+    expect(await queue.countsBefore(last)).toEqual({ permit: 20 });
+    const [change] = await site.rows<{ id: string }>(
+      `INSERT INTO archive_change (change_id, archive_id, run_id, state, signals)
+       VALUES (gen_random_uuid(), $1, $2, 'suspected', '[]') RETURNING change_id AS id`,
+      [archiveId, odd],
+    );
+    expect(await queue.countsBefore(last)).toEqual({ permit: 1_000 });
+    // A later run of the same change bears its name.
+    await site.rows(`UPDATE archive_change SET run_id = NULL`);
+    await site.rows(`UPDATE archive_run SET measures = jsonb_build_object('changeId', $2::text) WHERE run_id = $1`, [
+      odd,
+      change?.id,
+    ]);
+    expect(await queue.countsBefore(last)).toEqual({ permit: 1_000 });
+    await site.rows(`UPDATE archive_change SET state = 'false-positive'`);
+    expect(await queue.countsBefore(last)).toEqual({ permit: 20 });
+    await rest();
+  });
 
   test('fails its proof by a check that does not pass, and no check can change or reach anything', async () => {
     const archiveId = await site.archive({ source: 'postgresql', policy: { checks } });

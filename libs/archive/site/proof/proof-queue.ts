@@ -97,13 +97,21 @@ export class ProofQueue implements OnApplicationBootstrap {
     });
   }
 
-  /** The rows by table of the last proven dump of this database before this point. */
+  /**
+   * The rows by table of the last proven dump of this database before this point. Only of runs that are under no suspicion:
+   * whoever has a stolen credential could otherwise have a small dump of his compared with.
+   */
   async countsBefore({ archiveId, part, receivedAt }: PointRow): Promise<Readonly<Record<string, number>> | null> {
     const [row] = await this.work.run((tx) =>
       tx.query<{ counts: Record<string, number> }>(
-        `SELECT row_counts AS counts FROM archive_point
-          WHERE archive_id = $1 AND part = $2 AND received_at < $3 AND row_counts IS NOT NULL
-          ORDER BY received_at DESC LIMIT 1`,
+        `SELECT p.row_counts AS counts
+           FROM archive_point p LEFT JOIN archive_run r ON r.archive_id = p.archive_id AND r.run_id = p.run_id
+          WHERE p.archive_id = $1 AND p.part = $2 AND p.received_at < $3 AND p.row_counts IS NOT NULL
+            AND p.run_id IS NOT NULL
+            AND NOT EXISTS (SELECT FROM archive_change c
+                             WHERE c.archive_id = p.archive_id AND c.state <> 'false-positive'
+                               AND (c.run_id = p.run_id OR c.change_id = (r.measures->>'changeId')::uuid))
+          ORDER BY p.received_at DESC LIMIT 1`,
         [archiveId, part, receivedAt],
       ),
     );
