@@ -20,14 +20,16 @@ export class ArchiveRemovalsController {
     status: 202,
     summary: 'Brings back what was removed from the archive since then',
     description:
-      'Sites keep what was removed for some days (7 unless the provider says otherwise). Takes a person with the authority. What two people dropped stays gone.',
+      'Sites keep what was removed for some days (7 unless the provider says otherwise). Takes a person with the authority. What two people dropped stays gone, and so do keys unless they are asked for.',
     schema: removalsUndone,
   })
   undo(
     @CurrentCaller() caller: TenantCaller,
     @Param('id', { schema: idParam }) id: string,
-    @Body({ schema: undoRemovals }) { since }: UndoRemovals,
+    @Body({ schema: undoRemovals }) { since, keys }: UndoRemovals,
   ) {
-    return this.work.tenant(caller.tenantId, (tx) => this.removals.undo(tx, id, new Date(since), caller));
+    return this.work.tenant(caller.tenantId, (tx) =>
+      this.removals.undo(tx, id, { since: new Date(since), keys }, caller),
+    );
   }
 }

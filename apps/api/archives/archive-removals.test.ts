@@ -17,13 +17,40 @@ describe('what was removed from an archive', () => {
     const path = `${archive.path}/undo-removals`;
     expect((await plane.api.post(path, { since }, apiKey)).body.code).toBe('archive.person-needed');
     expect((await plane.api.post(path, { since: 'yesterday' }, owner)).status).toBe(400);
-    expect(await plane.api.post(path, { since }, owner)).toMatchObject({ status: 202, body: { since } });
+    expect(await plane.api.post(path, { since }, owner)).toMatchObject({ status: 202, body: { since, keys: false } });
     const { payload } = await plane.metro.ordered(bringBackOrder, ({ archiveId }) => archiveId === archive.id);
     expect(payload).toEqual({ ...archive.ref, since });
     expect((await archive.notice('archives.removals-undone')).severity).toBe('information');
     const { body } = await plane.api.get('/v1/audit', owner);
     expect(body.items).toContainEqual(
-      expect.objectContaining({ action: 'archive.removals-undone', subjectId: archive.id, detail: { since } }),
+      expect.objectContaining({
+        action: 'archive.removals-undone',
+        subjectId: archive.id,
+        detail: { since, keys: false },
+      }),
+    );
+  });
+
+  it('is brought back without keys, unless they are asked for', async () => {
+    const archive = await ArchivedWorkload.make(plane);
+    const since = '2026-11-20T08:00:00.000Z';
+    const { owner } = archive.agency;
+    const path = `${archive.path}/undo-removals`;
+    expect((await plane.api.post(path, { since, keys: 'all' }, owner)).status).toBe(400);
+    expect(await plane.api.post(path, { since, keys: true }, owner)).toMatchObject({
+      status: 202,
+      body: { since, keys: true },
+    });
+    const { payload } = await plane.metro.ordered(bringBackOrder, ({ archiveId }) => archiveId === archive.id);
+    expect(payload).toEqual({ ...archive.ref, since, keys: true });
+    expect((await archive.notice('archives.removals-undone')).text).toContain('keys');
+    const { body } = await plane.api.get('/v1/audit', owner);
+    expect(body.items).toContainEqual(
+      expect.objectContaining({
+        action: 'archive.removals-undone',
+        subjectId: archive.id,
+        detail: { since, keys: true },
+      }),
     );
   });
 });

@@ -123,10 +123,14 @@ export type ExitRequest = z.infer<typeof exitRequest>;
 export const undoRemovals = z
   .strictObject({
     since: z.iso.datetime().meta({ description: 'What was removed at or after this moment comes back.' }),
+    keys: z.boolean().default(false).meta({
+      description:
+        'Whether removed keys come back too: where a thief has removed them, or the password of after a rotation is lost. Passwords from before a rotation then open the archive again, a leaked one too: rotate the keys afterwards.',
+    }),
   })
   .meta({ id: 'UndoArchiveRemovals' });
 export type UndoRemovals = z.infer<typeof undoRemovals>;
-export const removalsUndone = z.object({ since: instant }).meta({ id: 'ArchiveRemovalsUndone' });
+export const removalsUndone = z.object({ since: instant, keys: z.boolean() }).meta({ id: 'ArchiveRemovalsUndone' });
 
 export const verdictRequest = z
   .strictObject({

@@ -82,10 +82,13 @@ export const judgeChangeOrder = defineOrder(
   'archive.judge-change',
   z.strictObject({ ...archiveRef, changeId: uuid, verdict: z.enum(['false-positive', 'dealt-with']) }),
 );
-/** Brings back what was removed from the repository since then, by whomever; to each site that keeps one. */
+/**
+ * Brings back what was removed from the repository since then, by whomever; to each site that keeps one. Keys only with
+ * `keys`: one that a rotation has replaced may be of a password that had leaked.
+ */
 export const bringBackOrder = defineOrder(
   'archive.bring-back',
-  z.strictObject({ ...archiveRef, since: z.iso.datetime() }),
+  z.strictObject({ ...archiveRef, since: z.iso.datetime(), keys: z.boolean().optional() }),
   { urgent: true },
 );
 /**

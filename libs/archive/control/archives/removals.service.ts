@@ -7,6 +7,11 @@ import { ArchiveRecord } from './archive-record.js';
 import { Archives } from './archive.service.js';
 import { requireAuthority } from './persons.js';
 
+export interface RemovalsUndone {
+  readonly since: Date;
+  readonly keys: boolean;
+}
+
 /** What was removed from archives, by whomever: sites keep it for some days. */
 @Injectable()
 export class ArchiveRemovals {
@@ -20,26 +25,34 @@ export class ArchiveRemovals {
    * Has each site of the archive bring back what was removed there since then. It takes a person with the authority: what
    * retention has let go comes back too. What two people dropped does not.
    *
+   * @param keys whether removed keys come back too, and with them the passwords that open them
+   *
    * @throws NotFoundError, PersonNeededError, AuthorityNeededError
    */
-  async undo(tx: TenantTransaction, archiveId: string, since: Date, caller: TenantCaller): Promise<{ since: Date }> {
+  async undo(
+    tx: TenantTransaction,
+    archiveId: string,
+    { since, keys }: RemovalsUndone,
+    caller: TenantCaller,
+  ): Promise<RemovalsUndone> {
     await this.archives.get(tx, archiveId);
     requireAuthority(caller);
     const archive = await this.archives.hold(tx, archiveId);
     const { tenantId, workloadId, workloadName: name } = archive;
     for (const siteId of [archive.siteId, archive.secondSiteId]) {
       if (siteId === null) continue;
-      const payload = { archiveId, workloadId, since: since.toISOString() };
+      // Left out where it is not asked for: a site that was not updated yet does not know it.
+      const payload = { archiveId, workloadId, since: since.toISOString(), ...(keys ? { keys } : {}) };
       await this.orders.issue(tx, { siteId, tenantId, contract: bringBackOrder, payload });
     }
-    await this.record.did(tx, archive, caller.actor, 'archive.removals-undone', { since: since.toISOString() });
+    await this.record.did(tx, archive, caller.actor, 'archive.removals-undone', { since: since.toISOString(), keys });
     await this.record.tell(tx, archive, {
       kind: 'archives.removals-undone',
       severity: 'information',
       title: `${name}: what was removed from the archive is brought back`,
-      text: `${caller.actor.name} asked that all that was removed from the archive of ${name} since ${since.toISOString()} be brought back, at each site that keeps it. Retention then looks at it anew: hold what must stay.`,
+      text: `${caller.actor.name} asked that all that was removed from the archive of ${name} since ${since.toISOString()} be brought back, at each site that keeps it. ${keys ? 'So are keys: passwords from before a change of the keys open the archive again.' : 'Removed keys stay gone.'} Retention then looks at it anew: hold what must stay.`,
       about: { since: since.toISOString() },
     });
-    return { since };
+    return { since, keys };
   }
 }

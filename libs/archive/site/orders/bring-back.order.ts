@@ -14,6 +14,7 @@ export class BringBackHandler implements OrderHandler<Wish> {
   /** @throws NotFoundError, RemovalAtWorkError */
   async carryOut({ payload, tenantId }: ReceivedOrder<Wish>): Promise<void> {
     if (tenantId === null) throw new NotFoundError('agency');
-    await this.bringing.bringBack(payload.archiveId, tenantId, new Date(payload.since));
+    const { archiveId, since, keys = false } = payload;
+    await this.bringing.bringBack(archiveId, tenantId, new Date(since), { keys });
   }
 }

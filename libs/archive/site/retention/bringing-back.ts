@@ -35,12 +35,19 @@ export class BringingBack {
 
   /**
    * Undoes removals since then, of an archive or of a copy that this site keeps. Whoever removes now is shut out first. What
-   * two people dropped stays gone, and so does a key that had gone when the keys were changed. Safe to repeat.
+   * two people dropped stays gone. Safe to repeat.
+   *
+   * @param keys whether keys come back too: with one that a rotation has replaced, an old password opens the repository again
    *
    * @throws NotFoundError, RemovalAtWorkError while something still removes: to be tried again
    */
-  async bringBack(repositoryId: string, tenantId: string, since: Date): Promise<void> {
-    const { dropped, rotatedAt } = await this.work.run(async (tx) => {
+  async bringBack(
+    repositoryId: string,
+    tenantId: string,
+    since: Date,
+    { keys = false }: { readonly keys?: boolean } = {},
+  ): Promise<void> {
+    const dropped = await this.work.run(async (tx) => {
       const [own] = await tx.query(`SELECT FROM vault_repository WHERE repository_id = $1 AND tenant_id = $2`, [
         repositoryId,
         tenantId,
@@ -55,8 +62,7 @@ export class BringingBack {
         `SELECT snapshot_id AS id FROM archive_point WHERE archive_id = $1 AND forgotten_because = 'two-people'`,
         [repositoryId],
       );
-      const archive = await this.archives.find(tx, repositoryId);
-      return { dropped: new Set(rows.map(({ id }) => id)), rotatedAt: archive?.keysRotatedAt ?? null };
+      return new Set(rows.map(({ id }) => id));
     });
     const [removing] = await this.work.run((tx) =>
       tx.query(
@@ -66,14 +72,14 @@ export class BringingBack {
       ),
     );
     if (removing) throw new RemovalAtWorkError();
-    const wanted = ({ name: { type, id }, removedAt }: LaidAside): boolean => {
-      if (type === 'snapshots') return !dropped.has(id);
-      // Its password may be the one that had leaked.
-      return type !== 'keys' || rotatedAt === null || removedAt > rotatedAt;
-    };
+    const wanted = ({ name: { type, id } }: LaidAside): boolean =>
+      type === 'keys' ? keys : type !== 'snapshots' || !dropped.has(id);
     const returned = await this.vault.removed.bringBack(repositoryId, since, wanted);
     await this.tellReturned(repositoryId, since);
-    this.logger.log.warn({ repositoryId, since, objects: returned.length }, 'what was removed has been brought back');
+    this.logger.log.warn(
+      { repositoryId, since, keys, objects: returned.length },
+      'what was removed has been brought back',
+    );
   }
 
   /** Ends for good what was removed long enough ago, but nothing of a repository under a hold. */
