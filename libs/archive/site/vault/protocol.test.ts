@@ -10,7 +10,7 @@ const V2 = 'application/vnd.x.restic.rest.v2';
 
 let vault: VaultUnderTest;
 beforeAll(async () => {
-  vault = await VaultUnderTest.start({ idleMs: 1_000 });
+  vault = await VaultUnderTest.start({ idleMs: 3_000 });
 });
 afterAll(() => vault.stop());
 
