@@ -70,6 +70,31 @@ test('what only the agency can open is listed, forgotten, checked and taken out 
   expect(await readFile(path.join(restored, home, 'small'), 'utf8')).toBe('small change');
 });
 
+test('a check that the vault does not let be made has found nothing, and one that misses a pack names it', async () => {
+  const archive = await TestArchive.open(place, 'customer-held');
+  // One of its own: with the password of another archive it would have none here.
+  const own = await AgentUnderTest.start([{ name: NAME, kind: 'files', paths: [home] }]);
+  try {
+    await own.work(archive, NAME, backupOf('files'));
+    const check = { kind: 'check', part: 1, of: 1 } as const;
+    const access = { ...archive.access, secret: 'over' };
+    expect(await own.work(archive, NAME, check, { access })).toMatchObject({
+      failure: { code: 'archive.vault-refused' },
+    });
+    const { repositoryId } = archive.access;
+    const { objects, removed } = place.vault.service;
+    const packs = [];
+    for await (const { id } of objects.list(repositoryId, 'data')) packs.push(id);
+    const [id = ''] = packs;
+    await removed.layAside(repositoryId, { type: 'data', id }, new Date());
+    const { failure } = await own.work(archive, NAME, check);
+    expect(failure?.code).toBe('archive.check-failed');
+    expect(failure?.message).toContain(`pack ${id}`);
+  } finally {
+    await own.remove();
+  }
+});
+
 test('once the agent has the password, none of the site’s is used: neither to look, nor to restore, nor for the way out', async () => {
   const rogue = await TestArchive.open(place, 'escrowed');
   const refused = { state: 'failed', failure: { code: 'archive.key-mode' } };

@@ -50,6 +50,13 @@ export const errorMessage = z.object({
   item: z.string().default(''),
 });
 
+/** Of a check, since 0.18; words before. */
+export const checkError = z.object({ message_type: z.literal('error'), message: z.string() });
+export const checkSummary = z.object({
+  message_type: z.literal('summary'),
+  broken_packs: z.array(z.string().regex(/^[0-9a-f]{64}$/)).nullish(),
+});
+
 export const exitMessage = z.object({ message_type: z.literal('exit_error'), message: z.string() });
 
 /** One with `-vv`: what became of one item of a restore. */

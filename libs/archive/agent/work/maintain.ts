@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { ArchiveWorkError } from '../errors.js';
 import { resticFailure } from '../restic/failures.js';
-import { listedSnapshot } from '../restic/messages.js';
+import { checkError, checkSummary, listedSnapshot } from '../restic/messages.js';
 import type { Repository } from '../restic/repository.js';
+import { checkFailure } from './check-failure.js';
 import { NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
 
 /** restic takes them as arguments, and a command line has its bounds. */
@@ -56,11 +57,19 @@ async function presentOf(repository: Repository, ids: readonly string[]): Promis
 /**
  * Reads one share of the packs, and the structure of all of it.
  *
- * @throws ArchiveWorkError naming what is damaged
+ * @throws ArchiveWorkError naming what is damaged; ResticFailedError when the vault did not let it be made
  */
 export async function checkPart({ repository }: WorkAtHand, part: number, of: number): Promise<Outcome> {
-  const end = await repository.call(['check', `--read-data-subset=${Math.min(part, of)}/${of}`]);
+  const [errors, packs]: [string[], string[]] = [[], []];
+  const end = await repository.call(['check', `--read-data-subset=${Math.min(part, of)}/${of}`], {
+    onMessage: (message) => {
+      const error = checkError.safeParse(message);
+      if (error.success) errors.push(repository.withoutSecrets(error.data.message));
+      packs.push(...(checkSummary.safeParse(message).data?.broken_packs ?? []));
+    },
+    onWords: (line) => errors.push(repository.withoutSecrets(line)),
+  });
   repository.signal.throwIfAborted();
   if (end.code === 0) return { ...NOTHING, state: 'completed' };
-  throw new ArchiveWorkError('check-failed', `The check found faults: ${end.words.slice(-6).join(' ')}`);
+  throw checkFailure(end, errors, packs);
 }

@@ -179,7 +179,8 @@ export class Checks {
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof DomainError)) throw error;
-      const packs = error instanceof ResticFailedError ? [...broken, ...packsIn(error.messages)] : [];
+      const said = error instanceof ResticFailedError ? error.messages : isFinding(error) ? [error.message] : [];
+      const packs = [...broken, ...packsIn(said)];
       const outcomes: DamageOutcome[] = [];
       for (const id of new Set(packs)) outcomes.push(await this.damages.found(archiveId, { type: 'data', id }));
       // Packs that were gone have come from the second copy: whether they were all that was wrong, restic says.
@@ -197,7 +198,7 @@ const DAMAGED = (count: number): Failure => ({
 const isFinding = ({ code }: Failure): boolean => code === 'archive.damaged' || FAULT_CODES.includes(code);
 const BUSY: Failure = { code: 'archive.busy', message: 'The repository is in use. It is checked another time.' };
 
-/** In restic's words: `pack 3f…: …`. */
+/** In restic's words, here or at the agent: `pack 3f…: …`. */
 function packsIn(messages: readonly string[]): string[] {
   return messages.flatMap((message) => [...message.matchAll(/\bpack ([0-9a-f]{64})\b/gi)].map(([, id = '']) => id));
 }

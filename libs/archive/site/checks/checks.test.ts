@@ -1,13 +1,17 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { open, readdir, rename, stat, unlink, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ArchiveReport, PointReport } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
 import { waitFor } from '#libs/platform/clock';
+import { VAULT_AUTHORITY } from '../archive-settings.js';
 import { Copies } from '../copies/copies.service.js';
+import { Points } from '../points/points.service.js';
 import { RetentionService } from '../retention/retention.service.js';
+import { HoldingAgent } from '../testing/holding-agent.js';
 import { TwoSites } from '../testing/two-sites.js';
-import { VaultService } from '../vault/vault.module.js';
+import { VaultRepositories, VaultService } from '../index.js';
 import { WrongObjectError } from '../vault/vault-objects.js';
 import { Readable } from 'node:stream';
 import { isInPart, nextPart, partsFor } from './check-rota.js';
@@ -15,10 +19,11 @@ import { Checks } from './checks.service.js';
 import { Damages } from './damages.service.js';
 
 const signal = new AbortController().signal;
+const agent = new HoldingAgent();
 let sites: TwoSites;
 
 beforeAll(async () => {
-  sites = await TwoSites.start();
+  sites = await TwoSites.start(agent);
 });
 afterAll(() => sites.stop());
 
@@ -125,6 +130,29 @@ describe('a check', () => {
       ((await report())?.damaged.length ?? 0) > 0 && (await report())?.damaged.every((each) => each.repaired);
     await waitFor('the repair to be told', repaired, { timeoutMs: 10_000 });
   });
+});
+
+test('a pack that the agent’s check misses comes back from the second copy, and its check is made again', async () => {
+  const archiveId = await sites.archive({ keyMode: 'customer-held' });
+  const { credentialId, secret } = await sites.first.get(VaultRepositories).issue(archiveId, 'append');
+  const url = `https://127.0.0.1:${sites.first.get(VaultService).port}/${archiveId}/`;
+  const authority = sites.first.get<string>(VAULT_AUTHORITY as never);
+  const access = { repositoryId: archiveId, url, user: credentialId, secret, authority };
+  await agent.restic(access, 'init');
+  await agent.restic(access, 'backup', await sites.first.folder({ file: randomBytes(500_000) }));
+  const [snapshot] = await sites.first.objects(archiveId, 'snapshots');
+  const unknown = { files: null, bytes: null, bytesAddedPacked: null, change: null };
+  const made = { runId: randomUUID(), part: null, claimedAt: new Date(), clockDiffers: false, ...unknown };
+  const point = { archiveId, snapshotId: snapshot?.id ?? '', ...made };
+  await sites.first.get(SiteUnitOfWork).run((tx) => sites.first.get(Points).upsert(tx, point));
+  await sites.first.get(Copies).replicate(archiveId, signal);
+  const [lost] = await sites.first.objects(archiveId, 'data');
+  await unlink(lost?.path ?? '');
+  await check(archiveId);
+  expect((await sites.first.objects(archiveId, 'data')).map(({ id }) => id)).toContain(lost?.id);
+  expect(agent.told.filter(({ kind }) => kind === 'check')).toHaveLength(2);
+  const [row] = await sites.first.rows(`SELECT failure FROM archive_check WHERE archive_id = $1`, [archiveId]);
+  expect(row).toEqual({ failure: null });
 });
 
 test('nothing but an object’s own bytes is put in its place', async () => {

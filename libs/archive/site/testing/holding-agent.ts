@@ -72,7 +72,10 @@ export class HoldingAgent extends AgentCommands {
     const at = new Date().toISOString();
     const failure = await this.act(access, work).then(
       () => null,
-      (error: unknown) => ({ code: 'archive.restic', message: String(error).slice(0, 2_000) }),
+      (error: unknown) => ({
+        code: work.kind === 'check' ? 'archive.check-failed' : 'archive.restic',
+        message: String(error).slice(0, 2_000),
+      }),
     );
     const nothing = { snapshots: [], filesRestored: 0, filesSkipped: 0, bytesRestored: 0, faultCount: 0, faults: [] };
     const ended = { state: failure ? 'failed' : 'completed', startedAt: at, endedAt: at } as const;
