@@ -11,8 +11,8 @@ import {
 
 const ID = '7f4df1f0-55a3-4a36-8a53-6a2a7ad3a2a4';
 const snapshotId = 'a'.repeat(64);
-const about = { workloadId: ID, workloadName: 'share', workId: ID };
-const { workId: _, ...ofWorkload } = about;
+const ofWorkload = { workloadId: ID, workloadName: 'share' };
+const about = { ...ofWorkload, workId: ID };
 const access = {
   repositoryId: ID,
   url: `https://vault/${ID}/`,

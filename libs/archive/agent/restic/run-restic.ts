@@ -11,7 +11,7 @@ import type { ResticProgram } from './program.js';
 /** A restic that was asked to end has so long to take its lock back. */
 const END_MS = 10_000;
 /** After its end, who still holds its output is not waited for. */
-const CLOSE_MS = 2_000;
+const CLOSE_MS = 10_000;
 const WORDS_KEPT = 40;
 const SETPRIV = '/usr/bin/setpriv';
 
