@@ -158,8 +158,11 @@ export class ManagedStandby {
   /** See {@link SiteDriver.admit}. */
   async admit(rules: StandbySpecification['hba']): Promise<void> {
     if (isDeepStrictEqual(this.state.hba, rules)) return;
-    const standby = await this.with({ hba: [...rules] });
+    const state = { ...this.state, hba: [...rules] };
+    const standby = new ManagedStandby(this.workloadId, this.paths, state, this.policy, this.identity);
     if (standby.isSeeded) await standby.reloadSettings();
+    // Last: a process that is killed before does all of it once more.
+    await standby.with({});
   }
 
   /** Renders and reloads at once, restarting nothing: for a change of whom it follows, on the way of a failover. */
