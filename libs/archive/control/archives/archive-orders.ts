@@ -1,11 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import { endArchiveOrder, ensureArchiveOrder, keepCopyOrder } from '#contracts/archive';
-import type { OrderContract } from '#contracts/sites';
+import type { OrderContract, PeerSite } from '#contracts/sites';
 import type { Transaction } from '#libs/platform/database';
 import { Orders, Sites } from '#libs/sites/control';
 import type { ArchiveRow } from './archive-store.js';
 
-/** Tells sites what to archive, and where the second copy is. */
+/**
+ * Tells sites what to archive, and where the second copy is. The control plane is updated before its sites, and an older site
+ * refuses an order with a field that it does not know, for good: what there is nothing to say of is left out.
+ */
 @Injectable()
 export class ArchiveOrders {
   constructor(
@@ -24,7 +27,7 @@ export class ArchiveOrders {
       keyMode: archive.keyMode,
       policy,
       paused: archive.paused,
-      former: archive.formerRetention,
+      ...(archive.formerRetention && { former: archive.formerRetention }),
       second: second?.peer ?? null,
     });
     if (!first || !second) return;
@@ -36,13 +39,28 @@ export class ArchiveOrders {
     });
   }
 
-  /** No more runs; both copies stay until their time. Repeated, each site learns where the other one is now. */
+  /** No more runs; both copies stay until their time. Each site knows already where the other one is. */
   async end(tx: Transaction, archive: ArchiveRow): Promise<void> {
+    await this.give(tx, archive, endArchiveOrder, {});
+    if (archive.secondSiteId !== null) await this.endAt(tx, archive, archive.secondSiteId, {});
+  }
+
+  /** The same once more for both sites of an archive that ends: each learns where the other one is now. */
+  async endElsewhere(tx: Transaction, archive: ArchiveRow): Promise<void> {
     const { first, second } = await this.sitesOf(tx, archive);
-    await this.give(tx, archive, endArchiveOrder, { other: second?.peer ?? null });
-    if (!second) return;
-    const payload = { ...refOf(archive), other: first?.peer ?? null };
-    await this.orders.issue(tx, { siteId: second.id, tenantId: archive.tenantId, contract: endArchiveOrder, payload });
+    if (!first || !second) return;
+    await this.give(tx, archive, endArchiveOrder, { other: second.peer });
+    await this.endAt(tx, archive, second.id, { other: first.peer });
+  }
+
+  private async endAt(
+    tx: Transaction,
+    archive: ArchiveRow,
+    siteId: string,
+    rest: { readonly other?: PeerSite },
+  ): Promise<void> {
+    const payload = { ...refOf(archive), ...rest };
+    await this.orders.issue(tx, { siteId, tenantId: archive.tenantId, contract: endArchiveOrder, payload });
   }
 
   private async sitesOf(tx: Transaction, { siteId, secondSiteId }: ArchiveRow) {

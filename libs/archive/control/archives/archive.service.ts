@@ -212,7 +212,8 @@ export class Archives {
     for (const { tenantId, id } of concerned) {
       const archive = await this.store.find(tx, tenantId, id);
       if (!archive) continue;
-      await (goesOn(archive.state) ? this.archiveOrders.ensure(tx, archive) : this.archiveOrders.end(tx, archive));
+      const goes = goesOn(archive.state);
+      await (goes ? this.archiveOrders.ensure(tx, archive) : this.archiveOrders.endElsewhere(tx, archive));
     }
   }
 
