@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { CreateBucketCommand, HeadObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { CreateBucketCommand, HeadObjectCommand, S3Client, S3ServiceException } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { S3Server } from './testing/s3-server.js';
 import { S3Storage } from './s3-storage.js';
@@ -44,4 +44,36 @@ test('where the bucket has Object Lock, all but locks are locked from their rece
   expect(locked.ObjectLockMode).toBe('COMPLIANCE');
   expect(locked.ObjectLockRetainUntilDate?.getTime()).toBeGreaterThan(Date.now() + 86_000_000);
   expect((await head(`${repository}/locks/${lock}`)).ObjectLockMode).toBeUndefined();
+});
+
+test.each([
+  ['sent whole', 1_000],
+  ['sent in parts', 9 * 2 ** 20],
+])('an object that was %s and answered with a conflict counts as stored only where it is there', async (_, bytes) => {
+  const contested = server.client();
+  // As S3 answers while another operation on the same name, such as its removal, has not ended.
+  const conflict = {
+    name: 'ConditionalRequestConflict',
+    $fault: 'client',
+    $metadata: { httpStatusCode: 409 },
+  } as const;
+  contested.middlewareStack.add((next) => (args) => {
+    return 'IfNoneMatch' in args.input ? Promise.reject(new S3ServiceException(conflict)) : next(args);
+  });
+  const place = { bucket: await bucket(), prefix: '', lockSeconds: null };
+  const repository = randomUUID();
+  const commit = async (to: S3Client, letter: string) => {
+    const storage = new S3Storage({ ...place, client: to });
+    const incoming = await storage.incoming(repository, { type: 'data', id: letter.repeat(64) });
+    try {
+      await incoming.write([Buffer.alloc(bytes)]);
+      return await incoming.commit();
+    } finally {
+      await incoming.discard();
+    }
+  };
+  expect(await commit(client, 'a')).toBe('stored');
+  expect(await commit(contested, 'a')).toBe('exists');
+  // The sender tries again.
+  await expect(commit(contested, 'b')).rejects.toMatchObject({ status: 503, code: 'vault.conflict' });
 });

@@ -2,12 +2,14 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
+  HeadObjectCommand,
   PutObjectCommand,
   S3ServiceException,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { isAbsent, lockUntil, type S3Place } from './s3-place.js';
 import type { IncomingObject } from './storage.js';
+import { ObjectContestedError } from './vault.errors.js';
 
 /** S3's least size of a part is 5 MiB. Half of restic's usual pack, so that a pack is sent while it arrives. */
 const PART_BYTES = 8 * 2 ** 20;
@@ -43,10 +45,12 @@ export class IncomingUpload implements IncomingObject {
       else await this.complete(this.uploadId);
       return 'stored';
     } catch (error) {
-      // 412: something is there. 409: somebody else is completing it; theirs has the same name, so the same bytes.
-      if (error instanceof S3ServiceException && [409, 412].includes(error.$metadata.httpStatusCode ?? 0))
-        return 'exists';
-      throw error;
+      const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
+      if (status === 412) return 'exists';
+      // 409: another operation on it has not ended. It may be its removal, or a completion that fails.
+      if (status !== 409) throw error;
+      if (await this.isThere()) return 'exists';
+      throw new ObjectContestedError(this.key);
     }
   }
 
@@ -64,6 +68,16 @@ export class IncomingUpload implements IncomingObject {
       await this.place.client.send(new AbortMultipartUploadCommand({ ...this.where, UploadId: uploadId }));
     } catch (error) {
       if (!isAbsent(error)) throw error;
+    }
+  }
+
+  private async isThere(): Promise<boolean> {
+    try {
+      await this.place.client.send(new HeadObjectCommand(this.where));
+      return true;
+    } catch (error) {
+      if (isAbsent(error)) return false;
+      throw error;
     }
   }
 

@@ -48,6 +48,13 @@ export class QuotaReachedError extends VaultAnswerError {
   }
 }
 
+/** Another operation on the same object has not ended, and it is not there: sent again, it is stored. */
+export class ObjectContestedError extends VaultAnswerError {
+  constructor(label: string) {
+    super(503, 'vault.conflict', 'Something else is done with this object at the moment. Try again.', {}, label);
+  }
+}
+
 /** Bytes on the storage that do not hash to the object's name: they are not served. */
 export class ObjectDamagedError extends VaultAnswerError {
   constructor(label: string) {
