@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import https from 'node:https';
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ArchiveReport } from '#contracts/archive';
 import { Tellings } from '../facts/tellings.js';
@@ -77,4 +79,22 @@ test('what is only damaged, or cannot be read for another reason, stays where it
   await site.rows(`UPDATE archive_key SET sealed = sealed || '\\x00' WHERE archive_id = $1`, [archiveId]);
   await expect(site.get(JunkObjects).look(archiveId, signal)).rejects.toThrow();
   expect(await ids(archiveId, 'index')).toEqual([index]);
+});
+
+test.each([
+  ['has another bit', (config: Buffer) => config.fill((config[40] ?? 0) ^ 1, 40, 41)],
+  ['was cut', (config: Buffer) => config.subarray(0, 10)],
+])('an archive whose config %s loses nothing by it, and is whole again with the config', async (_, harm) => {
+  const archiveId = await site.archive();
+  const point = await site.backup(archiveId, await site.folder({ file: 'a permit' }));
+  const [index] = await ids(archiveId, 'index');
+  const config = path.join(site.directory, 'vault', archiveId, 'config');
+  const right = await readFile(config);
+  await writeFile(config, harm(Buffer.from(right)));
+  await expect(site.get(JunkObjects).look(archiveId, signal)).rejects.toThrow('restic failed');
+  expect(await ids(archiveId, 'index')).toEqual([index]);
+  expect(await ids(archiveId, 'snapshots')).toEqual([point]);
+  expect(await site.get(VaultService).removed.since(archiveId, new Date(0))).toMatchObject({ objects: 0 });
+  await writeFile(config, right);
+  await site.check(archiveId);
 });

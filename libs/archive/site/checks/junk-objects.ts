@@ -20,8 +20,8 @@ interface Listed {
 
 const AT_ONCE = 50;
 const AGAIN_MS = 600_000;
-/** It ended by a panic: its way to say of bytes that they are too few (restic 0.19: internal/repository, LoadUnpacked). */
-const PANIC = 2;
+/** Its way to say of bytes that they are too few (restic 0.19: internal/repository, LoadUnpacked). Other panics are its own. */
+const TOO_FEW = /^panic: runtime error: slice bounds out of range/;
 const NOT_OURS = /ciphertext verification failed|invalid character|cannot unmarshal|unexpected end of JSON/;
 
 /**
@@ -68,7 +68,8 @@ export class JunkObjects {
   }
 
   /**
-   * Lays aside what does not open, the newest first, and tells it.
+   * Lays aside what does not open, the newest first, and tells it. Only while its config opens: restic reads that first, and
+   * says of a damaged one what it says of junk. Where all of some in a row is junk, the rest is left to the next time.
    *
    * @throws ResticFailedError when it is the archive that does not open
    */
@@ -76,16 +77,23 @@ export class JunkObjects {
     this.looked.set(archiveId, this.clock.monotonic());
     const opened = this.opened.get(archiveId) ?? new Set();
     this.opened.set(archiveId, opened);
+    await this.cat(archiveId, ['config'], signal);
     const unknown = (await this.listed(archiveId)).filter(({ name }) => !opened.has(name.id));
     for (let at = 0; at < unknown.length; at += AT_ONCE) {
+      const some = unknown.slice(at, at + AT_ONCE);
       let junk = 0;
-      for (const { name } of unknown.slice(at, at + AT_ONCE)) {
+      for (const { name } of some) {
         signal.throwIfAborted();
-        if (await this.opens(archiveId, name, signal)) opened.add(name.id);
-        else if (await this.layAside(archiveId, name)) junk += 1;
+        if (await this.opens(archiveId, name, signal)) {
+          opened.add(name.id);
+          continue;
+        }
+        // Once more: its bytes may have changed since.
+        await this.cat(archiveId, ['config'], signal);
+        if (await this.layAside(archiveId, name)) junk += 1;
       }
       // Where so many in a row are sound, the rest is left to the next time.
-      if (junk === 0) return;
+      if (junk === 0 || junk === some.length) return;
     }
   }
 
@@ -100,22 +108,26 @@ export class JunkObjects {
   }
 
   private async opens(archiveId: string, { type, id }: Listed['name'], signal: AbortSignal): Promise<boolean> {
-    const purpose = 'finding what closes the archive';
-    const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-    const what = type === 'index' ? 'index' : 'snapshot';
     try {
-      await this.restic.run(archiveId, ['cat', what, id, '--no-lock'], {
-        role: 'read',
-        purpose,
-        signal,
-        stdoutTo: nowhere,
-      });
+      await this.cat(archiveId, [type === 'index' ? 'index' : 'snapshot', id], signal);
       return true;
     } catch (error) {
       if (!(error instanceof ResticFailedError)) throw error;
-      if (error.exitCode === PANIC || NOT_OURS.test(error.messages.join('\n'))) return false;
+      if (error.messages.some((line) => TOO_FEW.test(line) || NOT_OURS.test(line))) return false;
       throw error;
     }
+  }
+
+  /** @throws ResticFailedError */
+  private async cat(archiveId: string, what: readonly string[], signal: AbortSignal): Promise<void> {
+    const purpose = 'finding what closes the archive';
+    const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+    await this.restic.run(archiveId, ['cat', ...what, '--no-lock'], {
+      role: 'read',
+      purpose,
+      signal,
+      stdoutTo: nowhere,
+    });
   }
 
   /** Bytes that do not hash to their name are damage, and brought back as such. */
