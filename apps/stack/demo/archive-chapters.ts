@@ -65,7 +65,10 @@ export class ArchiveChapters {
     const left = countDifferent(before, await share.hashes());
     this.check(ruined > 0, 'the script ruined nothing, so nothing was shown');
     this.check(left === 0, `${left} files are not as they were before the script`);
-    return { ruined, broughtBack: ruined - left, secondsToRestore, proven: await this.proofs(good) };
+    const proven = await this.proofs(good);
+    const { copy } = await client.copied(shareId, good.receivedAt);
+    tell(`the second copy, at the regional site, is complete until ${copy?.completeUntil}`);
+    return { ruined, broughtBack: ruined - left, secondsToRestore, proven };
   }
 
   private async proofs(ofShare: PointView): Promise<number> {

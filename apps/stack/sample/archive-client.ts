@@ -7,6 +7,11 @@ export interface ArchiveView {
   readonly retentionInWords: string;
   readonly keyModeMeans: string;
   readonly failure: { readonly message: string } | null;
+  readonly copy: {
+    readonly completeUntil: string | null;
+    readonly missingObjects: number | null;
+    readonly failure: { readonly message: string } | null;
+  } | null;
 }
 
 export interface ArchiveRunView {
@@ -53,19 +58,34 @@ export class ArchiveClient {
     return id;
   }
 
-  /** Archives a workload every hour with the provider's proof, and waits until it is ready. */
-  async archive(workloadId: string): Promise<ArchiveView> {
+  /**
+   * Archives a workload every hour with the provider's proof, and waits until it is ready.
+   *
+   * @param secondSiteId where a second copy is kept
+   */
+  async archive(workloadId: string, secondSiteId: string | null = null): Promise<ArchiveView> {
     const { id } = await this.rest.post<{ id: string }>('/v1/archives', {
       workloadId,
       keyMode: 'escrowed',
       schedule: { every: 'hour' },
       retention: RETENTION,
+      ...(secondSiteId === null ? {} : { secondSiteId }),
     });
     return this.until(
       `the archive ${id} to be ready`,
       `/v1/archives/${id}`,
       (archive: ArchiveView) => archive.state === 'active',
       ({ state, failure }) => `${state} ${failure?.message ?? ''}`,
+    );
+  }
+
+  /** Waits until the second copy has every recovery point up to this instant. */
+  copied(archiveId: string, until: string): Promise<ArchiveView> {
+    return this.until(
+      'the second copy to be complete',
+      `/v1/archives/${archiveId}`,
+      ({ copy }: ArchiveView) => copy?.missingObjects === 0 && (copy.completeUntil ?? '') >= until,
+      ({ copy }) => `${copy?.missingObjects ?? 'an unknown number of'} objects missing ${copy?.failure?.message ?? ''}`,
     );
   }
 

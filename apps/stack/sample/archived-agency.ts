@@ -19,7 +19,10 @@ export async function archiveAgency(agency: ProtectedAgency, tell: (stage: strin
   const { agentId, functionId } = agency;
   tell('archiving the clerk’s file share and a dump of the permits database');
   const workloadId = await client.filesWorkload({ agentId, functionId, name: SHARE_WORKLOAD });
-  const [share, permits] = await Promise.all([client.archive(workloadId), client.archive(agency.workloadId)]);
+  const [share, permits] = await Promise.all([
+    client.archive(workloadId, agency.regionalSiteId),
+    client.archive(agency.workloadId),
+  ]);
   tell(`kept: ${share.retentionInWords}`);
   const firstRuns = await Promise.all([client.firstRun(share.id), client.firstRun(permits.id)]);
   return { client, shareId: share.id, permitsId: permits.id, firstRuns };

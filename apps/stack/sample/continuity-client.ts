@@ -17,6 +17,7 @@ export interface ProtectionView {
   readonly mode: string;
   readonly metro: LegView | null;
   readonly regional: LegView | null;
+  readonly regionalSiteId: string | null;
 }
 
 /** What a person accepts to lose, and how they say the old server was stopped. */

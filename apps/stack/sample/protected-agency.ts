@@ -22,6 +22,7 @@ export interface ProtectedAgency {
   readonly workloadId: string;
   readonly agentId: string;
   readonly functionId: string;
+  readonly regionalSiteId: string | null;
   readonly frontDoor: { readonly host: string; readonly port: number };
 }
 
@@ -67,7 +68,9 @@ export async function protectAgency(
   // All of this town's clients run on this machine.
   await client.protect(workloadId, options.mode ?? 'strict', ['127.0.0.1/32']);
   const protection = await client.armed(workloadId, tell);
-  return { machine, account, client, workloadId, agentId, functionId, frontDoor: metroFrontDoor(protection) };
+  const { regionalSiteId } = protection;
+  const frontDoor = metroFrontDoor(protection);
+  return { machine, account, client, workloadId, agentId, functionId, regionalSiteId, frontDoor };
 }
 
 export function metroFrontDoor(protection: ProtectionView): { host: string; port: number } {
