@@ -81,6 +81,20 @@ export class VaultLedgerRows implements VaultLedger {
     return row;
   }
 
+  /** Whether nothing says that it ever had a recovery point, and nobody holds it. */
+  async isUnused(repository: string): Promise<boolean> {
+    const unused = await this.work.run((tx) =>
+      tx.query(
+        `SELECT FROM vault_repository r
+          WHERE repository_id = $1 AND held_because IS NULL
+            AND NOT EXISTS (SELECT FROM vault_snapshot s WHERE s.repository_id = r.repository_id)
+            AND NOT EXISTS (SELECT FROM archive_point p WHERE p.archive_id = r.repository_id)`,
+        [repository],
+      ),
+    );
+    return unused.length > 0;
+  }
+
   async lockTaken({ repository, credentialId }: VaultCaller, lockId: string): Promise<void> {
     await this.work.run((tx) =>
       tx.execute(

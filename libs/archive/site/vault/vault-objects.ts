@@ -16,12 +16,12 @@ export class WrongObjectError extends Error {
 
 /** Without its config nothing opens a repository, and nobody may take it for one that was never made. */
 export class ConfigLostError extends DomainError {
-  constructor(repository: string, point: string) {
+  constructor(repository: string, but: string) {
     super(
       'unavailable',
       'vault.config-lost',
-      'The repository has lost its configuration, and holds recovery points. Nothing is written to it until the provider has brought it back from the second copy or a backup of the vault.',
-      { detail: `${repository} has no config, but the recovery point ${point}` },
+      'The repository has lost its configuration, and was in use before. Nothing is written to it until it has been brought back: from what was removed, the second copy or a backup of the vault.',
+      { detail: `${repository} has no config, but ${but}` },
     );
   }
 }
@@ -31,6 +31,8 @@ export class VaultObjects {
   constructor(
     private readonly storage: VaultStorage,
     private readonly usage: RepositoryUsage,
+    /** Whether, by all that is written down, it has never had a recovery point, and is under no hold. */
+    private readonly isUnused: (repository: string) => Promise<boolean>,
   ) {}
 
   list(repository: string, type: ObjectType): AsyncIterable<ListedObject> {
@@ -126,7 +128,8 @@ export class VaultObjects {
   }
 
   /**
-   * What a client left that was killed while it made the repository: without a config nothing in it means anything.
+   * What a client left that was killed while it made the repository: without a config nothing in it means anything. Whoever
+   * may remove can take the config and all points away, so what was in use at any time, or was laid aside, stays.
    *
    * @throws ConfigLostError
    */
@@ -134,8 +137,13 @@ export class VaultObjects {
     if (!(await this.storage.repositoryExists(repository))) return;
     if (await this.storage.stat(repository, { type: 'config' })) return;
     for await (const point of this.storage.list(repository, 'snapshots')) {
-      throw new ConfigLostError(repository, point.id);
+      throw new ConfigLostError(repository, `the recovery point ${point.id}`);
     }
+    for await (const { name } of this.storage.laidAside(repository)) {
+      throw new ConfigLostError(repository, `${objectLabel(name)} was removed from it`);
+    }
+    if (!(await this.isUnused(repository)))
+      throw new ConfigLostError(repository, 'has had recovery points, or is held');
     await this.removeAll(repository);
   }
 

@@ -65,7 +65,7 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
       now: () => clock.now(),
       damaged: (repository, name) => this.tellDamaged(repository, name),
     });
-    this.objects = new VaultObjects(this.storage, this.vault.usage);
+    this.objects = new VaultObjects(this.storage, this.vault.usage, (repository) => ledger.isUnused(repository));
     this.removed = new RemovedObjects(this.storage, this.vault.usage);
     const door = (options: VaultServerOptions, from: VaultDoor) =>
       new VaultServer(this.vault, options, logger.log, new VaultTraffic(metrics, from));
