@@ -65,11 +65,11 @@ async function preferredPort(port: number): Promise<number> {
   });
 }
 
-async function newRecord(): Promise<InstallationRecord> {
+async function newRecord(apiPort: number): Promise<InstallationRecord> {
   return {
     version: 1,
     createdAt: new Date().toISOString(),
-    apiPort: await preferredPort(7400),
+    apiPort: await preferredPort(apiPort),
     smtpPort: await freePort(),
     postgresPort: await freePort(),
     sites: { metro: await sitePart(), regional: await sitePart() },
@@ -100,8 +100,13 @@ export class Installation {
     readonly isNew: boolean,
   ) {}
 
-  /** Reads the installation in `home`, or makes a new one. @throws InstallationError */
-  static async open(home: string): Promise<Installation> {
+  /**
+   * Reads the installation in `home`, or makes a new one.
+   *
+   * @param apiPort of a new one, where it is free
+   * @throws InstallationError
+   */
+  static async open(home: string, apiPort = 7400): Promise<Installation> {
     const absolute = path.resolve(home);
     await mkdir(absolute, { recursive: true });
     // PostgreSQL's user must be able to pass through to its own folders; all secrets lie in `secrets`, mode 0700.
@@ -112,7 +117,7 @@ export class Installation {
       throw new InstallationError(`${file} cannot be read: ${errorText(cause)}`, { cause });
     });
     if (text === undefined) {
-      const installation = new Installation(absolute, await newRecord(), true);
+      const installation = new Installation(absolute, await newRecord(apiPort), true);
       await installation.save();
       return installation;
     }

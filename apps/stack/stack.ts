@@ -14,6 +14,8 @@ import { SupervisedProcess, type ProcessSpec } from './supervisor.js';
 export interface StackOptions extends Partial<EnvironmentOptions> {
   /** The installation's folder; `.mainstay` in the current one when left out. */
   readonly home: string;
+  /** Of a new installation: see {@link Installation.open}. Those that start at the same moment must not want the same one. */
+  readonly apiPort?: number;
   /** Tells each stage as it begins. */
   readonly tell?: (stage: string) => void;
   /**
@@ -71,7 +73,7 @@ export class Stack {
    */
   static async start(options: StackOptions): Promise<Stack> {
     const tell = options.tell ?? (() => undefined);
-    const installation = await Installation.open(options.home);
+    const installation = await Installation.open(options.home, options.apiPort);
     const table = await takeOver(installation, tell);
     await installation.ensureSocketDirectory();
     const keys = await ensureKeys(installation);

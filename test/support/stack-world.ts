@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { freePort } from '#libs/platform/postgres';
 import type { SiteKey } from '../../apps/stack/installation.js';
 import type { AgencyMachine } from '../../apps/stack/sample/agency-machine.js';
 import { buildMachine, type ProtectedAgency, protectAgency } from '../../apps/stack/sample/protected-agency.js';
@@ -28,6 +29,7 @@ export class StackWorld {
     const stack = await Stack.start({
       ...options,
       home,
+      apiPort: await freePort(),
       tell,
       advertiseGateway: async (site, port) => {
         const line = new ChaosProxy({ host: '127.0.0.1', port });
