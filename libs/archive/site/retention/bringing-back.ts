@@ -85,20 +85,24 @@ export class BringingBack {
   /** Ends for good what was removed long enough ago, but nothing of a repository under a hold. */
   async sweep(now: Date, signal: AbortSignal): Promise<void> {
     const before = new Date(now.getTime() - (this.settings.vault.keepRemovedDays ?? KEPT_DAYS) * DAY_MS);
-    const held = await this.work.run((tx) =>
-      tx.query<{ id: string }>(`SELECT repository_id AS id FROM vault_repository WHERE held_because IS NOT NULL`),
-    );
-    const kept = new Set(held.map(({ id }) => id));
     for (const repository of await this.vault.repositories()) {
       if (signal.aborted) return;
-      if (kept.has(repository)) continue;
       try {
+        // Of each just before: a hold may come while much is cleared of others.
+        if (await this.isHeld(repository)) continue;
         const objects = await this.vault.removed.discardBefore(repository, before, signal);
         if (objects > 0) this.logger.log.info({ repository, objects }, 'what was removed days ago is gone for good');
       } catch (error) {
         this.logger.log.error({ repository, reason: errorText(error) }, 'what was removed could not be cleared');
       }
     }
+  }
+
+  private async isHeld(repositoryId: string): Promise<boolean> {
+    const held = await this.work.run((tx) =>
+      tx.query(`SELECT FROM vault_repository WHERE repository_id = $1 AND held_because IS NOT NULL`, [repositoryId]),
+    );
+    return held.length > 0;
   }
 
   /** Points that were said to be gone, and whose snapshots are there: retention looks at them anew. */
