@@ -3,8 +3,12 @@ import { rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { ArchivePolicy, ArchiveReport, MassChangeReport, PointReport, RunSummary } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
+import { Archives } from '../archives.service.js';
 import { EnsureArchiveHandler } from '../orders/archive.orders.js';
+import { Points } from '../points/points.service.js';
 import { ProofService } from '../proof/proof.service.js';
+import { Sightings } from '../proof/sightings.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { Changes } from './changes.service.js';
 
@@ -152,7 +156,8 @@ test('what a restore sees of a run that is suspected already is said with it, wi
   expect(point?.pinned).toBe(true);
 });
 
-test('a canary is learnt from a recovery point after it was listed, and anew when it is listed anew', async () => {
+/** As the order of an archive whose people name these. */
+async function list(canaries: string[]): Promise<void> {
   const [row] = await site.rows<{ tenantId: string; workloadId: string; agentId: string; policy: ArchivePolicy }>(
     `SELECT tenant_id AS "tenantId", workload_id AS "workloadId", agent_id AS "agentId", policy FROM archive
       WHERE archive_id = $1`,
@@ -160,11 +165,13 @@ test('a canary is learnt from a recovery point after it was listed, and anew whe
   );
   if (!row) throw new Error('the archive is gone');
   const { tenantId, policy, ...known } = row;
-  const list = (canaries: string[]) => {
-    const kept = { ...known, archiveId, workloadName: 'records', paused: false, second: null };
-    const payload = { ...kept, source: 'files', keyMode: 'escrowed', policy: { ...policy, canaries } } as const;
-    return site.get(EnsureArchiveHandler).carryOut({ id: randomUUID(), number: 1, tenantId, payload });
-  };
+  const kept = { ...known, archiveId, workloadName: 'records', paused: false, second: null };
+  const payload = { ...kept, source: 'files', keyMode: 'escrowed', policy: { ...policy, canaries } } as const;
+  await site.get(EnsureArchiveHandler).carryOut({ id: randomUUID(), number: 1, tenantId, payload });
+}
+
+test('a canary is learnt from a recovery point after it was listed, and anew when it is listed anew', async () => {
+  await list([]);
   const old = await site.backup(archiveId, folder);
   await list([CANARY]);
   await write(CANARY, 'PK\x03\x04 put right before it counts');
@@ -184,6 +191,24 @@ test('a canary is learnt from a recovery point after it was listed, and anew whe
   await list([CANARY]);
   await write(CANARY, 'PK\x03\x04 changed on purpose once more');
   expect(await canaryOf(await run())).toBe('learnt');
+});
+
+test('a canary that was taken off the list while its recovery point was restored is not learnt', async () => {
+  const snapshotId = await site.backup(archiveId, folder);
+  const { archive, point } = await site.get(SiteUnitOfWork).run(async (tx) => {
+    const archive = await site.get(Archives).get(tx, archiveId);
+    return { archive, point: await site.get(Points).find(tx, archiveId, snapshotId) };
+  });
+  if (!point) throw new Error('the point is gone');
+  const restored = await site.folder({ [`files${CANARY}`]: 'PK\x03\x04 as it was when the restore began' });
+  await list([]);
+  await site.get(Sightings).ofFiles(archive, point, { folder: restored, sample: [], signal });
+  expect(await site.rows(`SELECT path FROM archive_canary WHERE archive_id = $1`, [archiveId])).toEqual([]);
+  await list([CANARY]);
+  await write(CANARY, 'PK\x03\x04 changed while nobody watched it');
+  const newer = await site.backup(archiveId, folder);
+  for (let more = true; more;) more = await site.get(ProofService).proveNext(signal);
+  expect(await canaryOf(newer)).toBe('learnt');
 });
 
 test('a link in the tree leads the look nowhere', async () => {

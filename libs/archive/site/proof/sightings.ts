@@ -63,8 +63,7 @@ export class Sightings {
       for (const { path: name, sha256, state } of seen) {
         if (state !== 'learnt') continue;
         await tx.execute(
-          `INSERT INTO archive_canary (archive_id, path, sha256, received_at) VALUES ($1, $2, $3, $4)
-           ON CONFLICT (archive_id, path) DO UPDATE SET sha256 = excluded.sha256, received_at = excluded.received_at`,
+          `UPDATE archive_canary SET sha256 = $3, received_at = $4 WHERE archive_id = $1 AND path = $2`,
           [archiveId, name, sha256, receivedAt],
         );
       }
@@ -80,9 +79,9 @@ function stateOf(
 ): SeenCanary['state'] {
   // Whoever has stolen a credential may say anything of it.
   if (runId === null) return 'not-compared';
-  // Listed, or changed on purpose, after this recovery point.
-  if (known && known.receivedAt > receivedAt) return 'not-compared';
-  const before = known?.sha256 ?? null;
+  // Taken off the list while this recovery point was restored; listed, or changed on purpose, after it.
+  if (!known || known.receivedAt > receivedAt) return 'not-compared';
+  const before = known.sha256;
   if (before === null) return sha256 === null ? 'not-found' : 'learnt';
   if (sha256 === null) return 'missing';
   return before === sha256 ? 'unchanged' : 'changed';

@@ -12,6 +12,7 @@ import { QueueModule } from '#libs/platform/queue';
 import { AgentCommands, PeerSites, SiteOutbox, SiteSettings } from '#libs/sites/site';
 import { createSiteDatabase, type SiteDatabase } from '#test/databases';
 import { ArchivesModule, Points, SiteRestic, VaultRepositories } from '../index.js';
+import { KnownCanaries } from '../changes/known-canaries.js';
 import { ArchiveKeys } from '../keys/archive-keys.js';
 
 const DAY_MS = 86_400_000;
@@ -122,6 +123,8 @@ export class CareUnderTest {
         wish.second ? JSON.stringify(wish.second) : null,
       ],
     );
+    const { canaries = [] } = policy;
+    await this.get(SiteUnitOfWork).run((tx) => this.get(KnownCanaries).list(tx, archiveId, canaries));
     if (keyMode === 'escrowed') await this.initialise(archiveId);
     return archiveId;
   }
