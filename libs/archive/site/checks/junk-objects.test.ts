@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ArchiveReport } from '#contracts/archive';
 import { Tellings } from '../facts/tellings.js';
 import { VaultRepositories, VaultService } from '../index.js';
+import { BringingBack } from '../retention/bringing-back.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { JunkObjects } from './junk-objects.js';
 
@@ -56,6 +57,13 @@ test('junk among the indexes and snapshots, long or short, is found by what fail
   expect(await junk.due(10)).toEqual([archiveId]);
   await junk.look(archiveId, signal);
   expect(await junk.due(10)).toEqual([]);
+  expect(await ids(archiveId, 'index')).toEqual([index]);
+  expect(await ids(archiveId, 'snapshots')).toEqual([point]);
+  // Nor does it come back with what was removed.
+  const [row] = await site.rows<{ id: string }>(`SELECT tenant_id AS id FROM archive WHERE archive_id = $1`, [
+    archiveId,
+  ]);
+  await site.get(BringingBack).bringBack(archiveId, row?.id ?? '', new Date(0));
   expect(await ids(archiveId, 'index')).toEqual([index]);
   expect(await ids(archiveId, 'snapshots')).toEqual([point]);
   await site.check(archiveId);

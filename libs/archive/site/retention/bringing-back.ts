@@ -5,6 +5,7 @@ import { AppLogger } from '#libs/platform/nest';
 import { ARCHIVE_SETTINGS, type ArchiveSettings } from '../archive-settings.js';
 import { Archives } from '../archives.service.js';
 import { Points } from '../points/points.service.js';
+import { objectLabel } from '../vault/object-names.js';
 import type { LaidAside } from '../vault/storage.js';
 import { VaultService } from '../vault/vault.module.js';
 import { Maintenance } from './maintenance.js';
@@ -35,7 +36,7 @@ export class BringingBack {
 
   /**
    * Undoes removals since then, of an archive or of a copy that this site keeps. Whoever removes now is shut out first. What
-   * two people dropped stays gone. Safe to repeat.
+   * two people dropped stays gone, and so does what was no part of the archive. Safe to repeat.
    *
    * @param keys whether keys come back too: with one that a rotation has replaced, an old password opens the repository again
    *
@@ -47,7 +48,7 @@ export class BringingBack {
     since: Date,
     { keys = false }: { readonly keys?: boolean } = {},
   ): Promise<void> {
-    const dropped = await this.work.run(async (tx) => {
+    const stay = await this.work.run(async (tx) => {
       const [own] = await tx.query(`SELECT FROM vault_repository WHERE repository_id = $1 AND tenant_id = $2`, [
         repositoryId,
         tenantId,
@@ -58,11 +59,13 @@ export class BringingBack {
           WHERE repository_id = $1 AND role = 'maintain' AND (ends_at IS NULL OR ends_at > clock_timestamp())`,
         [repositoryId],
       );
-      const rows = await tx.query<{ id: string }>(
-        `SELECT snapshot_id AS id FROM archive_point WHERE archive_id = $1 AND forgotten_because = 'two-people'`,
+      const rows = await tx.query<{ object: string }>(
+        `SELECT 'snapshots/' || snapshot_id AS object FROM archive_point
+          WHERE archive_id = $1 AND forgotten_because = 'two-people'
+          UNION SELECT object FROM archive_junk WHERE archive_id = $1`,
         [repositoryId],
       );
-      return new Set(rows.map(({ id }) => id));
+      return new Set(rows.map(({ object }) => object));
     });
     const [removing] = await this.work.run((tx) =>
       tx.query(
@@ -72,8 +75,7 @@ export class BringingBack {
       ),
     );
     if (removing) throw new RemovalAtWorkError();
-    const wanted = ({ name: { type, id } }: LaidAside): boolean =>
-      type === 'keys' ? keys : type !== 'snapshots' || !dropped.has(id);
+    const wanted = ({ name }: LaidAside): boolean => (name.type !== 'keys' || keys) && !stay.has(objectLabel(name));
     const returned = await this.vault.removed.bringBack(repositoryId, since, wanted);
     await this.tellReturned(repositoryId, since);
     this.logger.log.warn(
