@@ -32,6 +32,7 @@ import { Checks } from './checks/checks.service.js';
 import { Damages } from './checks/damages.service.js';
 import { JunkObjects } from './checks/junk-objects.js';
 import { KeptCopies } from './checks/kept-copies.service.js';
+import { AgentTurn } from './copies/agent-turn.js';
 import { Copies } from './copies/copies.service.js';
 import { CopyAccesses, CopyAccessHandler, CopyDoneHandler, CopyRenewHandler } from './copies/copy-access.handler.js';
 import { CopyForgetting } from './copies/copy-forgetting.service.js';
@@ -64,6 +65,7 @@ import { RetentionService } from './retention/retention.service.js';
 
 export const CARE_PROVIDERS: readonly Provider[] = [
   AgentCare,
+  AgentTurn,
   BringBackHandler,
   BringingBack,
   Changes,

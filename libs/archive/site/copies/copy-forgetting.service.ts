@@ -7,11 +7,14 @@ import { AppLogger } from '#libs/platform/nest';
 import type { ArchiveRow } from '../archive.row.js';
 import { ArchiveKeys } from '../keys/archive-keys.js';
 import { VaultService } from '../vault/vault.module.js';
+import { AgentTurn } from './agent-turn.js';
 import { CopyPruning } from './copy-pruning.service.js';
 import { CopySite } from './copy-site.js';
 import { RemoteVault } from './remote-vault.js';
 
 const EVERY_MS = 86_400_000;
+/** What failed is left alone for so long: each attempt has the keeper make two credentials. */
+const AGAIN_MS = 1_800_000;
 /** As many as one work of an agent's may name; the others go another day. */
 const POINTS_AT_ONCE = 1_000;
 
@@ -26,45 +29,54 @@ interface Gone {
  */
 @Injectable()
 export class CopyForgetting {
-  private readonly followed = new Map<string, number>();
+  /** Until when nothing is done, in milliseconds since 1970. */
+  private readonly resting = new Map<string, number>();
 
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly site: CopySite,
     private readonly pruning: CopyPruning,
+    private readonly turn: AgentTurn,
     private readonly keys: ArchiveKeys,
     private readonly vault: VaultService,
     private readonly clock: Clock,
     private readonly logger: AppLogger,
   ) {}
 
-  /** Once a day at the most, and not under a hold. What fails is done another day. */
+  /**
+   * Once a day at the most, and not under a hold. What fails is tried again after a while, and so is what made way for a
+   * restore or a run.
+   */
   async follow(archive: ArchiveRow, signal: AbortSignal): Promise<void> {
     const { archiveId } = archive;
     const now = this.clock.now().getTime();
-    if (now - (this.followed.get(archiveId) ?? 0) < EVERY_MS) return;
+    if (now < (this.resting.get(archiveId) ?? 0)) return;
     const gone = await this.gone(archive);
     if (gone.points.length === 0 && gone.keys.length === 0) return;
     try {
-      const { points, keys } = await this.site.with(archive, signal, (copy) =>
-        this.presentIn(copy, archive, gone, signal),
-      );
-      if (points.length > 0 || keys.length > 0) {
-        await this.site.maintaining(archive, signal, async (access) => {
-          await removeKeys(access, keys, signal);
-          if (points.length > 0) await this.pruning.forget(archive, access, points, signal);
-        });
-      }
-      this.followed.set(archiveId, now);
+      await this.turn.beside(archive, signal, (mine) => this.remove(archive, gone, mine));
+      this.resting.set(archiveId, now + EVERY_MS);
     } catch (error) {
       if (signal.aborted) throw error;
+      this.resting.set(archiveId, now + AGAIN_MS);
       this.logger.log.warn({ archiveId, reason: errorText(error) }, 'a second copy could not be tidied up');
     }
   }
 
+  private async remove(archive: ArchiveRow, gone: Gone, signal: AbortSignal): Promise<void> {
+    const { points, keys } = await this.site.with(archive, signal, (copy) =>
+      this.presentIn(copy, archive, gone, signal),
+    );
+    if (points.length === 0 && keys.length === 0) return;
+    await this.site.maintaining(archive, signal, async (access) => {
+      await removeKeys(access, keys, signal);
+      if (points.length > 0) await this.pruning.forget(archive, access, points, signal);
+    });
+  }
+
   /** To look again before the day is over. */
   again(archiveId: string): void {
-    this.followed.delete(archiveId);
+    this.resting.delete(archiveId);
   }
 
   /**

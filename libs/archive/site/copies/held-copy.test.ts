@@ -1,6 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beginWorkCommand, forgetWorkCommand, lookWorkCommand } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
+import type { SiteCommand } from '#libs/sites/site';
 import { VAULT_AUTHORITY } from '../archive-settings.js';
 import { Archives } from '../archives.service.js';
 import { Points, VaultRepositories, VaultService } from '../index.js';
@@ -10,8 +12,23 @@ import { TwoSites } from '../testing/two-sites.js';
 import { Copies } from './copies.service.js';
 import { CopyForgetting } from './copy-forgetting.service.js';
 
+/** One that can be made to take for ever at what it is told. */
+class SlowAgent extends HoldingAgent {
+  readonly given: string[] = [];
+  /** Called with each look at work that does not end. */
+  atWork: (() => Promise<unknown>) | undefined;
+
+  override async call<I, O>(agentId: string, command: SiteCommand<I, O>, input: I): Promise<O> {
+    this.given.push(command.path);
+    if (!this.atWork || command.path === forgetWorkCommand.path) return super.call(agentId, command, input);
+    if (command.path !== lookWorkCommand.path) return command.output.parse({ ok: true });
+    await this.atWork();
+    return command.output.parse({ state: 'running', progress: null, result: null });
+  }
+}
+
 const { signal } = new AbortController();
-const agent = new HoldingAgent();
+const agent = new SlowAgent();
 let sites: TwoSites;
 let archiveId: string;
 
@@ -58,4 +75,47 @@ test('the second copy of what the site cannot read is tidied by the agent, under
   expect(agent.accesses.at(-1)).toMatchObject({ repositoryId: archiveId, password: null });
   expect(await sites.second.rows(`SELECT FROM vault_repository WHERE maintained_by IS NOT NULL`)).toEqual([]);
   expect(await sites.second.rows(`SELECT FROM vault_credential WHERE ends_at > clock_timestamp()`)).toEqual([]);
+});
+
+test('an agent that is needed for a restore does not tidy, and one that tidies stops for it', async () => {
+  const old = await backup();
+  await sites.first.age(archiveId, 3);
+  await backup();
+  await sites.first.get(Copies).replicate(archiveId, signal);
+  await sites.first.get(RetentionService).tend(archiveId, signal);
+  expect((await sites.second.objects(archiveId, 'snapshots')).map(({ id }) => id)).toContain(old);
+  const archive = await sites.first.get(SiteUnitOfWork).run((tx) => sites.first.get(Archives).get(tx, archiveId));
+  const follow = async () => {
+    agent.given.length = 0;
+    sites.first.get(CopyForgetting).again(archiveId);
+    await sites.first.get(CopyForgetting).follow(archive, signal);
+  };
+  const credentials = () => sites.second.rows(`SELECT credential_id FROM vault_credential`);
+  const restored = () =>
+    sites.first.rows(`UPDATE archive_restore SET state = 'completed', ended_at = clock_timestamp()`);
+  const restore = () =>
+    sites.first.rows(
+      `INSERT INTO archive_restore (restore_id, archive_id, wish, state) VALUES ($1, $2, '{}', 'waiting')
+       ON CONFLICT DO NOTHING`,
+      [archiveId, archiveId],
+    );
+  await restore();
+  const before = await credentials();
+  await follow();
+  expect(agent.given).toEqual([]);
+  expect(await credentials()).toEqual(before);
+  await restored();
+
+  agent.atWork = () => sites.first.rows(`UPDATE archive_restore SET state = 'waiting', ended_at = NULL`);
+  await follow();
+  expect(agent.given.at(0)).toBe(beginWorkCommand.path);
+  expect(agent.given.at(-1)).toBe(forgetWorkCommand.path);
+  expect(await sites.second.rows(`SELECT FROM vault_repository WHERE maintained_by IS NOT NULL`)).toEqual([]);
+  agent.atWork = undefined;
+  await restored();
+
+  // Not again at once.
+  agent.given.length = 0;
+  await sites.first.get(CopyForgetting).follow(archive, signal);
+  expect(agent.given).toEqual([]);
 });

@@ -3,7 +3,6 @@ import { Inject, Injectable } from '@nestjs/common';
 import {
   type ArchiveWork,
   beginWorkCommand,
-  cancelWorkCommand,
   type CopyAccess,
   type Failure,
   forgetWorkCommand,
@@ -122,8 +121,8 @@ export class AgentCare {
       }
     } finally {
       const last = { timeoutMs: CALL_MS };
-      const tell = signal.aborted ? cancelWorkCommand : forgetWorkCommand;
-      await this.agents.call(agentId, tell, ofWork, last).catch((error: unknown) => {
+      // One that still runs is cancelled by it, and has let go of its lock before its credential ends.
+      await this.agents.call(agentId, forgetWorkCommand, ofWork, last).catch((error: unknown) => {
         this.logger.log.info({ why: errorText(error) }, 'an agent was not told that its work is over');
       });
     }
