@@ -4,6 +4,7 @@ import https from 'node:https';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { PointReport } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
 import { VaultRepositories, VaultService } from '../index.js';
 import { BringBackHandler } from '../orders/bring-back.order.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
@@ -70,6 +71,30 @@ test('whoever removes everything with a stolen credential is shut out, and all p
     expect(told.findLast(({ snapshotId }) => snapshotId === id)?.forgottenAt).toBeNull();
   }
   await site.check(archiveId);
+});
+
+test('until all is back and told, nothing else may begin to remove', async () => {
+  const archiveId = await site.archive();
+  const point = await site.backup(archiveId, await site.folder({ file: 'a permit' }));
+  const began = new Date();
+  const { objects, removed } = site.get(VaultService);
+  await removed.layAside(archiveId, { type: 'snapshots', id: point }, new Date());
+  const gone = `UPDATE archive_point SET forgotten_at = now(), forgotten_because = 'missing' WHERE snapshot_id = $1`;
+  await site.rows(gone, [point]);
+  const repositories = site.get(VaultRepositories);
+  let bringing: Promise<void> | undefined;
+  // It comes as far as to write down that the point is there.
+  await site.get(SiteUnitOfWork).run(async (tx) => {
+    await tx.query(`SELECT FROM archive_point WHERE snapshot_id = $1 FOR UPDATE`, [point]);
+    bringing = bringBack(archiveId, began);
+    await expect.poll(() => objects.stat(archiveId, { type: 'snapshots', id: point })).toBeDefined();
+    const { credentialId } = await repositories.issue(archiveId, 'maintain');
+    await expect(repositories.maintain(archiveId, credentialId, 60)).rejects.toThrow('in use');
+  });
+  await bringing;
+  expect(await points(archiveId)).toEqual({ [point]: null });
+  const { credentialId } = await repositories.issue(archiveId, 'maintain');
+  await repositories.maintain(archiveId, credentialId, 60);
 });
 
 test('retention and prune lay aside, and it goes for good days later, but not under a hold', async () => {

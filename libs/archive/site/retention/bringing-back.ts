@@ -8,7 +8,7 @@ import { Points } from '../points/points.service.js';
 import { objectLabel } from '../vault/object-names.js';
 import type { LaidAside } from '../vault/storage.js';
 import { VaultService } from '../vault/vault.module.js';
-import { Maintenance } from './maintenance.js';
+import { VaultRepositories } from '../vault/vault-repositories.service.js';
 
 /** Long enough for people to be told, to look, and to act across a weekend. */
 const KEPT_DAYS = 7;
@@ -30,17 +30,18 @@ export class BringingBack {
     private readonly vault: VaultService,
     private readonly archives: Archives,
     private readonly points: Points,
-    private readonly maintenance: Maintenance,
+    private readonly repositories: VaultRepositories,
     private readonly logger: AppLogger,
   ) {}
 
   /**
-   * Undoes removals since then, of an archive or of a copy that this site keeps. Whoever removes now is shut out first. What
+   * Undoes removals since then, of an archive or of a copy that this site keeps. Whoever removes now is shut out
+   * first, and nobody begins to until it is done. What
    * two people dropped stays gone, and so does what was no part of the archive. Safe to repeat.
    *
    * @param keys whether keys come back too: with one that a rotation has replaced, an old password opens the repository again
    *
-   * @throws NotFoundError, RemovalAtWorkError while something still removes: to be tried again
+   * @throws NotFoundError; RemovalAtWorkError while something still removes, RepositoryBusyError: to be tried again
    */
   async bringBack(
     repositoryId: string,
@@ -54,11 +55,6 @@ export class BringingBack {
         tenantId,
       ]);
       if (!own) throw new NotFoundError('archive');
-      await tx.execute(
-        `UPDATE vault_credential SET ends_at = clock_timestamp()
-          WHERE repository_id = $1 AND role = 'maintain' AND (ends_at IS NULL OR ends_at > clock_timestamp())`,
-        [repositoryId],
-      );
       const rows = await tx.query<{ object: string }>(
         `SELECT 'snapshots/' || snapshot_id AS object FROM archive_point
           WHERE archive_id = $1 AND forgotten_because = 'two-people'
@@ -67,21 +63,15 @@ export class BringingBack {
       );
       return new Set(rows.map(({ object }) => object));
     });
-    const [removing] = await this.work.run((tx) =>
-      tx.query(
-        `SELECT FROM archive
-          WHERE archive_id = $1 AND work_kind IN ('retention', 'prune') AND work_until > clock_timestamp()`,
-        [repositoryId],
-      ),
-    );
-    if (removing) throw new RemovalAtWorkError();
     const wanted = ({ name }: LaidAside): boolean => (name.type !== 'keys' || keys) && !stay.has(objectLabel(name));
-    const returned = await this.vault.removed.bringBack(repositoryId, since, wanted);
-    await this.tellReturned(repositoryId, since);
-    this.logger.log.warn(
-      { repositoryId, since, keys, objects: returned.length },
-      'what was removed has been brought back',
-    );
+    // Packs are back before an index names them: a prune in between would take them again.
+    await this.repositories.withoutRemovals(repositoryId, async () => {
+      await this.checkNobodyRemoves(repositoryId);
+      const returned = await this.vault.removed.bringBack(repositoryId, since, wanted);
+      await this.tellReturned(repositoryId, since);
+      const objects = returned.length;
+      this.logger.log.warn({ repositoryId, since, keys, objects }, 'what was removed has been brought back');
+    });
   }
 
   /** Ends for good what was removed long enough ago, but nothing of a repository under a hold. */
@@ -100,6 +90,18 @@ export class BringingBack {
     }
   }
 
+  /** What was shut out in the midst of it has yet to end: it would write down that points are gone. */
+  private async checkNobodyRemoves(repositoryId: string): Promise<void> {
+    const [removing] = await this.work.run((tx) =>
+      tx.query(
+        `SELECT FROM archive
+          WHERE archive_id = $1 AND work_kind IN ('retention', 'prune') AND work_until > clock_timestamp()`,
+        [repositoryId],
+      ),
+    );
+    if (removing) throw new RemovalAtWorkError();
+  }
+
   private async isHeld(repositoryId: string): Promise<boolean> {
     const held = await this.work.run((tx) =>
       tx.query(`SELECT FROM vault_repository WHERE repository_id = $1 AND held_because IS NOT NULL`, [repositoryId]),
@@ -116,10 +118,10 @@ export class BringingBack {
         [archiveId, since],
       ),
     );
-    const there = await this.maintenance.present(
-      archiveId,
-      gone.map(({ id }) => id),
-    );
+    const there: string[] = [];
+    for (const { id } of gone) {
+      if (await this.vault.objects.stat(archiveId, { type: 'snapshots', id })) there.push(id);
+    }
     await this.work.run(async (tx) => {
       for (const snapshotId of there) {
         await tx.execute(

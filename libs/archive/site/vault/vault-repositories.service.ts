@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { pause } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { DomainError, NotFoundError } from '#libs/platform/errors';
 import { hashSecret } from './vault-ledger.service.js';
@@ -20,6 +21,9 @@ export interface IssuedCredential {
   readonly credentialId: string;
   readonly secret: string;
 }
+
+/** How long a killed process keeps a repository shut against removals. */
+const SHUT_SECONDS = 120;
 
 /** Somebody else maintains the repository, or a client is at work in it. */
 export class RepositoryBusyError extends DomainError {
@@ -115,6 +119,58 @@ export class VaultRepositories {
       );
       if (leased === 0) throw new RepositoryBusyError();
     });
+  }
+
+  /**
+   * Runs `work` while nobody may remove: whoever may now is shut out at once, and nobody else can begin. Until its end no
+   * client takes a lock either.
+   *
+   * @throws NotFoundError, RepositoryBusyError when somebody else shut this one out: some of `work` may not count
+   */
+  async withoutRemovals<T>(repositoryId: string, work: () => Promise<T>): Promise<T> {
+    const ends = new Date(Date.now() + SHUT_SECONDS * 1_000);
+    const { credentialId } = await this.issue(repositoryId, 'maintain', ends);
+    const over = new AbortController();
+    let renewing: Promise<boolean> | undefined;
+    try {
+      await this.work.run(async (tx) => {
+        await tx.execute(
+          `UPDATE vault_credential SET ends_at = clock_timestamp()
+            WHERE repository_id = $1 AND credential_id <> $2 AND role = 'maintain'
+              AND (ends_at IS NULL OR ends_at > clock_timestamp())`,
+          [repositoryId, credentialId],
+        );
+        await tx.execute(
+          `UPDATE vault_repository SET maintained_by = $2, maintained_until = clock_timestamp() + make_interval(secs => $3)
+            WHERE repository_id = $1`,
+          [repositoryId, credentialId, SHUT_SECONDS],
+        );
+      });
+      renewing = this.keepShut(repositoryId, credentialId, over.signal);
+      const done = await work();
+      over.abort();
+      if (!(await renewing)) throw new RepositoryBusyError();
+      return done;
+    } finally {
+      over.abort();
+      await renewing;
+      await this.endMaintenance(repositoryId, credentialId);
+      await this.end(credentialId);
+    }
+  }
+
+  /** @returns whether it was so all the time. */
+  private async keepShut(repositoryId: string, credentialId: string, over: AbortSignal): Promise<boolean> {
+    for (let kept = true; ;) {
+      await pause((SHUT_SECONDS * 1_000) / 4, over);
+      if (over.aborted) return kept;
+      try {
+        await this.prolong(credentialId, SHUT_SECONDS);
+        await this.maintain(repositoryId, credentialId, SHUT_SECONDS);
+      } catch {
+        kept = false;
+      }
+    }
   }
 
   /** Safe to repeat. */
