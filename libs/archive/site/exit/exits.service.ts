@@ -4,6 +4,7 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { AgentCommands } from '#libs/sites/site';
 import { Archives } from '../archives.service.js';
 import { AgentWorks } from '../runs/agent-works.js';
+import { callHinted } from '../runs/hinted-calls.js';
 import { VaultRepositories } from '../vault/vault-repositories.service.js';
 
 const HAND_MS = 20_000;
@@ -65,7 +66,7 @@ export class Exits {
     );
     const access = await this.agents.access(archive, credential, 'leaving with stock restic');
     const input = { workloadId, workloadName, exitId, access, until: until.toISOString() };
-    await this.commands.call(agentId, handExitCommand, input, ways);
+    await callHinted(this.commands, agentId, handExitCommand, input, ways);
     await this.work.run((tx) =>
       tx.execute(`UPDATE archive_exit SET handed_at = clock_timestamp() WHERE exit_id = $1`, [exitId]),
     );

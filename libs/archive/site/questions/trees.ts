@@ -9,6 +9,7 @@ import { ArchivePrunedError, CustomerHeldError } from '../archives.errors.js';
 import { SiteRestic } from '../restic/site-restic.js';
 import { Readers } from '../retention/readers.js';
 import { AgentWorks } from '../runs/agent-works.js';
+import { callHinted } from '../runs/hinted-calls.js';
 
 const node = z.object({
   message_type: z.literal('node'),
@@ -136,7 +137,7 @@ export class Trees {
     try {
       const access = await this.agents.access(archive, credential, 'looking into a recovery point');
       const input = { workloadId, workloadName, access, ...page };
-      return await this.commands.call(agentId, listTreeCommand, input, { timeoutMs: LIST_MS, signal });
+      return await callHinted(this.commands, agentId, listTreeCommand, input, { timeoutMs: LIST_MS, signal });
     } finally {
       await this.agents.end(credential.credentialId);
     }

@@ -16,6 +16,7 @@ import { AppLogger } from '#libs/platform/nest';
 import { AgentCommands, AgentRefusedError } from '#libs/sites/site';
 import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
 import type { ArchiveRow } from '../archive.row.js';
+import { callHinted } from '../runs/hinted-calls.js';
 import { VaultService } from '../vault/vault.module.js';
 import { RepositoryBusyError, VaultRepositories } from '../vault/vault-repositories.service.js';
 
@@ -102,7 +103,7 @@ export class AgentCare {
   ): Promise<WorkResult> {
     const ofWork = { workloadId, workloadName, workId: randomUUID() };
     const options = { timeoutMs: CALL_MS, signal };
-    await this.agents.call(agentId, beginWorkCommand, { ...ofWork, access, work }, options);
+    await callHinted(this.agents, agentId, beginWorkCommand, { ...ofWork, access, work }, options);
     try {
       for (let heard = this.clock.monotonic(); ;) {
         await pause(LOOK_MS, signal);

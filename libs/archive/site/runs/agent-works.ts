@@ -16,6 +16,7 @@ import { ArchiveKeys } from '../keys/archive-keys.js';
 import { VaultService } from '../vault/vault.module.js';
 import { type IssuedCredential, VaultRepositories } from '../vault/vault-repositories.service.js';
 import type { VaultRole } from '../vault/vault-rules.js';
+import { callHinted } from './hinted-calls.js';
 
 /** A credential ends by itself when the agent was not heard of for so long; each look prolongs it. */
 export const CREDENTIAL_SECONDS = 86_400;
@@ -72,7 +73,8 @@ export class AgentWorks {
     const ownKey = work.kind === 'backup' && archive.keyMode === 'customer-held';
     if (ownKey) await this.vault.objects.discardUnmade(archive.archiveId);
     const access = await this.access(archive, credential, `${work.kind} by the agent`);
-    await this.call(archive, beginWorkCommand, { ...of(archive), workId, access, work }, signal);
+    const input = { ...of(archive), workId, access, work };
+    await callHinted(this.commands, archive.agentId, beginWorkCommand, input, ways(signal));
   }
 
   look(archive: Owned, workId: string, signal?: AbortSignal): Promise<WorkLook> {
@@ -104,8 +106,9 @@ export class AgentWorks {
   }
 
   private call<I, O>(archive: Owned, command: ArchiveCommand<I, O>, input: I, signal?: AbortSignal): Promise<O> {
-    return this.commands.call(archive.agentId, command, input, { timeoutMs: CALL_MS, ...(signal ? { signal } : {}) });
+    return this.commands.call(archive.agentId, command, input, ways(signal));
   }
 }
 
+const ways = (signal?: AbortSignal) => ({ timeoutMs: CALL_MS, ...(signal ? { signal } : {}) });
 const of = ({ workloadId, workloadName }: Owned) => ({ workloadId, workloadName });
