@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bringBackOrder } from '#contracts/archive';
+import { bringBackOrder, dropPointOrder, dropResult } from '#contracts/archive';
 import { ArchivedWorkload } from '#test/archived-workload';
 import { ControlPlane } from '#test/control-plane';
 
@@ -52,5 +52,26 @@ describe('what was removed from an archive', () => {
         detail: { since, keys: true },
       }),
     );
+  });
+
+  it('stays gone at the second copy, too, where two people dropped it', async () => {
+    const archive = await ArchivedWorkload.make(plane, { secondSiteId: plane.regional.id });
+    const { owner } = archive.agency;
+    const declarer = await plane.api.member(archive.agency, 'operator', true);
+    // Another one, of which only the site says so.
+    archive.point({ forgottenAt: new Date().toISOString(), forgottenBecause: 'two-people' });
+    const point = await archive.kept();
+    const { snapshotId } = point.said;
+    expect((await plane.api.post(`${point.path}/drop`, { because: 'a secret' }, owner)).status).toBe(202);
+    expect((await plane.api.post(`${point.path}/drop/approve`, {}, declarer.token)).status).toBe(202);
+    const { payload: drop } = await plane.metro.ordered(dropPointOrder, ({ archiveId }) => archiveId === archive.id);
+    archive.say(dropResult, { ...archive.ref, dropId: drop.dropId, snapshotId, state: 'done', failure: null });
+    await plane.until(point.path, owner, (body) => body.drop.state === 'done');
+    const since = '2026-11-20T08:00:00.000Z';
+    expect((await plane.api.post(`${archive.path}/undo-removals`, { since }, owner)).status).toBe(202);
+    const mine = (payload: { archiveId: string }) => payload.archiveId === archive.id;
+    expect((await plane.metro.ordered(bringBackOrder, mine)).payload).toEqual({ ...archive.ref, since });
+    const copy = await plane.regional.ordered(bringBackOrder, mine);
+    expect(copy.payload).toEqual({ ...archive.ref, since, dropped: [snapshotId] });
   });
 });

@@ -82,13 +82,21 @@ export const judgeChangeOrder = defineOrder(
   'archive.judge-change',
   z.strictObject({ ...archiveRef, changeId: uuid, verdict: z.enum(['false-positive', 'dealt-with']) }),
 );
+/** More is dropped of no archive by hand; the newest count. */
+export const DROPPED_MAX = 1_000;
 /**
  * Brings back what was removed from the repository since then, by whomever; to each site that keeps one. Keys only with
  * `keys`: one that a rotation has replaced may be of a password that had leaked.
  */
 export const bringBackOrder = defineOrder(
   'archive.bring-back',
-  z.strictObject({ ...archiveRef, since: z.iso.datetime(), keys: z.boolean().optional() }),
+  z.strictObject({
+    ...archiveRef,
+    since: z.iso.datetime(),
+    keys: z.boolean().optional(),
+    /** What two people dropped, for a site that keeps a copy and knows no points: it stays gone. */
+    dropped: z.array(snapshotId).min(1).max(DROPPED_MAX).optional(),
+  }),
   { urgent: true },
 );
 /**

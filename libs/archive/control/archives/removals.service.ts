@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { bringBackOrder } from '#contracts/archive';
+import { bringBackOrder, DROPPED_MAX } from '#contracts/archive';
 import type { TenantTransaction } from '#libs/platform/database';
 import { Orders } from '#libs/sites/control';
 import type { TenantCaller } from '#libs/tenancy/control';
@@ -39,10 +39,13 @@ export class ArchiveRemovals {
     requireAuthority(caller);
     const archive = await this.archives.hold(tx, archiveId);
     const { tenantId, workloadId, workloadName: name } = archive;
+    // Left out where there is nothing to say: a site that was not updated yet does not know it.
+    const wish = { archiveId, workloadId, since: since.toISOString(), ...(keys ? { keys } : {}) };
+    const dropped = await this.dropped(tx, archiveId);
     for (const siteId of [archive.siteId, archive.secondSiteId]) {
       if (siteId === null) continue;
-      // Left out where it is not asked for: a site that was not updated yet does not know it.
-      const payload = { archiveId, workloadId, since: since.toISOString(), ...(keys ? { keys } : {}) };
+      const copy = siteId === archive.secondSiteId;
+      const payload = { ...wish, ...(copy && dropped.length > 0 ? { dropped } : {}) };
       await this.orders.issue(tx, { siteId, tenantId, contract: bringBackOrder, payload });
     }
     await this.record.did(tx, archive, caller.actor, 'archive.removals-undone', { since: since.toISOString(), keys });
@@ -54,5 +57,17 @@ export class ArchiveRemovals {
       about: { since: since.toISOString() },
     });
     return { since, keys };
+  }
+
+  /** Only what two people said, as it is written down here: a site's word keeps nothing away from the other one. */
+  private async dropped(tx: TenantTransaction, archiveId: string): Promise<string[]> {
+    const rows = await tx.query<{ id: string }>(
+      `SELECT p.snapshot_id AS id FROM drop_request d
+         JOIN recovery_point p ON p.tenant_id = d.tenant_id AND p.id = d.point_id
+        WHERE d.tenant_id = $1 AND p.archive_id = $2 AND d.state = 'done'
+        ORDER BY d.finished_at DESC LIMIT $3`,
+      [tx.tenantId, archiveId, DROPPED_MAX],
+    );
+    return rows.map(({ id }) => id);
   }
 }

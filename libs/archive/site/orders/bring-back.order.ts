@@ -11,10 +11,10 @@ type Wish = z.infer<typeof bringBackOrder.payload>;
 export class BringBackHandler implements OrderHandler<Wish> {
   constructor(private readonly bringing: BringingBack) {}
 
-  /** @throws NotFoundError, RemovalAtWorkError */
+  /** @throws NotFoundError, RemovalAtWorkError, RepositoryBusyError */
   async carryOut({ payload, tenantId }: ReceivedOrder<Wish>): Promise<void> {
     if (tenantId === null) throw new NotFoundError('agency');
-    const { archiveId, since, keys = false } = payload;
-    await this.bringing.bringBack(archiveId, tenantId, new Date(since), { keys });
+    const { archiveId, since, keys = false, dropped = [] } = payload;
+    await this.bringing.bringBack(archiveId, tenantId, new Date(since), { keys, dropped });
   }
 }

@@ -158,7 +158,12 @@ test('of a copy that this site keeps for another one, what that one removed come
   const key = { type: 'keys', id: 'cd'.repeat(32) } as const;
   await writeFile(path.join(site.directory, 'vault', repositoryId, 'keys', key.id), 'a key');
   await removed.layAside(repositoryId, key, new Date());
-  await site.get(BringingBack).bringBack(repositoryId, tenantId, new Date(0));
+  // What two people dropped at the first site is known by the order alone.
+  const dropped = { type: 'snapshots', id: 'ef'.repeat(32) } as const;
+  await writeFile(path.join(site.directory, 'vault', repositoryId, 'snapshots', dropped.id), 'a secret');
+  await removed.layAside(repositoryId, dropped, new Date());
+  await site.get(BringingBack).bringBack(repositoryId, tenantId, new Date(0), { dropped: [dropped.id] });
+  expect(await objects.stat(repositoryId, dropped)).toBeUndefined();
   expect(await objects.stat(repositoryId, name)).toMatchObject({ bytes: 6 });
   expect(await objects.stat(repositoryId, key)).toBeUndefined();
   await site.get(BringingBack).bringBack(repositoryId, tenantId, new Date(0), { keys: true });

@@ -40,6 +40,7 @@ export class BringingBack {
    * two people dropped stays gone, and so does what was no part of the archive. Safe to repeat.
    *
    * @param keys whether keys come back too: with one that a rotation has replaced, an old password opens the repository again
+   * @param dropped snapshots that two people dropped; those of an archive of this site are known here
    *
    * @throws NotFoundError; RemovalAtWorkError while something still removes, RepositoryBusyError: to be tried again
    */
@@ -47,7 +48,7 @@ export class BringingBack {
     repositoryId: string,
     tenantId: string,
     since: Date,
-    { keys = false }: { readonly keys?: boolean } = {},
+    { keys = false, dropped = [] }: { readonly keys?: boolean; readonly dropped?: readonly string[] } = {},
   ): Promise<void> {
     const stay = await this.work.run(async (tx) => {
       const [own] = await tx.query(`SELECT FROM vault_repository WHERE repository_id = $1 AND tenant_id = $2`, [
@@ -61,7 +62,7 @@ export class BringingBack {
           UNION SELECT object FROM archive_junk WHERE archive_id = $1`,
         [repositoryId],
       );
-      return new Set(rows.map(({ object }) => object));
+      return new Set([...rows.map(({ object }) => object), ...dropped.map((id) => `snapshots/${id}`)]);
     });
     const wanted = ({ name }: LaidAside): boolean => (name.type !== 'keys' || keys) && !stay.has(objectLabel(name));
     // Packs are back before an index names them: a prune in between would take them again.
