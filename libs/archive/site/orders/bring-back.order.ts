@@ -11,7 +11,7 @@ type Wish = z.infer<typeof bringBackOrder.payload>;
 export class BringBackHandler implements OrderHandler<Wish> {
   constructor(private readonly bringing: BringingBack) {}
 
-  /** @throws NotFoundError, RemovalAtWorkError, RepositoryBusyError */
+  /** @throws NotFoundError, RemovalAtWorkError */
   async carryOut({ payload, tenantId }: ReceivedOrder<Wish>): Promise<void> {
     if (tenantId === null) throw new NotFoundError('agency');
     const { archiveId, since, keys = false, dropped = [] } = payload;

@@ -42,7 +42,7 @@ export class BringingBack {
    * @param keys whether keys come back too: with one that a rotation has replaced, an old password opens the repository again
    * @param dropped snapshots that two people dropped; those of an archive of this site are known here
    *
-   * @throws NotFoundError; RemovalAtWorkError while something still removes, RepositoryBusyError: to be tried again
+   * @throws NotFoundError, RemovalAtWorkError while something still removes: to be tried again
    */
   async bringBack(
     repositoryId: string,
@@ -66,13 +66,14 @@ export class BringingBack {
     });
     const wanted = ({ name }: LaidAside): boolean => (name.type !== 'keys' || keys) && !stay.has(objectLabel(name));
     // Packs are back before an index names them: a prune in between would take them again.
-    await this.repositories.withoutRemovals(repositoryId, async () => {
+    const bringAll = async (): Promise<void> => {
       await this.checkNobodyRemoves(repositoryId);
       const returned = await this.vault.removed.bringBack(repositoryId, since, wanted);
       await this.tellReturned(repositoryId, since);
       const objects = returned.length;
       this.logger.log.warn({ repositoryId, since, keys, objects }, 'what was removed has been brought back');
-    });
+    };
+    await this.repositories.withoutRemovals(repositoryId, bringAll, () => new RemovalAtWorkError());
   }
 
   /** Ends for good what was removed long enough ago, but nothing of a repository under a hold. */

@@ -125,9 +125,11 @@ export class VaultRepositories {
    * Runs `work` while nobody may remove: whoever may now is shut out at once, and nobody else can begin. Until its end no
    * client takes a lock either.
    *
-   * @throws NotFoundError, RepositoryBusyError when somebody else shut this one out: some of `work` may not count
+   * @param lost what is thrown when it could not be kept up: some of `work` may have been undone
+   *
+   * @throws NotFoundError
    */
-  async withoutRemovals<T>(repositoryId: string, work: () => Promise<T>): Promise<T> {
+  async withoutRemovals<T>(repositoryId: string, work: () => Promise<T>, lost: () => Error): Promise<T> {
     const ends = new Date(Date.now() + SHUT_SECONDS * 1_000);
     const { credentialId } = await this.issue(repositoryId, 'maintain', ends);
     const over = new AbortController();
@@ -149,7 +151,7 @@ export class VaultRepositories {
       renewing = this.keepShut(repositoryId, credentialId, over.signal);
       const done = await work();
       over.abort();
-      if (!(await renewing)) throw new RepositoryBusyError();
+      if (!(await renewing)) throw lost();
       return done;
     } finally {
       over.abort();
