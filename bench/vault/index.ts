@@ -55,8 +55,12 @@ export async function run(options: BenchOptions): Promise<BenchReport> {
     for (let round = 0; round < size.rounds; round += 1) {
       // Who begins changes, so that no side always finds the disk as the same other left it.
       const order = entrants.map((_, index) => entrants[(index + round) % entrants.length] as Measured);
-      for (const entrant of order)
-        await measure(entrant, { restic, home, large, small, files: size.files, mebibytes: size.mebibytes });
+      for (const entrant of order) {
+        const bench = { restic, home, large, small, files: size.files, mebibytes: size.mebibytes };
+        await measure(entrant, bench).catch((cause: unknown) => {
+          throw new Error(`${entrant.side.name} failed in round ${round + 1}`, { cause });
+        });
+      }
       if (round + 1 < size.rounds) await changeSome(small, size.files);
     }
     for (const { side, memory } of entrants) {

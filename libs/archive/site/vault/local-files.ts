@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { link, open, rename, rm, stat, unlink, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { errorCode, errorText } from '#libs/platform/errors';
@@ -20,6 +21,9 @@ export class IncomingFile implements IncomingObject {
   private writing: Promise<void> = Promise.resolve();
   /** Also after a failure, which whoever comes next then meets. */
   private busy = false;
+  /** A write that found both buffers in use. */
+  private blocked: Promise<void> | undefined;
+  private readonly hash = createHash('sha256');
 
   constructor(
     private readonly handle: FileHandle,
@@ -27,12 +31,16 @@ export class IncomingFile implements IncomingObject {
     private readonly final: string,
   ) {}
 
-  write(chunks: readonly Buffer[]): Promise<void> | undefined {
-    for (const [index, chunk] of chunks.entries()) {
-      const left = this.fill(chunk);
-      if (left) return this.writing.then(() => this.write([left, ...chunks.slice(index + 1)]));
-    }
-    return undefined;
+  write(chunk: Buffer): Promise<void> | undefined {
+    if (this.blocked) throw new Error('an object was written to before the last write was through');
+    const left = this.fill(chunk);
+    if (!left) return undefined;
+    return (this.blocked = this.goOn(left).finally(() => (this.blocked = undefined)));
+  }
+
+  async digest(): Promise<string> {
+    await this.written();
+    return this.hash.digest('hex');
   }
 
   async commit(): Promise<'stored' | 'exists'> {
@@ -67,6 +75,10 @@ export class IncomingFile implements IncomingObject {
     if (!this.named) await rm(this.temporary, { force: true });
   }
 
+  private async goOn(chunk: Buffer): Promise<void> {
+    for (let left: Buffer | undefined = chunk; left; left = this.fill(left)) await this.writing;
+  }
+
   /** @returns what found no room, since one buffer is full and the other is being written. */
   private fill(chunk: Buffer): Buffer | undefined {
     for (let from = 0; from < chunk.length;) {
@@ -85,7 +97,10 @@ export class IncomingFile implements IncomingObject {
   private flush(): void {
     const [full, bytes] = [this.filling, this.filled];
     this.busy = true;
-    this.writing = fullIsNamed(() => writeAll(this.handle, full, bytes)).then(() => void (this.busy = false));
+    this.writing = fullIsNamed(() => writeAll(this.handle, full, bytes)).then(() => {
+      this.hash.update(full.subarray(0, bytes));
+      this.busy = false;
+    });
     this.writing.catch(() => undefined);
     this.filling = this.other;
     this.other = full;
@@ -94,8 +109,13 @@ export class IncomingFile implements IncomingObject {
 
   /** All that came is in the file, though not yet on the disk. */
   private async written(): Promise<void> {
-    await this.writing;
+    await this.idle();
     if (this.filled > 0) this.flush();
+    await this.idle();
+  }
+
+  private async idle(): Promise<void> {
+    await this.blocked;
     await this.writing;
   }
 
@@ -108,7 +128,8 @@ export class IncomingFile implements IncomingObject {
   private async close(): Promise<void> {
     if (!this.open) return;
     this.open = false;
-    await this.writing.catch(() => undefined);
+    // Only then are the buffers nobody's: a write that waited would go on into what is another object's by then.
+    await this.idle().catch(() => undefined);
     BUFFERS.give(this.filling);
     BUFFERS.give(this.other);
     await this.handle.close();

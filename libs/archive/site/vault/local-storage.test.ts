@@ -43,7 +43,7 @@ test('a mended object is exactly as old as it was, however its bytes reach the d
     await writeFile(file, 'changed by the disk');
     await utimes(file, longAgo, longAgo);
     const incoming = await storage.incoming(repository, name);
-    await incoming.write([Buffer.alloc(bytes)]);
+    await incoming.write(Buffer.alloc(bytes));
     await incoming.replace();
     await incoming.discard();
     expect(await storage.stat(repository, name)).toEqual({ bytes, receivedAt: longAgo });

@@ -33,7 +33,7 @@ test('where the bucket has Object Lock, all but locks are locked from their rece
   const repository = randomUUID();
   const store = async (type: 'snapshots' | 'locks', id: string) => {
     const incoming = await storage.incoming(repository, { type, id });
-    await incoming.write([Buffer.from('x')]);
+    await incoming.write(Buffer.from('x'));
     await incoming.commit();
   };
   const [snapshot, lock] = ['a'.repeat(64), 'b'.repeat(64)];
@@ -66,7 +66,7 @@ test.each([
     const storage = new S3Storage({ ...place, client: to });
     const incoming = await storage.incoming(repository, { type: 'data', id: letter.repeat(64) });
     try {
-      await incoming.write([Buffer.alloc(bytes)]);
+      await incoming.write(Buffer.alloc(bytes));
       return await incoming.commit();
     } finally {
       await incoming.discard();

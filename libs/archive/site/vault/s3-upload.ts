@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -23,6 +24,9 @@ export class IncomingUpload implements IncomingObject {
   private pending: Buffer[] = [];
   private pendingBytes = 0;
   private uploadId: string | undefined;
+  private readonly hash = createHash('sha256');
+  /** The part on its way. */
+  private sending: Promise<void> = Promise.resolve();
   private readonly parts: { ETag: string | undefined; PartNumber: number }[] = [];
 
   constructor(
@@ -31,15 +35,23 @@ export class IncomingUpload implements IncomingObject {
     private readonly lockSeconds: number | null,
   ) {}
 
-  async write(chunks: readonly Buffer[]): Promise<void> {
-    for (const chunk of chunks) {
-      this.pending.push(chunk);
-      this.pendingBytes += chunk.length;
-    }
-    if (this.pendingBytes >= PART_BYTES) await this.sendPart();
+  write(chunk: Buffer): Promise<void> | undefined {
+    this.hash.update(chunk);
+    this.pending.push(chunk);
+    this.pendingBytes += chunk.length;
+    if (this.pendingBytes < PART_BYTES) return undefined;
+    this.sending = this.sending.then(() => this.sendPart());
+    this.sending.catch(() => undefined);
+    return this.sending;
+  }
+
+  async digest(): Promise<string> {
+    await this.sending;
+    return this.hash.digest('hex');
   }
 
   async commit(): Promise<'stored' | 'exists'> {
+    await this.sending;
     try {
       if (this.uploadId === undefined) await this.putWhole();
       else await this.complete(this.uploadId);
@@ -55,11 +67,14 @@ export class IncomingUpload implements IncomingObject {
   }
 
   async replace(): Promise<void> {
+    await this.sending;
     if (this.uploadId === undefined) await this.putWhole({});
     else await this.complete(this.uploadId, {});
   }
 
   async discard(): Promise<void> {
+    // A part that arrives after the end of its upload is kept by S3, and charged.
+    await this.sending.catch(() => undefined);
     const { uploadId } = this;
     this.pending = [];
     if (uploadId === undefined) return;

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ObjectName } from './object-names.js';
 import type { LaidAside, ListedObject, VaultStorage } from './storage.js';
 
-const named = (bytes: Buffer): ObjectName => ({ type: 'data', id: createHash('sha256').update(bytes).digest('hex') });
+const idOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+const named = (bytes: Buffer): ObjectName => ({ type: 'data', id: idOf(bytes) });
 
 /** What every storage must do. `make` answers an empty one, and a second one on the same place; `clean` removes it. */
 export function storageContract(
@@ -21,8 +22,8 @@ export function storageContract(
       const incoming = await storage.incoming(into, name);
       try {
         const half = Math.floor(bytes.length / 2);
-        await incoming.write([bytes.subarray(0, half)]);
-        await incoming.write([bytes.subarray(half)]);
+        await incoming.write(bytes.subarray(0, half));
+        await incoming.write(bytes.subarray(half));
         return await incoming.commit();
       } finally {
         await incoming.discard();
@@ -84,14 +85,14 @@ export function storageContract(
       const bytes = randomBytes(50_000);
       const name = named(bytes);
       const incoming = await storage.incoming(repository, name);
-      await incoming.write([bytes]);
+      await incoming.write(bytes);
       expect(await storage.stat(repository, name)).toBeUndefined();
       await incoming.discard();
       await incoming.discard();
       expect(await storage.stat(repository, name)).toBeUndefined();
       // So long that every storage has begun to keep it somewhere.
       const lost = await storage.incoming(repository, name);
-      for (let part = 0; part < 12; part += 1) await lost.write([randomBytes(2 ** 20)]);
+      for (let part = 0; part < 12; part += 1) await lost.write(randomBytes(2 ** 20));
       const again = reopen();
       expect(await again.discardLeftovers()).toBe(1);
       expect(await again.discardLeftovers()).toBe(0);
@@ -99,11 +100,28 @@ export function storageContract(
       expect(await listed()).toEqual([]);
     });
 
+    test('the end waits for what is on its way, and vouches for the bytes that arrived', async () => {
+      for (const parts of [1, 3, 40]) {
+        const bytes = randomBytes(parts * 256 * 1024 + 1_000);
+        const name = named(bytes);
+        const incoming = await storage.incoming(repository, name);
+        for (let at = 0; at < bytes.length; at += 60_000) {
+          const through = incoming.write(bytes.subarray(at, at + 60_000));
+          if (at + 60_000 < bytes.length) await through;
+        }
+        expect(await incoming.digest()).toBe(idOf(bytes));
+        expect(await incoming.commit()).toBe('stored');
+        await incoming.discard();
+        expect((await buffer(await storage.read(repository, name))).equals(bytes)).toBe(true);
+        await storage.remove(repository, name);
+      }
+    });
+
     test('of two writers of one object both succeed, and the first one’s time stays', async () => {
       const bytes = randomBytes(200_000);
       const name = named(bytes);
       const [one, two] = await Promise.all([storage.incoming(repository, name), storage.incoming(repository, name)]);
-      await Promise.all([one.write([bytes]), two.write([bytes])]);
+      await Promise.all([one.write(bytes), two.write(bytes)]);
       expect(await one.commit()).toBe('stored');
       const first = await storage.stat(repository, name);
       expect(await two.commit()).toBe('exists');
@@ -121,7 +139,7 @@ export function storageContract(
       for (const present of [true, false]) {
         if (!present) await storage.remove(repository, name);
         const right = await storage.incoming(repository, name);
-        await right.write([bytes]);
+        await right.write(bytes);
         await right.replace();
         await right.discard();
         expect(await buffer(await storage.read(repository, name))).toEqual(bytes);

@@ -31,15 +31,22 @@ export interface ByteRange {
  * discard. A process that dies in between leaves only what {@link VaultStorage.discardLeftovers} clears.
  */
 export interface IncomingObject {
-  /** Whether the buffers of a write are the caller's again once it is through; if not, the storage keeps them. */
+  /** Whether the buffer of a write is the caller's again once it is through; if not, the storage keeps it. */
   readonly copies: boolean;
   /**
-   * Nobody changes the buffers before it is through. It joins small ones: a failure may be about an earlier one, and shows at
-   * the latest in {@link commit}. What it answers, if anything, is to be waited for before the next call.
+   * Nobody changes the buffer before it is through. It joins small ones: a failure may be about an earlier one, and shows at
+   * the latest in {@link digest}. What it answers, if anything, is to be waited for before the next call.
    *
    * @throws StorageFullError
    */
-  write(chunks: readonly Buffer[]): Promise<void> | undefined;
+  write(chunk: Buffer): Promise<void> | undefined;
+  /**
+   * What all that was written hashes to (SHA-256, hex), read from the memory that the storage keeps or has written: bytes
+   * that were mixed up on their way here have another hash than those that came. Once, and nothing is written afterwards.
+   *
+   * @throws StorageFullError
+   */
+  digest(): Promise<string>;
   /**
    * Makes the object durable and then visible, whole, under its name, unless one is there: an existing object is never
    * replaced, and keeps its time of receipt. Once this has resolved, a power failure loses nothing.

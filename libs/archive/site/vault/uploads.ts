@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { release } from './buffers.js';
 import type { VaultCaller, VaultLedger } from './ledger.js';
@@ -9,6 +9,8 @@ import type { RepositoryUsage } from './repository-usage.js';
 import type { IncomingObject, StoredObject, VaultStorage } from './storage.js';
 import { NotAllowedError, VaultAnswerError } from './vault.errors.js';
 import { OBJECT_BYTES_MAX } from './vault-rules.js';
+
+type Taker = Pick<IncomingObject, 'copies' | 'write'>;
 
 export interface Upload {
   readonly caller: VaultCaller;
@@ -30,7 +32,7 @@ function declaredLength(body: IncomingMessage): number | null {
 }
 
 /**
- * Takes objects in: hashed as they stream by, durable before they are answered, visible whole or not at all.
+ * Takes objects in: hashed as they are written, durable before they are answered, visible whole or not at all.
  *
  * Sending the same object twice is a success both times, since a client whose answer was lost does just that; sending
  * other bytes for an id that exists is refused, whatever they are.
@@ -79,10 +81,9 @@ export class Uploads {
   private async store({ caller, name, body, pace }: Upload, declared: number | null): Promise<number> {
     const incoming = await this.storage.incoming(caller.repository, name);
     try {
-      const hash = createHash('sha256');
-      const bytes = await receive(body, hash, pace, incoming);
+      const bytes = await receive(body, pace, incoming);
       if (declared !== null && bytes !== declared) throw truncated(bytes, declared);
-      if (name.type !== 'config' && hash.digest('hex') !== name.id) throw wrongHash(name);
+      if (name.type !== 'config' && (await incoming.digest()) !== name.id) throw wrongHash(name);
       if (name.type === 'locks') await this.ledger.lockTaken(caller, name.id);
       const outcome = await incoming.commit();
       if (outcome === 'exists' && name.type === 'config') throw configExists();
@@ -99,7 +100,7 @@ export class Uploads {
   private async compare({ caller, name, body, pace }: Upload): Promise<void> {
     if (name.type === 'config') throw configExists();
     const hash = createHash('sha256');
-    await receive(body, hash, pace);
+    await receive(body, pace, { copies: true, write: (chunk) => void hash.update(chunk) });
     if (hash.digest('hex') !== name.id) {
       await this.ledger.refused(caller, 'replacement', objectLabel(name));
       throw new NotAllowedError('An object of this name exists, and other bytes were sent for it.');
@@ -115,27 +116,28 @@ export class Uploads {
 }
 
 /**
- * Hashes a body and, where there is somewhere to, writes it. Answers its length in bytes. By events, since iterating over
- * a request joins its chunks by copying them.
+ * Hands a body on, chunk by chunk. Answers its length in bytes once the last has been taken. By events, since iterating
+ * over a request joins its chunks by copying them.
  */
-function receive(body: IncomingMessage, hash: Hash, pace: Pace | undefined, into?: IncomingObject): Promise<number> {
+function receive(body: IncomingMessage, pace: Pace | undefined, into: Taker): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   let bytes = 0;
+  let taken: Promise<unknown> = Promise.resolve();
   const take = (chunk: Buffer): void => {
     bytes += chunk.length;
     if (bytes > OBJECT_BYTES_MAX) return fail(tooLarge());
-    hash.update(chunk);
-    const written = into?.write([chunk]);
+    const written = into.write(chunk);
     const through = (): void => {
-      if (into?.copies !== false) release(chunk);
+      if (into.copies) release(chunk);
     };
     const turn = turnOf(pace, chunk.length, body.socket);
     if (!written && !turn) return through();
     body.pause();
-    Promise.all([written, turn]).then(() => {
+    taken = Promise.all([written, turn]).then(() => {
       through();
       body.resume();
-    }, fail);
+    });
+    taken.catch(fail);
   };
   const brokeOff = (): void => fail(new Error('the upload broke off'));
   const fail = (error: unknown): void => {
@@ -145,7 +147,12 @@ function receive(body: IncomingMessage, hash: Hash, pace: Pace | undefined, into
     reject(error);
   };
   body.on('data', take);
-  body.once('end', () => resolve(bytes));
+  body.once('end', () => {
+    body.off('close', brokeOff);
+    // A paused body ends all the same when its last chunk had been waiting in it: `end` is planned before the chunk is handed
+    // out (Node's Readable#read). What is on its way to the storage then is not there yet.
+    taken.then(() => resolve(bytes), fail);
+  });
   body.once('error', fail);
   body.once('close', brokeOff);
   // Of one that broke off before, no more events come.

@@ -67,18 +67,16 @@ export class VaultObjects {
     const before = await this.storage.stat(repository, name);
     const incoming = await this.storage.incoming(repository, name);
     try {
-      const hash = createHash('sha256');
       let bytes = 0;
       for await (const chunk of body as AsyncIterable<Buffer>) {
-        hash.update(chunk);
         bytes += chunk.length;
         // Whoever keeps the second copy says what comes, and must not fill this disk. How long it was here is no measure: what
         // is damaged may have been cut.
         if (bytes > OBJECT_BYTES_MAX)
           throw new WrongObjectError(name, `no object has more than ${OBJECT_BYTES_MAX} bytes`);
-        await incoming.write([chunk]);
+        await incoming.write(chunk);
       }
-      const found = hash.digest('hex');
+      const found = await incoming.digest();
       if (found !== name.id) throw new WrongObjectError(name, `its bytes hash to ${found}`);
       await incoming.replace();
       await this.usage.removed(repository, (before?.bytes ?? 0) - bytes);
