@@ -37,7 +37,7 @@ export class Clients {
     try {
       await waitFor('the clients to write', warm, { timeoutMs: WARM_TIMEOUT_MS, everyMs: 20 });
     } catch (error) {
-      const said = this.writers.map((writer) => writer.lastError).join('; ');
+      const said = this.writers.map((writer) => writer.difficulties).join('; ');
       throw new Error(`the clients could not write: ${said}`, { cause: error });
     }
   }

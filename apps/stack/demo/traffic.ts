@@ -67,11 +67,12 @@ export class Traffic {
   /** Waits until each writer has had so many more rows acknowledged. */
   async more(rows: number, timeoutMs = 60_000): Promise<void> {
     const goals = this.writers.map((writer) => writer.acknowledged.length + rows);
-    await waitFor(
-      `${rows} more acknowledged rows of each writer (${this.writers.map((writer) => writer.lastError).join('; ')})`,
-      () => this.writers.every((writer, index) => writer.acknowledged.length >= (goals[index] ?? 0)),
-      { timeoutMs, everyMs: 20 },
-    );
+    const done = (): boolean =>
+      this.writers.every((writer, index) => {
+        if (writer.acknowledged.length >= (goals[index] ?? 0)) return true;
+        throw new Error(`writer ${writer.number}: ${writer.difficulties}`);
+      });
+    await waitFor(`${rows} more acknowledged rows of each writer`, done, { timeoutMs, everyMs: 20 });
   }
 
   /** When the first row was acknowledged at this port after that moment, in performance.now() milliseconds. */

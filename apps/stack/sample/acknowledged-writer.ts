@@ -42,13 +42,19 @@ export class AcknowledgedWriter {
   readonly acknowledged: Acknowledgement[] = [];
   /** Ids whose COMMIT was sent and never answered: the database may have them or not. */
   readonly unknown: number[] = [];
-  lastError = '';
+  /** By port: what it met there last. */
+  private readonly met = new Map<number, string>();
   private next = 1;
   private stopping = false;
   private preferred = 0;
   private running: Promise<void> | undefined;
 
   constructor(private readonly options: WriterOptions) {}
+
+  /** For whoever waits in vain. */
+  get difficulties(): string {
+    return [...this.met].map(([port, what]) => `port ${port}: ${what}`).join('; ');
+  }
 
   get number(): number {
     return this.options.writer;
@@ -73,7 +79,7 @@ export class AcknowledgedWriter {
       }
       await this.writeUntilItBreaks(session.client, session.port);
       // A frozen server never answers the goodbye either.
-      void session.client.end().catch((error: unknown) => (this.lastError = errorText(error)));
+      void session.client.end().catch((error: unknown) => this.met.set(session.port, errorText(error)));
     }
   }
 
@@ -99,9 +105,10 @@ export class AcknowledgedWriter {
           this.preferred = index;
           return { client, port: address.port };
         }
+        this.met.set(address.port, 'takes no writes');
         await client.end();
       } catch (error) {
-        this.lastError = errorText(error);
+        this.met.set(address.port, errorText(error));
       }
     }
     this.preferred += 1;
@@ -123,7 +130,7 @@ export class AcknowledgedWriter {
         if (warned) throw new Error('the commit came with a warning: it counts as not acknowledged');
         this.acknowledged.push({ id, at: performance.now(), port });
       } catch (error) {
-        this.lastError = errorText(error);
+        this.met.set(port, errorText(error));
         this.unknown.push(id);
         return;
       }

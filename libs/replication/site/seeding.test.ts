@@ -8,6 +8,7 @@ import { agentBackup, pulseCommand, pulseRequest } from '#contracts/replication'
 import { connectTcp, createIdentity, type LinkRequest, type LinkResponse, TunnelDialer } from '#libs/link';
 import { waitFor } from '#libs/platform/clock';
 import { keptDirectory } from '#libs/platform/postgres';
+import { BLOCK_BYTES } from '#libs/platform/postgres/backup';
 import { ProcessDriver } from '#libs/sites/site';
 import { TEST_NAMES, TestAgency } from '#test/agency';
 import { AgencyDesk } from '#test/agency-desk';
@@ -18,9 +19,9 @@ import type { SeedingRecord } from './standby.row.js';
 // The child runs what `tools/build.mjs` has made, as the product does.
 const CHILD = fileURLToPath(new URL('../../../dist/test/support/site-child.js', import.meta.url));
 const MEGABYTE = 1024 * 1024;
-/** Asked for at once when the line is limited, by each of four workers. */
-const UNDER_WAY_BYTES = 4 * MEGABYTE;
 const LIMIT = 4 * MEGABYTE;
+/** Asked for at once by four workers: a quarter second's worth, and as much of a block as a batch of small files had left. */
+const UNDER_WAY_BYTES = 4 * (LIMIT / 4 + BLOCK_BYTES);
 
 const workloadId = randomUUID();
 const tenantId = randomUUID();
