@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 
 const problem = z.object({
@@ -28,7 +29,13 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A client of Mainstay's REST API as an integrator would write it: bearer token, JSON, problem details. */
+/** The longest that a limit of the API may ask for. */
+const RETRY_AFTER_MAX_SECONDS = 600;
+
+/**
+ * A client of Mainstay's REST API as an integrator would write it: bearer token, JSON, problem details. Told to come again
+ * later (429), it does, with the same idempotency key.
+ */
 export class RestClient {
   constructor(
     readonly baseUrl: string,
@@ -59,13 +66,14 @@ export class RestClient {
 
   private async call<T>(method: string, path: string, body: unknown, options: CallOptions = {}): Promise<T> {
     const token = options.token ?? this.token;
+    const idempotencyKey = options.idempotencyKey ?? randomUUID();
     const response = await fetch(`${this.baseUrl}${path}`, {
       method,
       headers: {
         accept: 'application/json',
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(method === 'POST' ? { 'idempotency-key': options.idempotencyKey ?? randomUUID() } : {}),
+        ...(method === 'POST' ? { 'idempotency-key': idempotencyKey } : {}),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(options.signal ? { signal: options.signal } : {}),
@@ -73,6 +81,11 @@ export class RestClient {
     const text = await response.text();
     const value: unknown = text === '' ? undefined : parse(text);
     if (response.ok) return value as T;
+    const seconds = Number(response.headers.get('retry-after') ?? NaN);
+    if (response.status === 429 && seconds <= RETRY_AFTER_MAX_SECONDS) {
+      await delay(seconds * 1_000, undefined, options.signal ? { signal: options.signal } : {});
+      return this.call<T>(method, path, body, { ...options, idempotencyKey });
+    }
     const described = problem.safeParse(value);
     const message = described.success
       ? `${method} ${path}: ${described.data.title}${described.data.detail ? `: ${described.data.detail}` : ''}`

@@ -8,7 +8,11 @@ test(
   { timeout: 600_000 },
   async () => {
     const said: string[] = [];
-    const results = await playChaos({ rounds: ROUNDS, seed: 1_755, tell: (line) => said.push(line) });
+    const results = await playChaos({ rounds: ROUNDS, seed: 1_755, tell: (line) => said.push(line) }).catch(
+      (cause: unknown) => {
+        throw new Error(`a round broke off:\n${said.join('\n')}`, { cause });
+      },
+    );
     expect(results, said.join('\n')).toHaveLength(ROUNDS);
     for (const round of results) {
       expect(round.acknowledged).toBeGreaterThan(0);
