@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { waitFor } from '#libs/platform/clock';
 import { withClient } from '#libs/platform/postgres';
 import { Traffic } from '../../apps/stack/demo/traffic.js';
-import { AcknowledgedWriter, findLost } from '../../apps/stack/sample/acknowledged-writer.js';
+import { AcknowledgedWriter, type Address, findLost } from '../../apps/stack/sample/acknowledged-writer.js';
 import { type AgencyMachine, CLERK, DATABASE } from '../../apps/stack/sample/agency-machine.js';
 import type { Acceptance } from '../../apps/stack/sample/continuity-client.js';
 import type { ProtectedAgency } from '../../apps/stack/sample/protected-agency.js';
@@ -40,18 +40,18 @@ const TEMPTATION_MS = 2_000;
 export async function playRound(world: StackWorld, options: RoundOptions): Promise<RoundResult> {
   const { random, tell, number } = options;
   const agency = await world.agency(`chaos-${number}`);
-  const { machine, frontDoor } = agency;
-  const traffic = new Traffic(machine, [{ host: '127.0.0.1', port: machine.port }, frontDoor], 3);
+  const { machine, frontDoors } = agency;
+  const traffic = new Traffic(machine, [{ host: '127.0.0.1', port: machine.port }, ...frontDoors], 3);
   traffic.start();
   try {
     await traffic.more(20);
     const faults = await letThingsGoWrong({ stack: world.stack, lines: world.lines, machine }, random, tell);
     tell('the agency is destroyed');
     await machine.destroy();
-    const loss = await failOver(agency, tell);
+    const { loss, door } = await failOver(agency, tell);
     await traffic.more(20, 120_000);
     await traffic.stop();
-    const lost = await withClient(machine.clerk(frontDoor.port), (client) => findLost(client, traffic.writers));
+    const lost = await withClient(machine.clerk(door.port), (client) => findLost(client, traffic.writers));
     const acknowledgedByOld = await returnOfTheOld(machine);
     return { seed: random.seed, faults, loss, acknowledged: traffic.acknowledged, lost, acknowledgedByOld };
   } finally {
@@ -75,8 +75,15 @@ async function letThingsGoWrong(world: World, random: SeededRandom, tell: (line:
   return names;
 }
 
-/** Declares and sees it through, saying what a person would when asked. Answers what the record says of the loss. */
-async function failOver(agency: ProtectedAgency, tell: (line: string) => void): Promise<string> {
+interface Outcome {
+  /** What the record says of it. */
+  readonly loss: string;
+  /** Of the site that took over: the regional one, where the metro had been silent for too long. */
+  readonly door: Address;
+}
+
+/** Declares and sees it through, saying what a person would when asked. */
+async function failOver(agency: ProtectedAgency, tell: (line: string) => void): Promise<Outcome> {
   const { client, workloadId } = agency;
   const declare = async (more: Partial<Acceptance>): Promise<{ id: string }> => {
     const answer = await waitFor(
@@ -107,7 +114,9 @@ async function failOver(agency: ProtectedAgency, tell: (line: string) => void): 
     { timeoutMs: 120_000, everyMs: 100 },
   );
   if (finished.state !== 'completed') throw new Error(`the failover ended ${finished.state}`);
-  return finished.report?.loss.kind ?? 'not said';
+  const { report } = finished;
+  if (!report?.frontDoor) throw new Error('the record does not say where production is now');
+  return { loss: report.loss.kind, door: report.frontDoor };
 }
 
 /** The api may be on its way up again: only what it says, a refusal too, counts as an answer. */

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { Stack } from '../stack.js';
+import type { Address } from './acknowledged-writer.js';
 import { AgencyMachine, WORKLOAD } from './agency-machine.js';
 import { ContinuityClient, type ProtectionView } from './continuity-client.js';
 import { createApiKey, signUp, type SignedUp, type Town } from './onboarding.js';
@@ -23,7 +24,10 @@ export interface ProtectedAgency {
   readonly agentId: string;
   readonly functionId: string;
   readonly regionalSiteId: string | null;
-  readonly frontDoor: { readonly host: string; readonly port: number };
+  /** The metro site's. */
+  readonly frontDoor: Address;
+  /** All that its clients list beside production's own address: either site may be the one to go on at. */
+  readonly frontDoors: readonly Address[];
 }
 
 /** The agency's machine, as it was left; nothing of it runs yet. */
@@ -70,10 +74,12 @@ export async function protectAgency(
   const protection = await client.armed(workloadId, tell);
   const { regionalSiteId } = protection;
   const frontDoor = metroFrontDoor(protection);
-  return { machine, account, client, workloadId, agentId, functionId, regionalSiteId, frontDoor };
+  const regionalDoor = protection.regional?.frontDoor;
+  const frontDoors = regionalDoor ? [frontDoor, regionalDoor] : [frontDoor];
+  return { machine, account, client, workloadId, agentId, functionId, regionalSiteId, frontDoor, frontDoors };
 }
 
-export function metroFrontDoor(protection: ProtectionView): { host: string; port: number } {
+export function metroFrontDoor(protection: ProtectionView): Address {
   const door = protection.metro?.frontDoor;
   if (!door) throw new Error('the metro site has no front door for this workload yet');
   return door;
