@@ -49,6 +49,7 @@ export async function playRound(world: StackWorld, options: RoundOptions): Promi
     tell('the agency is destroyed');
     await machine.destroy();
     const { loss, door } = await failOver(agency, tell);
+    tell(`the ${door.port === agency.frontDoor.port ? 'metro' : 'regional'} site has taken over`);
     await traffic.more(20, 120_000);
     await traffic.stop();
     const lost = await withClient(machine.clerk(door.port), (client) => findLost(client, traffic.writers));
