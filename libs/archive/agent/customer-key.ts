@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { keyId, type RepositoryAccess } from '#contracts/archive';
+import { Turns } from '#libs/platform/clock';
 import { DurableValue, type StateDirectory } from '#libs/sites/agent';
 import { ArchiveWorkError } from './errors.js';
 
@@ -13,6 +14,9 @@ const heldPassword = z.strictObject({
   rotation: z.uuid().optional(),
 });
 export type HeldPassword = z.infer<typeof heldPassword>;
+
+/** A work and a listing may each have something to write beside a password: none may put one back that was replaced. */
+const changes = new Turns();
 
 /** With what restic opens a repository. */
 export interface Entry {
@@ -67,18 +71,20 @@ export class CustomerKey {
 
   /** In the place of the one before, on the disk when it returns. The repository must have its key by then. */
   async replace(password: string, key: string, rotation: string): Promise<void> {
-    await this.value.write({ password, since: new Date().toISOString(), key, rotation });
+    await changes.take(() => this.value.write({ password, since: new Date().toISOString(), key, rotation }));
   }
 
   /** Beside the password, unless that has become another one. */
   async learn(password: string, key: string): Promise<void> {
-    const held = await this.read();
-    if (held?.password === password) await this.value.write({ ...held, key });
+    await changes.take(async () => {
+      const held = await this.read();
+      if (held?.password === password) await this.value.write({ ...held, key });
+    });
   }
 
   /** One that the agency has kept from an earlier machine. */
   async keep(password: string): Promise<void> {
-    await this.value.write({ password, since: new Date().toISOString() });
+    await changes.take(() => this.value.write({ password, since: new Date().toISOString() }));
   }
 }
 

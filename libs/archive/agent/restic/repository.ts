@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { keyId, type RepositoryAccess } from '#contracts/archive';
 import { z } from 'zod';
@@ -125,11 +125,12 @@ export class Repository {
 
   /** Which key the agency's own password opens. Left for another time where it cannot be found out. */
   private async learnKey(): Promise<void> {
+    // The one that this work entered by: what the agent holds may be another one by the time that restic has answered.
+    const password = await readFile(path.join(this.directory, 'password'), 'utf8');
     const own = (await this.keys()).find(({ current }) => current)?.id;
     this.signal.throwIfAborted();
-    const held = await this.parts.key.read();
-    if (own === undefined || !held) return;
-    await this.parts.key.learn(held.password, own);
+    if (own === undefined) return;
+    await this.parts.key.learn(password, own);
     await this.write(KEY_HINT, own);
   }
 

@@ -1,0 +1,61 @@
+import { randomUUID } from 'node:crypto';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { listTreeCommand } from '#contracts/archive';
+import { StateDirectory } from '#libs/sites/agent';
+import { AgentUnderTest, backupOf, secureVault, TestArchive, type TestAuthority } from '#test/archiving-agent';
+import { CustomerKey, newPassword } from './customer-key.js';
+
+const NAME = 'share';
+let place: TestAuthority;
+let home: string;
+
+beforeAll(async () => {
+  [place, home] = await Promise.all([secureVault(), mkdtemp(path.join(tmpdir(), 'mainstay-customer-key-'))]);
+});
+afterAll(async () => {
+  await place.vault.stop();
+  await rm(home, { recursive: true, force: true });
+});
+
+test('what is learnt of a password never puts it in the place of the one that has replaced it', async () => {
+  const state = new StateDirectory(path.join(home, 'state'));
+  for (let round = 0; round < 20; round += 1) {
+    const [before, after] = [await new CustomerKey(state, NAME).make(), newPassword()];
+    await Promise.all([
+      new CustomerKey(state, NAME).learn(before, 'a'.repeat(64)),
+      new CustomerKey(state, NAME).replace(after, 'b'.repeat(64), randomUUID()),
+    ]);
+    expect(await new CustomerKey(state, NAME).read()).toMatchObject({ password: after, key: 'b'.repeat(64) });
+  }
+});
+
+test('a listing that a rotation overtakes does not take the old key for that of the new password', async () => {
+  const archive = await TestArchive.open(place, 'customer-held');
+  const program = path.join(home, 'restic');
+  await writeFile(program, '#!/bin/sh\nexec restic "$@"\n');
+  await chmod(program, 0o755);
+  const agent = await AgentUnderTest.start([{ name: NAME, kind: 'files', paths: [home] }], { restic: program });
+  try {
+    const [{ id: snapshotId } = { id: '' }] = (await agent.work(archive, NAME, backupOf('files'))).snapshots;
+    const key = new CustomerKey(agent.state, NAME);
+    const { password } = (await key.read())!;
+    // As from a safe: which key it opens is not known yet.
+    await key.keep(password);
+    const replaced = path.join(home, 'replaced');
+    await writeFile(replaced, JSON.stringify({ password: newPassword(), since: new Date().toISOString() }));
+    await writeFile(
+      program,
+      `#!/bin/sh\ncase "$*" in *"key list"*) cp '${replaced}' '${key.file}';; esac\nexec restic "$@"\n`,
+    );
+    const about = { workloadId: archive.workloadId, workloadName: NAME, access: archive.access };
+    await agent.ask(listTreeCommand, { ...about, snapshotId, path: home, after: null, limit: 10 });
+    const held = await key.read();
+    expect(held?.password).not.toBe(password);
+    expect(held?.key).toBeUndefined();
+  } finally {
+    await agent.remove();
+  }
+});
