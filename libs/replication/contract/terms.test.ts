@@ -62,3 +62,18 @@ test('of too many rules the first ones are kept, and somebody is told', () => {
   expect(report.server?.hbaRules).toHaveLength(2_000);
   expect(report.findings[0]?.what).toMatch(/^3 rules/);
 });
+
+test('a site writes a line for each database and user of a rule, so of too many pairs the first ones are kept', () => {
+  const names = many.slice(1);
+  const databases = names.map((name) => `of_${name}`);
+  const refused = rule({ database: databases, user: names, address: 'all', method: 'reject' });
+  expect(serverFacts.parse(facts(rule({ database: databases, user: names }), refused, rule())).hbaRules).toEqual([
+    rule({ database: ['all'], user: ['all'], address: 'all', method: 'reject' }),
+    rule(),
+  ]);
+  const server = facts(...Array.from({ length: 23 }, (_, number) => rule({ database: [`of${number}`], user: names })));
+  const report = preflightReport.parse({ ok: true, findings: [], server });
+  expect(report.server?.hbaRules).toEqual(server.hbaRules.slice(0, 20));
+  expect(report.findings[0]?.what).toMatch(/^3 rules/);
+  expect(preflightReport.parse(report)).toEqual(report);
+});

@@ -38,6 +38,8 @@ export type Finding = z.infer<typeof finding>;
 
 const MOST_RULES = 2_000;
 const MOST_NAMES = 1_000;
+/** Of a database and a user, in all rules: a site's pg_hba.conf has a line for each. */
+const MOST_PAIRS = 20_000;
 const LONGEST_NAME = 200;
 const LONGEST_ADDRESS = 255;
 const hbaRule = z.strictObject({
@@ -96,20 +98,30 @@ const namesFit = (names: readonly string[]): boolean =>
 const fits = ({ type, database, user, address, method }: HbaRule): boolean =>
   namesFit(database) &&
   namesFit(user) &&
+  database.length * user.length <= MOST_PAIRS &&
   type.length <= 20 &&
   (address?.length ?? 0) <= LONGEST_ADDRESS &&
   method.length <= 40;
 
+/** The first ones, as far as a site has room for them. */
+function firstOnes(rules: readonly HbaRule[]): readonly HbaRule[] {
+  let pairs = 0;
+  const past = rules.findIndex((rule, index) => {
+    pairs += fits(rule) ? rule.database.length * rule.user.length : 1;
+    return index >= MOST_RULES || pairs > MOST_PAIRS;
+  });
+  return past === -1 ? rules : rules.slice(0, past);
+}
+
 /** How many rules do not reach the sites as they are. */
-const staysBehind = (rules: readonly HbaRule[]): number =>
-  rules.length - rules.slice(0, MOST_RULES).filter(fits).length;
+const staysBehind = (rules: readonly HbaRule[]): number => rules.length - firstOnes(rules).filter(fits).length;
 
 /**
  * The first rule that matches counts, and none means no: what is left out or cut off lets nobody in. So one that refuses
  * is made to refuse everybody instead.
  */
 function withinBounds(facts: z.infer<typeof saidFacts>): z.infer<typeof saidFacts> {
-  const rules = facts.hbaRules.slice(0, MOST_RULES).flatMap((rule) => {
+  const rules = firstOnes(facts.hbaRules).flatMap((rule) => {
     if (fits(rule)) return [rule];
     const { type, address, method } = rule;
     const unsaid = (address?.length ?? 0) > LONGEST_ADDRESS;
@@ -124,6 +136,6 @@ function rulesLeftOut(count: number): Finding {
     code: 'server.hba-rules-left-out',
     severity: 'warning',
     what: `${count} rules of pg_hba.conf are too long or too many for the warm sites and stay behind: whom they let in cannot sign in there, and where one refuses somebody, nobody who comes after it can.`,
-    remedy: `Split rules that name more than ${MOST_NAMES} users or databases, or a name of more than ${LONGEST_NAME} characters, and keep to ${MOST_RULES} rules.`,
+    remedy: `Split rules that name more than ${MOST_NAMES} users or databases, or a name of more than ${LONGEST_NAME} characters, and keep to ${MOST_RULES} rules, and to ${MOST_PAIRS} pairs of a database and a user in all of them.`,
   };
 }
