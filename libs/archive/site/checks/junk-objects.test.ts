@@ -4,8 +4,9 @@ import https from 'node:https';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ArchiveReport } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
 import { Tellings } from '../facts/tellings.js';
-import { VaultRepositories, VaultService } from '../index.js';
+import { NEVER_PROVEN, Points, VaultRepositories, VaultService } from '../index.js';
 import { BringingBack } from '../retention/bringing-back.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { JunkObjects } from './junk-objects.js';
@@ -78,6 +79,28 @@ test('junk among the indexes and snapshots, long or short, is found by what fail
   expect((await site.results<ArchiveReport>('archive.state')).at(-1)?.alarms).not.toContainEqual(
     expect.objectContaining({ code: 'junk-objects' }),
   );
+});
+
+test('junk whose laying aside broke off is laid aside by the next look, with all that was known of it', async () => {
+  const archiveId = await site.archive();
+  await site.backup(archiveId, await site.folder({ file: 'a permit' }));
+  const snapshotId = await add(archiveId, 'snapshots', randomBytes(500));
+  const claims = { part: null, claimedAt: new Date(), clockDiffers: false, files: null, bytes: null };
+  const point = { archiveId, snapshotId, runId: null, ...claims, bytesAddedPacked: null, change: null };
+  await site.get(SiteUnitOfWork).run((tx) => site.get(Points).upsert(tx, point));
+  const ofPoint = `archive_point SET proof = CASE WHEN $2 THEN '{}' ELSE '${JSON.stringify(NEVER_PROVEN)}'::jsonb END`;
+  const breakOff = (broken: boolean) =>
+    site.rows(`UPDATE ${ofPoint} WHERE snapshot_id = $1 RETURNING 1`, [snapshotId, broken]);
+  await breakOff(true);
+  await expect(site.get(JunkObjects).look(archiveId, signal)).rejects.toThrow();
+  await breakOff(false);
+  await site.get(JunkObjects).look(archiveId, signal);
+  expect(await ids(archiveId, 'snapshots')).not.toContain(snapshotId);
+  expect(await site.rows(`SELECT FROM vault_snapshot WHERE snapshot_id = $1`, [snapshotId])).toEqual([]);
+  const known = await site.rows(`SELECT forgotten_because AS because FROM archive_point WHERE snapshot_id = $1`, [
+    snapshotId,
+  ]);
+  expect(known).toEqual([{ because: 'missing' }]);
 });
 
 test('what is only damaged, or cannot be read for another reason, stays where it is', async () => {

@@ -134,15 +134,13 @@ export class JunkObjects {
   private async layAside(archiveId: string, name: Listed['name']): Promise<boolean> {
     if ((await this.vault.objects.look(archiveId, name)) !== 'sound') return false;
     const object = objectLabel(name);
-    await this.work.run((tx) =>
-      tx.execute(
+    // Before it goes: whatever dies in between, the next look finds it again, and all that is known of it has gone.
+    await this.work.run(async (tx) => {
+      await tx.execute(
         `INSERT INTO archive_junk (archive_id, object) VALUES ($1, $2)
          ON CONFLICT (archive_id, object) DO UPDATE SET found_at = clock_timestamp()`,
         [archiveId, object],
-      ),
-    );
-    await this.vault.removed.layAside(archiveId, name, this.clock.now());
-    await this.work.run(async (tx) => {
+      );
       // Or it would be looked for, and brought back from the second copy.
       if (name.type === 'snapshots') {
         await tx.execute(`DELETE FROM vault_snapshot WHERE repository_id = $1 AND snapshot_id = $2`, [
@@ -153,6 +151,7 @@ export class JunkObjects {
       }
       await this.archives.tell(tx, archiveId);
     });
+    await this.vault.removed.layAside(archiveId, name, this.clock.now());
     this.logger.log.error({ archiveId, object }, 'an object was no part of its archive, and has been laid aside');
     return true;
   }
