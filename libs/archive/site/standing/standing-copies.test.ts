@@ -41,6 +41,15 @@ test('files that are being laid out are no recovery point, and say so, until the
   expect(await readFile(path.join(whole?.path ?? '', 'permit'), 'utf8')).toBe('the second');
 });
 
+test('files are laid out once at a time, whoever asks meanwhile', async () => {
+  const archiveId = await site.archive();
+  const snapshotId = await site.backup(archiveId, await site.folder({ permit: 'a permit' }));
+  await Promise.all([refresh(archiveId), refresh(archiveId)]);
+  const told = (await site.results<ArchiveReport>('archive.state')).filter((each) => each.archiveId === archiveId);
+  expect(told.filter(({ standing: files }) => files?.layingOut === snapshotId)).toHaveLength(1);
+  expect(await standing(archiveId)).toMatchObject({ snapshotId, layingOut: null });
+});
+
 test('what there is no room for changes nothing of the files, and is told', async () => {
   const archiveId = await site.archive();
   const huge = await site.backup(archiveId, await site.folder({ permit: 'a permit' }));

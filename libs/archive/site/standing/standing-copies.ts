@@ -50,6 +50,8 @@ interface There {
  */
 @Injectable()
 export class StandingCopies {
+  private readonly busy = new Set<string>();
+
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly archives: Archives,
@@ -80,8 +82,21 @@ export class StandingCopies {
     for (const { archiveId } of due) await this.queue.add(standingCopyJob, { archiveId }, { key: archiveId });
   }
 
-  /** Safe to repeat. What fails is written down, and tried again later. */
+  /**
+   * Safe to repeat; does nothing while it is at it already, or two would write into the same files. What fails is written down,
+   * and tried again later.
+   */
   async refresh(archiveId: string, signal: AbortSignal): Promise<void> {
+    if (this.busy.has(archiveId)) return;
+    this.busy.add(archiveId);
+    try {
+      await this.refreshOnce(archiveId, signal);
+    } finally {
+      this.busy.delete(archiveId);
+    }
+  }
+
+  private async refreshOnce(archiveId: string, signal: AbortSignal): Promise<void> {
     const { archive, point, there } = await this.work.run(async (tx) => {
       const [row] = await tx.query<There>(
         `SELECT snapshot_id AS "snapshotId", laying_out AS "layingOut" FROM archive_standing WHERE archive_id = $1`,
