@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -12,6 +12,7 @@ import {
   TestArchive,
   type TestAuthority,
 } from '#test/archiving-agent';
+import { CustomerKey } from './customer-key.js';
 import { readExit } from './exit.js';
 
 const NAME = 'share';
@@ -112,4 +113,33 @@ test('once the agent has the password, none of the site’s is used: neither to 
   const until = new Date(Date.now() + 3_600_000).toISOString();
   const handed = agent.ask(handExitCommand, { ...about, exitId: randomUUID(), until });
   await expect(handed).rejects.toMatchObject({ code: 'archive.key-mode' });
+});
+
+test('the way out of the old password is over also where the agent was killed before it ended it; a new one stays', async () => {
+  const archive = await TestArchive.open(place, 'customer-held');
+  const own = await AgentUnderTest.start([{ name: NAME, kind: 'files', paths: [home] }]);
+  try {
+    await own.work(archive, NAME, backupOf('files'));
+    const about = { workloadId: archive.workloadId, workloadName: NAME, access: await archive.as('read') };
+    const hand = () =>
+      own.ask(handExitCommand, {
+        ...about,
+        exitId: randomUUID(),
+        until: new Date(Date.now() + 3_600_000).toISOString(),
+      });
+    await hand();
+    const exit = path.join(path.dirname(new CustomerKey(own.state, NAME).file), 'exit');
+    const asKilled = path.join(own.home, 'exit');
+    await cp(exit, asKilled, { recursive: true });
+    const rotation = { kind: 'rotate', rotationId: randomUUID() } as const;
+    expect(await own.work(archive, NAME, rotation)).toMatchObject({ state: 'completed' });
+    await cp(asKilled, exit, { recursive: true });
+    expect(await own.work(archive, NAME, rotation)).toMatchObject({ state: 'completed' });
+    expect(await readExit(own.state, NAME)).toBeUndefined();
+    await hand();
+    expect(await own.work(archive, NAME, rotation)).toMatchObject({ state: 'completed' });
+    expect(await readExit(own.state, NAME)).toBeDefined();
+  } finally {
+    await own.remove();
+  }
 });

@@ -1,6 +1,7 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { keyId, type RepositoryAccess } from '#contracts/archive';
+import { ifPresent } from '#libs/platform/errors';
 import { DurableValue, writeDurably, type StateDirectory } from '#libs/sites/agent';
 import { z } from 'zod';
 import { CustomerKey } from './customer-key.js';
@@ -50,16 +51,13 @@ export async function keepExit(
   await files.note.write({ exitId, until, ...(entry.hint === undefined ? {} : { key: entry.hint }) });
 }
 
-/** What was handed over for the way out opens nothing any more. */
-export async function endExit(state: StateDirectory, workload: string): Promise<void> {
-  await filesOf(state, workload).note.clear();
-}
-
-/** @returns undefined when no credential was handed to this machine */
+/** @returns undefined when no credential was handed to this machine, or with a password that was replaced since */
 export async function readExit(state: StateDirectory, workload: string): Promise<Exit | undefined> {
   const { repository, password, authority, note } = filesOf(state, workload);
   const kept = await note.read();
   if (!kept) return undefined;
+  const held = await new CustomerKey(state, workload).read();
+  if (held && held.password !== (await ifPresent(readFile(password, 'utf8')))) return undefined;
   const quoted = (text: string) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
   const from =
     `--cacert ${quoted(authority)} --from-repository-file ${quoted(repository)} ` +

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import type { StateDirectory } from '#libs/sites/agent';
 import { CustomerKey, newPassword } from '../customer-key.js';
 import { ArchiveWorkError } from '../errors.js';
-import { endExit } from '../exit.js';
 import { NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
 
 /** restic notes user and host with each key: by a host that nobody can foresee we find the one that we have added. */
@@ -36,7 +35,5 @@ export async function rotateKey(
   if (key === undefined) throw new ArchiveWorkError('key-not-added', 'The vault does not show the new key.');
   await repository.require(['cat', 'config'], { unlocked: true, by: { file, key } });
   await own.replace(password, key, rotationId);
-  // Its command names the old password.
-  await endExit(state, workload.name);
   return { ...NOTHING, state: 'completed', key };
 }
