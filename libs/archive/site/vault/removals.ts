@@ -19,6 +19,8 @@ export class Removals {
 
   /** Safe to repeat. @throws NotAllowedError with the reason, and when it would be allowed. */
   async remove(caller: VaultCaller, name: ObjectName): Promise<void> {
+    // Before anything is checked: it may take minutes.
+    await this.usage.counted(caller.repository);
     const object = await this.storage.stat(caller.repository, name);
     if (!object) return;
     const ageSeconds = (this.now().getTime() - object.receivedAt.getTime()) / 1_000;

@@ -35,6 +35,7 @@ export class RemovedObjects {
     }
     removed.sort((a, b) => ORDER.indexOf(a.name.type) - ORDER.indexOf(b.name.type));
     const returned: ObjectName[] = [];
+    if (removed.length > 0) await this.usage.counted(repository);
     for (const aside of removed) {
       if ((await this.storage.bringBack(repository, aside)) === 'returned') returned.push(aside.name);
     }
@@ -42,7 +43,8 @@ export class RemovedObjects {
   }
 
   /** For what a client has added and the site finds to be no part of the repository. */
-  layAside(repository: string, name: ObjectName, at: Date): Promise<boolean> {
+  async layAside(repository: string, name: ObjectName, at: Date): Promise<boolean> {
+    await this.usage.counted(repository);
     return this.storage.layAside(repository, name, at);
   }
 
@@ -64,7 +66,7 @@ export class RemovedObjects {
   async layDamagedAside(repository: string, name: ObjectName): Promise<void> {
     // An earlier one of the same name, which has come again since.
     await this.discardReplaced(repository);
-    await this.storage.layAside(repository, name, new Date(DAMAGED + Date.now()));
+    await this.layAside(repository, name, new Date(DAMAGED + Date.now()));
   }
 
   /** Removes for good what was damaged and has come again, and what has not for a year. Safe to repeat. */
@@ -73,8 +75,7 @@ export class RemovedObjects {
       if (!isDamaged(aside)) continue;
       const old = aside.removedAt.getTime() < DAMAGED + Date.now() - DAMAGED_KEPT_MS;
       if (!old && !(await this.storage.stat(repository, aside.name))) continue;
-      await this.storage.discardAside(repository, aside);
-      await this.usage.removed(repository, aside.bytes);
+      await this.discard(repository, aside);
     }
   }
 
@@ -84,10 +85,15 @@ export class RemovedObjects {
     for await (const aside of this.storage.laidAside(repository)) {
       if (signal?.aborted) break;
       if (aside.removedAt >= before) continue;
-      await this.storage.discardAside(repository, aside);
-      await this.usage.removed(repository, aside.bytes);
+      await this.discard(repository, aside);
       discarded += 1;
     }
     return discarded;
+  }
+
+  private async discard(repository: string, aside: LaidAside): Promise<void> {
+    await this.usage.counted(repository);
+    await this.storage.discardAside(repository, aside);
+    await this.usage.removed(repository, aside.bytes);
   }
 }

@@ -9,8 +9,8 @@ interface Usage {
 }
 
 /**
- * How many bytes each repository holds, with what was removed and is kept for some days. Counted once from the storage, then kept up to date by every upload and removal
- * of this process, which is the only one that writes to the site's vault.
+ * How many bytes each repository holds, with what was removed and is kept for some days. Counted once from the storage,
+ * then kept up to date by every upload and removal of this process, which is the only one that writes to the site's vault.
  */
 export class RepositoryUsage {
   private readonly usages = new Map<string, Promise<Usage>>();
@@ -19,6 +19,14 @@ export class RepositoryUsage {
 
   async bytes(repository: string): Promise<number> {
     return (await this.of(repository)).stored;
+  }
+
+  /**
+   * Resolves once it has been counted: to be waited for before anything of it is moved or taken away. What went before
+   * would be subtracted from a count that has not met it, and what moves meanwhile be met in both places.
+   */
+  async counted(repository: string): Promise<void> {
+    await this.of(repository);
   }
 
   /** Of uploads under way. */
@@ -44,6 +52,7 @@ export class RepositoryUsage {
     usage.stored += stored;
   }
 
+  /** After {@link counted}. */
   async removed(repository: string, bytes: number): Promise<void> {
     (await this.of(repository)).stored -= bytes;
   }

@@ -64,6 +64,7 @@ export class VaultObjects {
    * @throws WrongObjectError, StorageFullError, and what reading `body` throws
    */
   async mend(repository: string, name: Exclude<ObjectName, { type: 'config' }>, body: Readable): Promise<void> {
+    await this.usage.counted(repository);
     const before = await this.storage.stat(repository, name);
     const incoming = await this.storage.incoming(repository, name);
     try {
@@ -95,7 +96,9 @@ export class VaultObjects {
   async removeLock(repository: string, id: string): Promise<void> {
     const name = { type: 'locks', id } as const;
     const object = await this.storage.stat(repository, name);
-    if (object && (await this.storage.remove(repository, name))) await this.usage.removed(repository, object.bytes);
+    if (!object) return;
+    await this.usage.counted(repository);
+    if (await this.storage.remove(repository, name)) await this.usage.removed(repository, object.bytes);
   }
 
   /**
@@ -108,6 +111,7 @@ export class VaultObjects {
     const name = { type: 'keys', id } as const;
     const object = await this.storage.stat(repository, name);
     if (!object) return;
+    await this.usage.counted(repository);
     let others = 0;
     for await (const key of this.storage.list(repository, 'keys')) if (key.id !== id) others += 1;
     if (others === 0) throw new Error(`${objectLabel(name)} is the last key of ${repository}`);
