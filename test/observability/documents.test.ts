@@ -1,6 +1,7 @@
 import { glob, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { archiveAlarm } from '#contracts/archive';
 import { createLogger, definedMetrics, type Metric, Metrics } from '#libs/platform/telemetry';
 import { Scraped } from '../support/scrape.js';
 
@@ -86,6 +87,18 @@ describe('what is written of the metrics', () => {
     const page = await read('observability.md');
     const explained = new Set([...page.matchAll(/^\| `(mainstay_\w+)` \|/gm)].map(([, name]) => name));
     expect([...explained].sort()).toEqual([...metrics.keys()].sort());
+  });
+
+  it('every alarm of an archive is on the page, and wakes somebody', async () => {
+    const page = await read('observability.md');
+    const row = /^\| `mainstay_archive_alarm` \|.*$/m.exec(page)?.[0];
+    for (const code of archiveAlarm.shape.code.options) {
+      expect(row).toContain(`\`${code}\``);
+      // The worker looks for those by itself: a site that is silent tells nobody that its archives are late.
+      expect(alerts).toContain(
+        code === 'late' ? 'mainstay_archives_late > 0' : `mainstay_archive_alarm{code="${code}"}`,
+      );
+    }
   });
 
   it('no label tells who somebody is', () => {
