@@ -64,26 +64,13 @@ export class VaultObjects {
    * @throws WrongObjectError, StorageFullError, and what reading `body` throws
    */
   async mend(repository: string, name: Exclude<ObjectName, { type: 'config' }>, body: Readable): Promise<void> {
-    await this.usage.counted(repository);
-    const before = await this.storage.stat(repository, name);
-    const incoming = await this.storage.incoming(repository, name);
+    // One that breaks off before it is read fails when it is: without a listener it would end this process.
+    body.on('error', () => undefined);
     try {
-      let bytes = 0;
-      for await (const chunk of body as AsyncIterable<Buffer>) {
-        bytes += chunk.length;
-        // Whoever keeps the second copy says what comes, and must not fill this disk. How long it was here is no measure: what
-        // is damaged may have been cut.
-        if (bytes > OBJECT_BYTES_MAX)
-          throw new WrongObjectError(name, `no object has more than ${OBJECT_BYTES_MAX} bytes`);
-        await incoming.write(chunk);
-      }
-      const found = await incoming.digest();
-      if (found !== name.id) throw new WrongObjectError(name, `its bytes hash to ${found}`);
-      await incoming.replace();
-      await this.usage.removed(repository, (before?.bytes ?? 0) - bytes);
+      await this.usage.counted(repository);
+      await this.replace(repository, name, body);
     } finally {
       body.destroy();
-      await incoming.discard();
     }
   }
 
@@ -153,5 +140,27 @@ export class VaultObjects {
   async removeAll(repository: string): Promise<void> {
     await this.storage.removeRepository(repository);
     this.usage.forget(repository);
+  }
+
+  private async replace(repository: string, name: ObjectName, body: Readable): Promise<void> {
+    const before = await this.storage.stat(repository, name);
+    const incoming = await this.storage.incoming(repository, name);
+    try {
+      let bytes = 0;
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        // Whoever keeps the second copy says what comes, and must not fill this disk. How long it was here is no measure: what
+        // is damaged may have been cut.
+        if (bytes > OBJECT_BYTES_MAX)
+          throw new WrongObjectError(name, `no object has more than ${OBJECT_BYTES_MAX} bytes`);
+        await incoming.write(chunk);
+      }
+      const found = await incoming.digest();
+      if (found !== name.id) throw new WrongObjectError(name, `its bytes hash to ${found}`);
+      await incoming.replace();
+      await this.usage.removed(repository, (before?.bytes ?? 0) - bytes);
+    } finally {
+      await incoming.discard();
+    }
   }
 }
