@@ -203,4 +203,35 @@ describe('what people are told of archives', () => {
     expect(said).toMatchObject({ status: 202, body: { verdict: 'false-positive' } });
     expect(await archive.audited()).toContain('archive.change-suspected');
   });
+
+  it('what people take away is told each time: the larger deed does not hide behind a small one of the same hour', async () => {
+    const canaries = ['/srv/share/a', '/srv/share/b', '/srv/share/c'];
+    const archive = await ArchivedWorkload.make(plane, { canaries });
+    const { apiKey: token, owner } = archive.agency;
+    const change = (body: object) => plane.api.call('PATCH', archive.path, { token, body });
+    const texts = async (kind: string): Promise<string[]> => {
+      const { items } = await plane.until('/v1/notices', token, (body) => {
+        const told = (body.items as readonly { kind: string; repeats: number }[]).filter((one) => one.kind === kind);
+        return told.length + told.reduce((sum, { repeats }) => sum + repeats, 0) === 2;
+      });
+      return items.filter((one: { kind: string }) => one.kind === kind).map(({ text }: { text: string }) => text);
+    };
+    await change({ canaries: canaries.slice(1) });
+    await change({ canaries: [] });
+    expect(await texts('archives.canaries-removed')).toContainEqual(expect.stringContaining('/srv/share/c'));
+    await change({ retention: 'daily for a month' });
+    await change({ retention: 'daily for a day' });
+    expect(await texts('archives.retention-shortened')).toContainEqual(expect.stringContaining('to "daily for a day"'));
+    const since = '2026-11-20T08:00:00.000Z';
+    for (const keys of [false, true]) await plane.api.post(`${archive.path}/undo-removals`, { since, keys }, owner);
+    expect(await texts('archives.removals-undone')).toContainEqual(expect.stringContaining('open the archive again'));
+    for (const hours of [1, 72]) await plane.api.post(`${archive.path}/exit`, { hours }, token);
+    expect(await texts('archives.exit-allowed')).toHaveLength(2);
+    const first = archive.massChange();
+    const seen = (signal: 'canary' | 'wrong-contents') =>
+      ({ signal, value: 1, usual: null, limit: 0, what: `It saw ${signal}.` }) as const;
+    archive.massChange({ ...first, signals: [...first.signals, seen('canary')] });
+    archive.massChange({ ...first, signals: [...first.signals, seen('canary'), seen('wrong-contents')] });
+    expect(await texts('archives.mass-change-seen')).toContainEqual(expect.stringContaining('It saw wrong-contents.'));
+  });
 });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { storableText } from '#contracts/sites';
 import { type Actor, Audit } from '#libs/audit/control';
@@ -14,6 +15,8 @@ const TEXT_MAX = 4_000;
 export type ArchiveNotice = Pick<Notice, 'kind' | 'severity' | 'title' | 'text'> & {
   /** Beside archive and workload; a notice about another one of these is another notice. */
   readonly about?: Readonly<Record<string, string>>;
+  /** Another text is another notice: for a deed, of which a larger one must not hide behind a small one of the same hour. */
+  readonly eachText?: boolean;
 };
 
 /** What the record needs of an archive. */
@@ -38,14 +41,15 @@ export class ArchiveRecord {
     await this.audit.record(tx, { tenantId, actor, action, subjectKind: 'archive', subjectId: id, detail });
   }
 
-  async tell(tx: Transaction, archive: Recorded, { about = {}, ...notice }: ArchiveNotice): Promise<void> {
+  async tell(tx: Transaction, archive: Recorded, { about = {}, eachText, ...notice }: ArchiveNotice): Promise<void> {
+    const said = eachText ? [createHash('sha256').update(notice.text).digest('hex')] : [];
     await this.outbox.publish(tx, noticeRaised, archive.tenantId, {
       ...notice,
       // What sites and agents say is in them.
       title: storableText(notice.title, TITLE_MAX),
       text: storableText(notice.text, TEXT_MAX),
       subjectIds: { archiveId: archive.id, workloadId: archive.workloadId, ...about },
-      dedupeKey: [notice.kind, archive.id, ...Object.values(about)].join(' ').slice(0, 200),
+      dedupeKey: [notice.kind, archive.id, ...said, ...Object.values(about)].join(' ').slice(0, 200),
     });
   }
 
@@ -55,6 +59,7 @@ export class ArchiveRecord {
     const from = former?.until ?? 'now on';
     return this.tell(tx, archive, {
       kind: 'archives.retention-shortened',
+      eachText: true,
       severity: 'warning',
       title: `${name}: the archive keeps less than before`,
       text: `${actor.name} changed what the archive of ${name} keeps from "${retentionInWords(before.policy.retention)}" to "${retentionInWords(policy.retention)}". From ${from} what no rule keeps any more is removed, and until then the longer of both counts. If this was not meant, change it back before then (PATCH /v1/archives/${archive.id}): nothing is lost.`,
@@ -68,6 +73,7 @@ export class ArchiveRecord {
     if (taken.length === 0) return;
     await this.tell(tx, archive, {
       kind: 'archives.canaries-removed',
+      eachText: true,
       severity: 'warning',
       title: `${name}: canaries are not watched any more`,
       text: [

@@ -51,6 +51,7 @@ export class ArchiveRemovals {
     await this.record.did(tx, archive, caller.actor, 'archive.removals-undone', { since: since.toISOString(), keys });
     await this.record.tell(tx, archive, {
       kind: 'archives.removals-undone',
+      eachText: true,
       severity: 'information',
       title: `${name}: what was removed from the archive is brought back`,
       text: `${caller.actor.name} asked that all that was removed from the archive of ${name} since ${since.toISOString()} be brought back, at each site that keeps it. ${keys ? 'So are keys: passwords from before a change of the keys open the archive again.' : 'Removed keys stay gone.'} Retention then looks at it anew: hold what must stay.`,

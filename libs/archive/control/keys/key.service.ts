@@ -81,6 +81,7 @@ export class Keys {
     await this.archiveOrders.give(tx, archive, allowExitOrder, { exitId, until: until.toISOString() });
     await this.record.tell(tx, archive, {
       kind: 'archives.exit-allowed',
+      eachText: true,
       severity: 'warning',
       title: `${archive.workloadName}: the whole archive may be copied out`,
       text: `${actor.name} allowed that the archive of ${archive.workloadName} be read with a stock restic from the agent's machine until ${until.toISOString()}. If nobody is leaving, revoke the agent and look at who has access to its machine.`,

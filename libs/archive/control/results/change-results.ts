@@ -72,6 +72,7 @@ export class MassChangeHandler implements ResultHandler<MassChangeReport> {
     const { workloadName: name } = archive;
     return this.record.tell(tx, archive, {
       kind: 'archives.mass-change-seen',
+      eachText: true,
       severity: 'alarm',
       title: `${name}: a test restore bears out the unusual change`,
       text: [
