@@ -1,28 +1,16 @@
 import { Injectable } from '@nestjs/common';
-import type { ProtectionMode, ReplicationNames, StandbyHealth } from '#contracts/replication';
+import type { StandbyHealth } from '#contracts/replication';
 import type { Transaction } from '#libs/platform/database';
 import { type KeptHealth, regionalMayLead } from '../health/health.js';
 import { NotProtectedError, RegionalSynchronousError } from '../replication.errors.js';
 import { type ProtectionState, protectionStatesBefore } from '../protection.states.js';
+import type { ProtectionFacts } from './protection-orders.js';
 
 /** A protection with what is needed of its workload. */
-export interface ProtectionRow {
+export interface ProtectionRow extends ProtectionFacts {
   readonly id: string;
-  readonly tenantId: string;
-  readonly workloadId: string;
-  readonly workloadName: string;
-  readonly agentId: string;
-  readonly epoch: number;
   readonly activeSiteId: string | null;
   readonly state: ProtectionState;
-  readonly mode: ProtectionMode;
-  readonly metroSiteId: string | null;
-  readonly regionalSiteId: string | null;
-  readonly names: ReplicationNames;
-  readonly bandwidthBytesPerSecond: number | null;
-  readonly paused: boolean;
-  readonly rebootUntil: Date | null;
-  readonly clientNetworks: readonly string[];
   readonly warnings: readonly string[];
   readonly removingAt: readonly string[];
   readonly createdAt: Date;
