@@ -1,4 +1,4 @@
-import { RUN_STEPS, type RunState, type RunStep } from '#contracts/failover';
+import type { RunState } from '#contracts/failover';
 
 /** What a run can become. `cancelling` and `failed` come before the promotion only: from there on it is finished. */
 export const RUN_TRANSITIONS: Readonly<Record<RunState, readonly RunState[]>> = {
@@ -22,6 +22,3 @@ export const STEP_STATES = ['started', 'done', 'skipped', 'retrying', 'failed'] 
 export type StepState = (typeof STEP_STATES)[number];
 
 export const isOver = (state: StepState): boolean => state === 'done' || state === 'skipped';
-
-/** The steps from `step` on, itself included. */
-export const stepsFrom = (step: RunStep): readonly RunStep[] => RUN_STEPS.slice(RUN_STEPS.indexOf(step));
