@@ -45,10 +45,13 @@ async function run(archiveId: string, summary: RunSummary): Promise<string> {
 }
 const told = () => site.results<MassChangeReport>('archive.mass-change');
 const state = async () => (await site.results<ArchiveReport>('archive.state')).at(-1);
-const judge = (change: MassChangeReport | undefined, verdict: 'false-positive' | 'dealt-with') => {
+const judge = async (change: MassChangeReport | undefined, verdict: 'false-positive' | 'dealt-with') => {
   const { archiveId = '', workloadId = '', changeId = '' } = change ?? {};
   const payload = { archiveId, workloadId, changeId, verdict };
-  return site.get(JudgeChangeHandler).carryOut({ id: randomUUID(), number: 1, tenantId: null, payload });
+  const [own] = await site.rows<{ id: string }>(`SELECT tenant_id AS id FROM archive WHERE archive_id = $1`, [
+    archiveId,
+  ]);
+  return site.get(JudgeChangeHandler).carryOut({ id: randomUUID(), number: 1, tenantId: own?.id ?? null, payload });
 };
 const present = async (archiveId: string) => (await site.objects(archiveId, 'snapshots')).map(({ id }) => id).sort();
 

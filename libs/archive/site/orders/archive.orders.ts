@@ -113,6 +113,7 @@ export class EndArchiveHandler implements OrderHandler<z.infer<typeof endArchive
       // A second copy stays as long as the archive does: its first site says when (KeptEnding).
       if (kept > 0) return;
       const before = await this.archives.lock(tx, archiveId);
+      if (before.tenantId !== tenantId) throw new NotFoundError('archive');
       // Null once the copy has gone: then it stays so.
       if (other && before.second) {
         await tx.execute(`UPDATE archive SET second = $2, retry_at = NULL WHERE archive_id = $1`, [

@@ -1,17 +1,26 @@
 import type { z } from 'zod';
 import { judgeChangeOrder } from '#contracts/archive';
+import { SiteUnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
+import { Archives } from '../archives.service.js';
 import { Changes } from '../changes/changes.service.js';
+import { owned } from './owned.js';
 
 type Judgement = z.infer<typeof judgeChangeOrder.payload>;
 
 @CarriesOut(judgeChangeOrder)
 export class JudgeChangeHandler implements OrderHandler<Judgement> {
-  constructor(private readonly changes: Changes) {}
+  constructor(
+    private readonly work: SiteUnitOfWork,
+    private readonly archives: Archives,
+    private readonly changes: Changes,
+  ) {}
 
-  async carryOut({ payload }: ReceivedOrder<Judgement>): Promise<void> {
-    const { archiveId, changeId, verdict } = payload;
+  /** @throws NotFoundError */
+  async carryOut(order: ReceivedOrder<Judgement>): Promise<void> {
+    const { archiveId, changeId, verdict } = order.payload;
+    if (!(await this.work.run((tx) => owned(this.archives, tx, order)))) throw new NotFoundError('archive');
     if (!(await this.changes.judge(archiveId, changeId, verdict))) throw new NotFoundError('unusual change');
   }
 }

@@ -4,11 +4,11 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import { DomainError, NotFoundError } from '#libs/platform/errors';
 import { JobQueue } from '#libs/platform/queue';
 import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
-import type { SiteTransaction } from '#libs/platform/database';
 import { Archives } from '../archives.service.js';
 import { tendRetentionJob } from '../care.jobs.js';
 import { Points } from '../points/points.service.js';
 import { Drops } from '../retention/drops.service.js';
+import { owned } from './owned.js';
 
 type HoldWish = z.infer<typeof holdPointOrder.payload>;
 type DropWish = z.infer<typeof dropPointOrder.payload>;
@@ -29,9 +29,11 @@ export class HoldPointHandler implements OrderHandler<HoldWish> {
     private readonly points: Points,
   ) {}
 
-  async carryOut({ payload }: ReceivedOrder<HoldWish>): Promise<void> {
-    const { archiveId, snapshotId, because } = payload;
+  /** @throws NotFoundError, RetentionAtWorkError */
+  async carryOut(order: ReceivedOrder<HoldWish>): Promise<void> {
+    const { archiveId, snapshotId, because } = order.payload;
     await this.work.run(async (tx) => {
+      if (!(await owned(this.archives, tx, order))) throw new NotFoundError('archive');
       await this.archives.lock(tx, archiveId);
       const [forgetting] = await tx.query(
         `SELECT FROM archive WHERE archive_id = $1 AND work_kind = 'retention' AND work_until > clock_timestamp()`,
@@ -59,13 +61,13 @@ export class DropPointHandler implements OrderHandler<DropWish> {
     private readonly jobs: JobQueue,
   ) {}
 
-  async carryOut({ payload }: ReceivedOrder<DropWish>): Promise<void> {
-    await this.work.run((tx) => this.write(tx, payload));
-    this.jobs.wake(tendRetentionJob, { archiveId: payload.archiveId }, { key: payload.archiveId });
-  }
-
-  private async write(tx: SiteTransaction, wish: DropWish): Promise<void> {
-    await this.archives.get(tx, wish.archiveId);
-    await this.drops.add(tx, wish);
+  /** @throws NotFoundError */
+  async carryOut(order: ReceivedOrder<DropWish>): Promise<void> {
+    const { archiveId } = order.payload;
+    await this.work.run(async (tx) => {
+      if (!(await owned(this.archives, tx, order))) throw new NotFoundError('archive');
+      await this.drops.add(tx, order.payload);
+    });
+    this.jobs.wake(tendRetentionJob, { archiveId }, { key: archiveId });
   }
 }

@@ -20,21 +20,12 @@ import { Points } from '../points/points.service.js';
 import { Restores } from '../restores/restores.service.js';
 import { Runs } from '../runs/runs.service.js';
 import { findWork, RESTORES, RUNS } from '../runs/work.row.js';
+import { owned } from './owned.js';
 
 type Run = z.infer<typeof runArchiveOrder.payload>;
 type Cancel = z.infer<typeof cancelArchiveWorkOrder.payload>;
 type Rotate = z.infer<typeof rotateKeysOrder.payload>;
 type Exit = z.infer<typeof allowExitOrder.payload>;
-
-/** Another agency's archive is none. */
-async function owned(
-  archives: Archives,
-  tx: SiteTransaction,
-  { payload, tenantId }: ReceivedOrder<{ archiveId: string }>,
-): Promise<ArchiveRow | undefined> {
-  const archive = await archives.find(tx, payload.archiveId);
-  return archive && archive.tenantId === tenantId ? archive : undefined;
-}
 
 /** In one that is being prepared it waits. */
 const takesWork = ({ state }: ArchiveRow): boolean => state !== 'ending' && state !== 'ended';

@@ -27,13 +27,15 @@ const bytesOf = async (archiveId: string) => {
   return (await Promise.all(files.map(async ({ path }) => (await readFile(path)).length))).reduce((a, b) => a + b, 0);
 };
 const refs = async (archiveId: string) => {
-  const [row] = await site.rows<{ workloadId: string }>(
-    `SELECT workload_id AS "workloadId" FROM archive WHERE archive_id = $1`,
+  const [row] = await site.rows<{ workloadId: string; tenantId: string }>(
+    `SELECT workload_id AS "workloadId", tenant_id AS "tenantId" FROM archive WHERE archive_id = $1`,
     [archiveId],
   );
-  return { archiveId, workloadId: row?.workloadId ?? '' };
+  return { archiveId, workloadId: row?.workloadId ?? '', tenantId: row?.tenantId ?? '' };
 };
-const order = <P>(payload: P) => ({ id: randomUUID(), number: 1, tenantId: null, payload });
+const order = <P extends { readonly tenantId: string }>({ tenantId, ...payload }: P) => {
+  return { id: randomUUID(), number: 1, tenantId, payload };
+};
 const hold = async (archiveId: string, snapshotId: string, because: string | null) =>
   site.get(HoldPointHandler).carryOut(order({ ...(await refs(archiveId)), snapshotId, because }));
 const drop = async (archiveId: string, snapshotId: string) => {

@@ -27,13 +27,15 @@ const bytesOf = async (archiveId: string) => {
   return (await Promise.all(files.map(async ({ path }) => (await readFile(path)).length))).reduce((a, b) => a + b, 0);
 };
 const refs = async (archiveId: string) => {
-  const [row] = await site.rows<{ workloadId: string }>(
-    `SELECT workload_id AS "workloadId" FROM archive WHERE archive_id = $1`,
+  const [row] = await site.rows<{ workloadId: string; tenantId: string }>(
+    `SELECT workload_id AS "workloadId", tenant_id AS "tenantId" FROM archive WHERE archive_id = $1`,
     [archiveId],
   );
-  return { archiveId, workloadId: row?.workloadId ?? '' };
+  return { archiveId, workloadId: row?.workloadId ?? '', tenantId: row?.tenantId ?? '' };
 };
-const order = <P>(payload: P) => ({ id: randomUUID(), number: 1, tenantId: null, payload });
+const order = <P extends { readonly tenantId: string }>({ tenantId, ...payload }: P) => {
+  return { id: randomUUID(), number: 1, tenantId, payload };
+};
 const hold = async (archiveId: string, snapshotId: string, because: string | null) =>
   site.get(HoldPointHandler).carryOut(order({ ...(await refs(archiveId)), snapshotId, because }));
 
@@ -74,9 +76,9 @@ describe('retention', () => {
     const old = await site.backup(archiveId, await folder());
     await site.age(archiveId, 3);
     const newest = await site.backup(archiveId, await folder());
-    const { workloadId } = await refs(archiveId);
-    const [row] = await site.rows<{ tenantId: string; agentId: string; policy: object }>(
-      `SELECT tenant_id AS "tenantId", agent_id AS "agentId", policy FROM archive WHERE archive_id = $1`,
+    const known = await refs(archiveId);
+    const [row] = await site.rows<{ agentId: string; policy: object }>(
+      `SELECT agent_id AS "agentId", policy FROM archive WHERE archive_id = $1`,
       [archiveId],
     );
     const ensure = (until: number | null) => {
@@ -85,8 +87,8 @@ describe('retention', () => {
         until: new Date(until).toISOString(),
       };
       const same = { workloadName: 'records', source: 'files', keyMode: 'escrowed', paused: false, second: null };
-      const payload = { archiveId, workloadId, agentId: row?.agentId, policy: row?.policy, ...same, former };
-      return site.get(EnsureArchiveHandler).carryOut({ ...order(payload), tenantId: row?.tenantId } as never);
+      const payload = { ...known, agentId: row?.agentId, policy: row?.policy, ...same, former };
+      return site.get(EnsureArchiveHandler).carryOut(order(payload) as never);
     };
     await ensure(Date.now() + 60_000);
     await tend(archiveId);
