@@ -28,3 +28,19 @@ test('objects that arrive faster than the disk takes them are stored as they cam
   }
   expect(wrong).toEqual([]);
 });
+
+test('what was stored counts, also when it could not be written down and is sent again', async () => {
+  const { id, as, of } = await vault.opened('append');
+  const body = randomBytes(1_000);
+  const send = () => vault.status('POST', of(`snapshots/${idOf(body)}`), { as, body });
+  await vault.rows(`ALTER TABLE vault_snapshot ADD CONSTRAINT away CHECK (false) NOT VALID`);
+  try {
+    expect(await send()).toBe(500);
+  } finally {
+    await vault.rows(`ALTER TABLE vault_snapshot DROP CONSTRAINT away`);
+  }
+  expect(await vault.service.storedBytes(id)).toBe(body.length);
+  expect(await send()).toBe(200);
+  expect(await vault.service.storedBytes(id)).toBe(body.length);
+  expect(await vault.rows(`SELECT FROM vault_snapshot WHERE repository_id = $1`, [id])).toHaveLength(1);
+});

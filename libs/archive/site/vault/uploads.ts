@@ -75,6 +75,10 @@ export class Uploads {
     } finally {
       await this.usage.settle(caller.repository, declared ?? 0, stored);
     }
+    // What is there counts, whatever becomes of what is written about it.
+    const object = stored > 0 ? await this.storage.stat(caller.repository, name) : undefined;
+    if (object) this.stored(caller.repository, name, object);
+    if (name.type === 'snapshots') await this.received(caller, name);
   }
 
   /** @returns how many bytes it added to the repository. */
@@ -87,9 +91,6 @@ export class Uploads {
       if (name.type === 'locks') await this.ledger.lockTaken(caller, name.id);
       const outcome = await incoming.commit();
       if (outcome === 'exists' && name.type === 'config') throw configExists();
-      const object = await this.storage.stat(caller.repository, name);
-      if (object && outcome === 'stored') this.stored(caller.repository, name, object);
-      if (name.type === 'snapshots') await this.received(caller, name);
       return outcome === 'stored' ? bytes : 0;
     } finally {
       await incoming.discard();
