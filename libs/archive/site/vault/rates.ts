@@ -41,5 +41,6 @@ async function holdBack(socket: Socket, ms: number): Promise<void> {
   const idleMs = socket.timeout ?? 0;
   socket.setTimeout(0);
   await delay(ms, undefined, { ref: false });
-  if (!socket.destroyed) socket.setTimeout(idleMs);
+  // Unless its request was over before it: the next one's silence, or the rest between two, is not ours to change.
+  if (!socket.destroyed && socket.timeout === 0) socket.setTimeout(idleMs);
 }
