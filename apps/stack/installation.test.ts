@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -32,4 +32,22 @@ describe('the folder of the sockets', () => {
     await expect(installation.ensureSocketDirectory()).rejects.toThrow(InstallationError);
     await rm(elsewhere, { recursive: true });
   });
+});
+
+it('is called damaged only when it cannot be understood: a disk that takes no file is another matter', async () => {
+  const home = await mkdtemp(path.join(tmpdir(), 'mainstay-installation-'));
+  try {
+    const file = (await Installation.open(home)).secretFile('installation.json');
+    const record = await readFile(file, 'utf8');
+    // As one from before there were vaults, which gets their ports now.
+    await writeFile(file, record.replaceAll(/"vaultPort": \d+/g, '"vaultPort": 0'));
+    await mkdir(`${file}.half`);
+    await expect(Installation.open(home)).rejects.toThrow('EISDIR');
+    await rm(`${file}.half`, { recursive: true });
+    expect((await Installation.open(home)).record.sites.metro.vaultPort).toBeGreaterThan(0);
+    await writeFile(file, record.slice(1));
+    await expect(Installation.open(home)).rejects.toThrow(/is damaged/);
+  } finally {
+    await rm(home, { recursive: true });
+  }
 });

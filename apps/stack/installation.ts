@@ -88,6 +88,17 @@ async function newRecord(apiPort: number): Promise<InstallationRecord> {
   };
 }
 
+function understood(text: string, file: string, home: string): InstallationRecord {
+  try {
+    return record.parse(JSON.parse(text));
+  } catch (error) {
+    throw new InstallationError(
+      `${file} is damaged. Restore it from a copy, or move the folder ${home} away to begin anew.`,
+      { cause: error },
+    );
+  }
+}
+
 /**
  * What makes one Mainstay on one machine: a folder with its ports, secrets, keys and data. Ports are chosen once, so
  * that addresses stay the same from start to start.
@@ -121,16 +132,9 @@ export class Installation {
       await installation.save();
       return installation;
     }
-    try {
-      const installation = new Installation(absolute, record.parse(JSON.parse(text)), false);
-      await installation.ensureVaultPorts();
-      return installation;
-    } catch (error) {
-      throw new InstallationError(
-        `${file} is damaged. Restore it from a copy, or move the folder ${absolute} away to begin anew.`,
-        { cause: error },
-      );
-    }
+    const installation = new Installation(absolute, understood(text, file, absolute), false);
+    await installation.ensureVaultPorts();
+    return installation;
   }
 
   get record(): InstallationRecord {
