@@ -7,6 +7,7 @@ import { Archives } from './archives.service.js';
 import { CopySite } from './copies/copy-site.js';
 import { UsageFacts } from './facts/usage-facts.js';
 import { ArchiveKeys } from './keys/archive-keys.js';
+import { markForgotten } from './points/forgotten.js';
 import { Points } from './points/points.service.js';
 import { SiteRestic } from './restic/site-restic.js';
 import { VaultService } from './vault/vault.module.js';
@@ -104,12 +105,7 @@ export class Ending {
   private async close(tx: SiteTransaction, archive: ArchiveRow): Promise<void> {
     const { archiveId } = archive;
     for (const { snapshotId } of await this.parts.points.list(tx, archiveId)) {
-      await tx.execute(
-        `UPDATE archive_point SET forgotten_at = clock_timestamp(), forgotten_because = 'retention'
-          WHERE archive_id = $1 AND snapshot_id = $2`,
-        [archiveId, snapshotId],
-      );
-      await this.parts.points.tell(tx, archiveId, snapshotId);
+      await markForgotten(tx, this.parts.points, archiveId, snapshotId, 'retention');
     }
     for (const key of await this.parts.keys.of(tx, archiveId)) await this.parts.keys.retire(tx, key);
     await tx.execute(

@@ -16,3 +16,21 @@ export async function markForgotten(
   );
   if (marked > 0) await points.tell(tx, archiveId, snapshotId);
 }
+
+/**
+ * Says of a snapshot that the vault has again that it is a recovery point, and tells it; what two people dropped is none. Safe to
+ * repeat.
+ */
+export async function markReturned(
+  tx: SiteTransaction,
+  points: Points,
+  archiveId: string,
+  snapshotId: string,
+): Promise<void> {
+  const marked = await tx.execute(
+    `UPDATE archive_point SET forgotten_at = NULL, forgotten_because = NULL
+      WHERE archive_id = $1 AND snapshot_id = $2 AND forgotten_because <> 'two-people'`,
+    [archiveId, snapshotId],
+  );
+  if (marked > 0) await points.tell(tx, archiveId, snapshotId);
+}

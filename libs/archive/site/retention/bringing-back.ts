@@ -4,6 +4,7 @@ import { DomainError, errorText, NotFoundError } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { ARCHIVE_SETTINGS, type ArchiveSettings } from '../archive-settings.js';
 import { Archives } from '../archives.service.js';
+import { markReturned } from '../points/forgotten.js';
 import { Points } from '../points/points.service.js';
 import { objectLabel } from '../vault/object-names.js';
 import type { LaidAside } from '../vault/storage.js';
@@ -125,14 +126,7 @@ export class BringingBack {
       if (await this.vault.objects.stat(archiveId, { type: 'snapshots', id })) there.push(id);
     }
     await this.work.run(async (tx) => {
-      for (const snapshotId of there) {
-        await tx.execute(
-          `UPDATE archive_point SET forgotten_at = NULL, forgotten_because = NULL
-            WHERE archive_id = $1 AND snapshot_id = $2`,
-          [archiveId, snapshotId],
-        );
-        await this.points.tell(tx, archiveId, snapshotId);
-      }
+      for (const snapshotId of there) await markReturned(tx, this.points, archiveId, snapshotId);
       await this.archives.tell(tx, archiveId);
     });
   }

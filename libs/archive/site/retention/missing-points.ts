@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import type { ArchiveRow } from '../archive.row.js';
 import { Damages } from '../checks/damages.service.js';
-import { markForgotten } from '../points/forgotten.js';
+import { markForgotten, markReturned } from '../points/forgotten.js';
 import { type PointRow, Points } from '../points/points.service.js';
 import { VaultService } from '../vault/vault.module.js';
 import { Maintenance } from './maintenance.js';
@@ -33,23 +33,13 @@ export class MissingPoints {
       expected.map(({ snapshotId }) => snapshotId),
     );
     for (const { snapshotId: id, forgottenAt } of expected) {
-      if (there.has(id) && forgottenAt !== null) await this.foundAgain(archiveId, id);
+      if (there.has(id) && forgottenAt !== null)
+        await this.work.run((tx) => markReturned(tx, this.points, archiveId, id));
       if (there.has(id) || forgottenAt !== null) continue;
       // What the other site cannot give now is damage that people are told of, and is asked for again.
       if (second !== null) await this.damages.found(archiveId, { type: 'snapshots', id });
       else await this.work.run((tx) => markForgotten(tx, this.points, archiveId, id, 'missing'));
     }
-  }
-
-  private async foundAgain(archiveId: string, snapshotId: string): Promise<void> {
-    await this.work.run(async (tx) => {
-      await tx.execute(
-        `UPDATE archive_point SET forgotten_at = NULL, forgotten_because = NULL
-          WHERE archive_id = $1 AND snapshot_id = $2 AND forgotten_because = 'missing'`,
-        [archiveId, snapshotId],
-      );
-      await this.points.tell(tx, archiveId, snapshotId);
-    });
   }
 }
 
