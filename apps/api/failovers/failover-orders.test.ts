@@ -138,6 +138,23 @@ describe('what sites are asked and ordered around a failover', () => {
     await plane.metro.ordered(cancelFailoverOrder, ({ runId }) => runId === run.id);
   });
 
+  it('a site that was not heard for a while, by an api that was away itself, is asked before it is passed over', async () => {
+    const [armed, unarmed] = [await plane.protectedWorkload(), await plane.protectedWorkload('strict', false)];
+    const loss = { kind: 'none', bytes: 0, why: 'Nobody let the agency go on.' } as const;
+    for (const { id } of [armed, unarmed]) {
+      const about = { workloadId: id, loss, canPromote: true, bytesBehind: 0, armed: false, obstacles: [] };
+      plane.metro.outlooks.set(id, about);
+      plane.regional.outlooks.set(id, { ...about, loss: { kind: 'unknown', bytes: null, why: 'behind' } });
+      await plane.api.rows(
+        `UPDATE standby_health SET received_at = now() - interval '1 minute' WHERE site_id = $1 AND workload_id = $2`,
+        [plane.metro.id, id],
+      );
+    }
+    const whatever = { acceptLoss: { kind: 'unknown' }, oldServer: 'destroyed' };
+    expect((await declare(armed, whatever)).body).toMatchObject({ siteId: plane.metro.id });
+    expect((await declare(unarmed)).body).toMatchObject({ siteId: plane.metro.id });
+  });
+
   it('strictness proves nothing against what the agent told the other site since it was armed', async () => {
     const workload = await plane.protectedWorkload('strict', false);
     const loss = { kind: 'none', bytes: 0, why: 'Strict, and nobody let the agency go on.' } as const;

@@ -12,10 +12,10 @@ import {
 import { FailoverOpenError, LossNotAcceptedError, type Missing, OldServerNotSaidError } from './failover.errors.js';
 import { FailoverRecord } from './runs/failover-record.js';
 import { armedNow, covers, mustSayOldServer, NOTHING_LOST, type Prospect, prospectOf, toAccept } from './loss.js';
-import { FATES, Outlooks } from './outlook.service.js';
+import { FATES, Outlooks, type Pair } from './outlook.service.js';
 import { RunOrders } from './runs/run-orders.js';
 import { Runs, type RunView } from './runs/run.service.js';
-import { chooseSite, otherSite } from './target.js';
+import { chooseSite, otherSite, passesOver } from './target.js';
 
 export interface DeclarationInput {
   readonly reason: string;
@@ -24,14 +24,10 @@ export interface DeclarationInput {
   readonly oldServer: OldServerFate;
 }
 
-/** The site must be asked before this declaration can be judged: not an answer to anybody. */
+/** The sites must be asked before this declaration can be judged: not an answer to anybody. */
 class AskFirst extends Error {
-  constructor(
-    readonly protection: ProtectionRow,
-    readonly siteId: string,
-    readonly noDegradeGranted: boolean,
-  ) {
-    super('the site must be asked first');
+  constructor(readonly pair: Pair) {
+    super('the sites must be asked first');
   }
 }
 
@@ -61,8 +57,8 @@ export class Declarations {
    * Declares a failover: the declaration, its run and the signed order to the site are one transaction, in which the
    * workload's row is held, so that no grant to degrade slips past it and no second run opens.
    *
-   * While an armed lease is in force nobody is asked anything first. Else the site says what would be lost, and the
-   * declaration is refused unless it accepts that.
+   * While an armed lease is in force nobody is asked anything first. Else the sites say what would be lost, and the
+   * declaration is refused unless it accepts that. A site that was not heard lately is asked before it is passed over, too.
    *
    * @throws NotFoundError, NotProtectedError, ProtectionNotReadyError, FailoverOpenError, NotAStandbySiteError,
    *   AlreadyThereError, LossNotAcceptedError, OldServerNotSaidError
@@ -72,9 +68,8 @@ export class Declarations {
       return await this.work.tenant(tenantId, (tx) => this.declareIn(tx, workloadId, input, actor, undefined));
     } catch (error) {
       if (!(error instanceof AskFirst)) throw error;
-      const { protection, siteId, noDegradeGranted } = error;
+      const { siteId, prospect } = await this.outlooks.prospect(error.pair, input.siteId);
       const asked = { ...input, siteId };
-      const prospect = await this.outlooks.prospect(protection, siteId, noDegradeGranted);
       return this.work.tenant(tenantId, (tx) => this.declareIn(tx, workloadId, asked, actor, prospect));
     }
   }
@@ -119,14 +114,15 @@ export class Declarations {
     const kept = await this.outlooks.kept(tx, protection);
     const siteId = chooseSite(protection, kept, input.siteId);
     const evidence = await this.grants.evidence(tx, protection, siteId);
-    const { noDegradeGranted } = evidence;
     const measured = kept.find((one) => one.siteId === siteId);
     const said = input.oldServer !== 'not-asked';
     let prospect = answered;
-    if (!prospect && armedNow(measured)) prospect = NOTHING_LOST;
-    // Whoever accepts any loss and has said how the old server stopped need not wait for the site's answer.
-    if (!prospect && input.acceptLoss.kind === 'unknown' && said) prospect = prospectOf(null, null);
-    if (!prospect) throw new AskFirst(protection, siteId, noDegradeGranted);
+    if (!prospect && !passesOver(protection, kept, input.siteId)) {
+      if (armedNow(measured)) prospect = NOTHING_LOST;
+      // Whoever accepts any loss and has said how the old server stopped need not wait for the site's answer.
+      else if (input.acceptLoss.kind === 'unknown' && said) prospect = prospectOf(null, null);
+    }
+    if (!prospect) throw new AskFirst(await this.outlooks.pair(tx, protection));
     const { loss, armed, bytesBehind } = prospect;
     const mustSay = mustSayOldServer(protection, loss);
     const send = { acceptLoss: toAccept(loss), oldServer: mustSay ? FATES : ('not-asked' as const) };

@@ -51,6 +51,16 @@ export interface Preview {
   };
 }
 
+/** The sites of a protection, and what is known of them before they are asked. */
+export interface Pair {
+  readonly protection: ProtectionRow;
+  readonly kept: readonly KeptHealth[];
+  /** By site: whether nobody has allowed production to go on without it. */
+  readonly noDegradeGranted: ReadonlyMap<string, boolean>;
+}
+
+type Answers = ReadonlyMap<string, PromotionOutlook | null>;
+
 /** Short: the answer is for somebody who is about to declare. */
 const TIMEOUT_MS = 1_500;
 export const FATES: readonly OldServerFate[] = ['destroyed', 'switched-off', 'cut-off', 'unknown'];
@@ -69,29 +79,18 @@ export class Outlooks {
 
   /** @throws NotFoundError, NotProtectedError, NotAStandbySiteError, AlreadyThereError */
   async preview(tenantId: string, workloadId: string, siteId: string | undefined): Promise<Preview> {
-    const { protection, legs, kept, granted } = await this.work.tenant(tenantId, async (tx) => {
+    const { pair, legs } = await this.work.tenant(tenantId, async (tx) => {
       const row = await this.protections.look(tx, workloadId);
-      return {
-        protection: row,
-        legs: await this.health.legs(tx, row),
-        kept: await this.health.kept(tx, tenantId, workloadId),
-        granted: new Map(await this.evidence(tx, row)),
-      };
+      return { pair: await this.pair(tx, row), legs: await this.health.legs(tx, row) };
     });
+    const { protection, kept } = pair;
     const candidates = inOrder(protection, kept);
-    const pair = [protection.metroSiteId, protection.regionalSiteId].filter((id) => id !== null);
     if (siteId !== undefined) chooseSite(protection, kept, siteId);
-    const answers = new Map(
-      await Promise.all(
-        pair.map(async (id) => [id, await this.ask(id, workloadId, granted.get(id) ?? false)] as const),
-      ),
-    );
-    const answerOf = (id: string | undefined) => answers.get(id ?? '') ?? null;
+    const answers = await this.askAll(pair);
     const sites = legs
       .filter((leg) => candidates.includes(leg.siteId))
-      .map((leg) => describe(leg, answerOf(leg.siteId), answerOf(otherSite(protection, leg.siteId))));
-    const ready = candidates.find((id) => answerOf(id)?.canPromote === true);
-    const chosen = siteId ?? ready ?? chooseSite(protection, kept, undefined);
+      .map((leg) => describe(leg, answers.get(leg.siteId) ?? null, prospectAt(protection, leg.siteId, answers)));
+    const chosen = siteId ?? preferred(pair, answers);
     const site = sites.find((one) => one.siteId === chosen) as SiteOutlook;
     const acceptLoss = toAccept(site.loss);
     const oldServer = mustSayOldServer(protection, site.loss) ? FATES : 'not-asked';
@@ -107,23 +106,30 @@ export class Outlooks {
     };
   }
 
-  private async evidence(tx: Transaction, row: ProtectionRow): Promise<[string, boolean][]> {
-    const found: [string, boolean][] = [];
-    for (const siteId of standbySites(row)) {
-      found.push([siteId, (await this.grants.evidence(tx, row, siteId)).noDegradeGranted]);
+  /** What {@link prospect} needs to know, from the caller's transaction. */
+  async pair(tx: Transaction, protection: ProtectionRow): Promise<Pair> {
+    const noDegradeGranted = new Map<string, boolean>();
+    for (const siteId of standbySites(protection)) {
+      noDegradeGranted.set(siteId, (await this.grants.evidence(tx, protection, siteId)).noDegradeGranted);
     }
-    return found;
+    return { protection, kept: await this.kept(tx, protection), noDegradeGranted };
   }
 
-  /** What is known of a promotion at the site, as it and the other one of the pair say now. */
-  async prospect(protection: ProtectionRow, siteId: string, noDegradeGranted: boolean): Promise<Prospect> {
-    const { workloadId } = protection;
-    const other = otherSite(protection, siteId);
-    const [outlook, others] = await Promise.all([
-      this.ask(siteId, workloadId, noDegradeGranted),
-      other === undefined ? null : this.ask(other, workloadId, noDegradeGranted),
-    ]);
-    return prospectOf(outlook, others);
+  /** Where to promote, unless the site is named, and what is known of it, as both sites of the pair say now. */
+  async prospect(pair: Pair, named: string | undefined): Promise<{ siteId: string; prospect: Prospect }> {
+    const answers = await this.askAll(pair);
+    const siteId = named ?? preferred(pair, answers);
+    return { siteId, prospect: prospectAt(pair.protection, siteId, answers) };
+  }
+
+  /** Where production runs is asked, too: it has heard the agent. */
+  private async askAll({ protection, noDegradeGranted }: Pair): Promise<Answers> {
+    const { metroSiteId, regionalSiteId, workloadId } = protection;
+    const ids = [metroSiteId, regionalSiteId].filter((id) => id !== null);
+    const asked = ids.map(
+      async (id) => [id, await this.ask(id, workloadId, noDegradeGranted.get(id) ?? false)] as const,
+    );
+    return new Map(await Promise.all(asked));
   }
 
   /** What the site says of a promotion there now; null when it does not answer in time. */
@@ -150,7 +156,17 @@ export class Outlooks {
   }
 }
 
-function describe(leg: LegView, outlook: PromotionOutlook | null, other: PromotionOutlook | null): SiteOutlook {
+/** The first that says that it can be promoted; where none does, by who speaks to us. */
+function preferred({ protection, kept }: Pair, answers: Answers): string {
+  const ready = inOrder(protection, kept).find((id) => answers.get(id)?.canPromote === true);
+  return ready ?? chooseSite(protection, kept, undefined);
+}
+
+function prospectAt(protection: ProtectionRow, siteId: string, answers: Answers): Prospect {
+  return prospectOf(answers.get(siteId) ?? null, answers.get(otherSite(protection, siteId) ?? '') ?? null);
+}
+
+function describe(leg: LegView, outlook: PromotionOutlook | null, prospect: Prospect): SiteOutlook {
   const { siteId, siteName, role, secondsBehind, sourceSeenSecondsAgo } = leg;
   const silent = {
     code: 'site.unreachable',
@@ -163,7 +179,7 @@ function describe(leg: LegView, outlook: PromotionOutlook | null, other: Promoti
     role,
     answered: outlook !== null,
     canPromote: outlook?.canPromote ?? null,
-    ...prospectOf(outlook, other),
+    ...prospect,
     secondsBehind,
     sourceSeenSecondsAgo,
     obstacles: outlook?.obstacles ?? [silent],

@@ -22,6 +22,18 @@ export function inOrder(protection: ProtectionRow, kept: readonly KeptHealth[]):
 }
 
 /**
+ * Whether a better site would be passed over for its silence alone. It may be ours: after this process was away, whichever
+ * site reports first is the only one that speaks.
+ */
+export function passesOver(
+  protection: ProtectionRow,
+  kept: readonly KeptHealth[],
+  wanted: string | undefined,
+): boolean {
+  return wanted === undefined && chooseSite(protection, kept, undefined) !== inOrder(protection, kept)[0];
+}
+
+/**
  * Where to promote: the named site, or the synchronous one while it speaks to us, else the other if it does.
  *
  * @throws NotAStandbySiteError, AlreadyThereError
