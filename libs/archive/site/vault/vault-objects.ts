@@ -99,9 +99,8 @@ export class VaultObjects {
     const object = await this.storage.stat(repository, name);
     if (!object) return;
     await this.usage.counted(repository);
-    let others = 0;
-    for await (const key of this.storage.list(repository, 'keys')) if (key.id !== id) others += 1;
-    if (others === 0) throw new Error(`${objectLabel(name)} is the last key of ${repository}`);
+    if (!(await this.hasKeyBeside(repository, id)))
+      throw new Error(`${objectLabel(name)} is the last key of ${repository}`);
     if (asideAt) return void (await this.storage.layAside(repository, name, asideAt));
     if (await this.storage.remove(repository, name)) await this.usage.removed(repository, object.bytes);
   }
@@ -140,6 +139,12 @@ export class VaultObjects {
   async removeAll(repository: string): Promise<void> {
     await this.storage.removeRepository(repository);
     this.usage.forget(repository);
+  }
+
+  /** Looks no further than the first: whoever may add keys can add thousands, and each of them is taken away one day. */
+  private async hasKeyBeside(repository: string, id: string): Promise<boolean> {
+    for await (const key of this.storage.list(repository, 'keys')) if (key.id !== id) return true;
+    return false;
   }
 
   private async replace(repository: string, name: ObjectName, body: Readable): Promise<void> {
