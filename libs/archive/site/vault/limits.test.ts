@@ -4,9 +4,11 @@ import net from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
+import type { SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import type { IssuedCredential } from '../index.js';
 import { basic, idOf, VaultUnderTest } from './testing/vault-under-test.js';
 import { Turns } from './turns.js';
+import { VaultLedgerRows } from './vault-ledger.service.js';
 
 let vault: VaultUnderTest;
 beforeAll(async () => {
@@ -181,6 +183,22 @@ describe('guesses', () => {
     await waitFor('the news', async () => (await vault.status('GET', of('data/'), { as })) === 200, {
       timeoutMs: 30_000,
     });
+  });
+
+  test('a credential that ends while it is looked up is not remembered as good', async () => {
+    const { id, as } = await vault.opened('append');
+    // The news is heard after the row was read, and before it is remembered.
+    const heard = {
+      run: async <T>(act: (tx: SiteTransaction) => Promise<T>): Promise<T> => {
+        const read = await vault.work.run(act);
+        ledger.forgetCallers();
+        return read;
+      },
+    };
+    const ledger = new VaultLedgerRows(heard as SiteUnitOfWork, vault.metrics);
+    expect(await ledger.caller(id, as.credentialId, as.secret)).toMatchObject({ role: 'append' });
+    await vault.repositories.end(as.credentialId);
+    expect(await ledger.caller(id, as.credentialId, as.secret)).toBeUndefined();
   });
 
   test('many at once are answered all the same', async () => {

@@ -24,6 +24,8 @@ export const hashSecret = (secret: string): Buffer => createHash('sha256').updat
 @Injectable()
 export class VaultLedgerRows implements VaultLedger {
   private readonly checked = new Map<string, { readonly caller: VaultCaller | undefined; readonly until: number }>();
+  /** How often credentials have changed, as far as it was heard. */
+  private changes = 0;
   private readonly turns = new Turns(LOOKED_UP_AT_ONCE, LOOKED_UP_NEXT);
 
   constructor(
@@ -39,8 +41,13 @@ export class VaultLedgerRows implements VaultLedger {
     const key = `${repository} ${credentialId} ${hash.toString('base64')}`;
     const known = this.checked.get(key);
     if (known && known.until > Date.now()) return known.caller;
-    const row = await this.turns.take(() => this.lookUp(repository, credentialId, hash));
+    const { row, changes } = await this.turns.take(async () => {
+      const before = this.changes;
+      return { changes: before, row: await this.lookUp(repository, credentialId, hash) };
+    });
     const caller = row && { credentialId, repository, role: row.role, bytesPerSecond: row.bytesPerSecond };
+    // What was read may have ended since, and the news of it comes once.
+    if (changes !== this.changes) return caller;
     if (this.checked.size >= CHECKED_MAX) this.checked.clear();
     const ms = caller ? Math.min(CHECKED_MS, row.seconds === null ? Infinity : row.seconds * 1_000) : REFUSED_MS;
     this.checked.set(key, { caller, until: Date.now() + ms });
@@ -63,6 +70,7 @@ export class VaultLedgerRows implements VaultLedger {
 
   /** To be called when credentials have changed: what was checked before is checked again. */
   forgetCallers(): void {
+    this.changes += 1;
     this.checked.clear();
   }
 

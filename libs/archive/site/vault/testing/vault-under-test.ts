@@ -76,9 +76,13 @@ export class VaultUnderTest {
     return this.app.get(Metrics);
   }
 
+  get work(): SiteUnitOfWork {
+    return this.app.get(SiteUnitOfWork);
+  }
+
   /** Rows of the site's database. */
   rows<R>(sql: string, parameters: readonly unknown[] = []): Promise<R[]> {
-    return this.app.get(SiteUnitOfWork).run((tx) => tx.query<R>(sql, parameters));
+    return this.work.run((tx) => tx.query<R>(sql, parameters));
   }
 
   /** A repository with one credential of the role. */
