@@ -46,6 +46,13 @@ describe('canaries and what test restores saw', () => {
     expect(await change(held, { canaries: [] })).toMatchObject({ status: 202 });
   });
 
+  it('what is left empty stands in no order: a site that has not been updated yet would refuse all of it', async () => {
+    const archive = await ArchivedWorkload.make(plane, { canaries: [], rateBytesPerSecond: null });
+    const isIts = ({ archiveId }: { archiveId: string }) => archiveId === archive.id;
+    const { policy } = (await plane.metro.ordered(ensureArchiveOrder, isIts)).payload;
+    for (const field of ['canaries', 'rateBytesPerSecond']) expect(policy).not.toHaveProperty(field);
+  });
+
   it('a suspected change shows each signal with its paths; what a restore sees later is told once more', async () => {
     const archive = await ArchivedWorkload.make(plane, { keyMode: 'escrowed', canaries });
     const { apiKey } = archive.agency;

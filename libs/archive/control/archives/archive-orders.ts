@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { endArchiveOrder, ensureArchiveOrder, keepCopyOrder } from '#contracts/archive';
+import { type ArchivePolicy, endArchiveOrder, ensureArchiveOrder, keepCopyOrder } from '#contracts/archive';
 import type { OrderContract, PeerSite } from '#contracts/sites';
 import type { Transaction } from '#libs/platform/database';
 import { Orders, Sites } from '#libs/sites/control';
@@ -18,7 +18,7 @@ export class ArchiveOrders {
 
   /** The archive as it is to be, to its site and, if there is one, to the site that keeps the second copy. */
   async ensure(tx: Transaction, archive: ArchiveRow): Promise<void> {
-    const { policy } = archive;
+    const policy = saying(archive.policy);
     const { first, second } = await this.sitesOf(tx, archive);
     await this.give(tx, archive, ensureArchiveOrder, {
       agentId: archive.agentId,
@@ -81,3 +81,10 @@ export class ArchiveOrders {
 }
 
 const refOf = ({ id, workloadId }: Pick<ArchiveRow, 'id' | 'workloadId'>) => ({ archiveId: id, workloadId });
+
+/** Left empty is as left out. */
+const saying = ({ canaries = [], rateBytesPerSecond = null, ...policy }: ArchivePolicy): ArchivePolicy => ({
+  ...policy,
+  ...(canaries.length > 0 ? { canaries } : {}),
+  ...(rateBytesPerSecond === null ? {} : { rateBytesPerSecond }),
+});
