@@ -18,5 +18,4 @@ export { Points, type PointView } from './points/point.service.js';
 export { RETENTION_EXAMPLE, retentionFromWords } from './policy/retention-words.js';
 export { type RestoreInput, Restores, type RestoreView } from './restores/restore.service.js';
 export { Runs, type RunView } from './runs/run.service.js';
-export { WorkFeed, type WorkFeedItem } from './runs/work-feed.js';
-export type { WorkSight } from './runs/work-watch.js';
+export { WorkFeed, type WorkFeedItem, type WorkSight } from './runs/work-feed.js';

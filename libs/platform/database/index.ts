@@ -6,3 +6,4 @@ export * from './migrate.js';
 export * from './provision.js';
 export * from './transaction.js';
 export * from './unit-of-work.js';
+export * from './watch.js';

@@ -1,14 +1,19 @@
-import { createHash } from 'node:crypto';
 import { type BeforeApplicationShutdown, Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
-import { Listener, type TenantTransaction, UnitOfWork } from '#libs/platform/database';
+import { type TenantTransaction, UnitOfWork, Watch, Watches } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
-import { type WorkSight, WorkWatch } from './work-watch.js';
 
 export const WORK_FEED_URL = Symbol('address of the database that tells of runs and restores');
 
 const HEARTBEAT_MS = 10_000;
 /** Whoever follows must still be allowed to, asked so often. */
 const ASK_AGAIN_MS = 5_000;
+
+/** A run or restore as a stream tells it: the newest state counts, its version is the event's number. */
+export interface WorkSight {
+  readonly version: number;
+  readonly ended: boolean;
+  readonly view: object;
+}
 
 /** What a stream says next; `heartbeat` only shows that it lives. */
 export type WorkFeedItem = { readonly kind: 'state'; readonly sight: WorkSight } | { readonly kind: 'heartbeat' };
@@ -25,37 +30,26 @@ export interface WorkFollowing {
   readonly stillMay: () => Promise<boolean>;
 }
 
-/** By what a run or restore is named in notifications, which every role of the database can hear: see migration 0040. */
-const nameInNotifications = (id: string): string => createHash('sha256').update(id).digest('hex');
-
 /** Follows runs and restores of archives live: woken by the database, read once for all that follow the same one. */
 @Injectable()
 export class WorkFeed implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly watches = new Map<string, WorkWatch>();
-  private readonly stopping = new AbortController();
-  private readonly listener: Listener;
+  /** Told of by migration 0040. */
+  private readonly watches: Watches<WorkSight>;
 
   constructor(
     @Inject(WORK_FEED_URL) url: string,
     private readonly work: UnitOfWork,
     logger: AppLogger,
   ) {
-    this.listener = new Listener(url, ['archive_work'], (_channel, name) => this.heard(name), logger.log);
+    this.watches = new Watches(url, 'archive_work', logger.log);
   }
 
-  async onApplicationBootstrap(): Promise<void> {
-    await this.listener.start();
+  onApplicationBootstrap(): Promise<void> {
+    return this.watches.start();
   }
 
-  async beforeApplicationShutdown(): Promise<void> {
-    this.stopping.abort(new Error('this process is stopping'));
-    for (const watch of this.watches.values()) watch.wake();
-    await this.listener.close();
-  }
-
-  /** An empty name: the listener has (re)connected, so anything may have happened. */
-  private heard(name: string): void {
-    for (const watch of this.watches.values()) if (name === '' || name === watch.name) watch.wake();
+  beforeApplicationShutdown(): Promise<void> {
+    return this.watches.stop();
   }
 
   /**
@@ -64,10 +58,9 @@ export class WorkFeed implements OnApplicationBootstrap, BeforeApplicationShutdo
    *
    * @throws what reading it throws
    */
-  async *follow(following: WorkFollowing): AsyncGenerator<WorkFeedItem> {
-    const { tenantId, id, after, signal, stillMay } = following;
-    const stop = AbortSignal.any([signal, this.stopping.signal]);
-    const watch = this.watch(following);
+  async *follow({ tenantId, id, read, after, signal, stillMay }: WorkFollowing): AsyncGenerator<WorkFeedItem> {
+    const stop = AbortSignal.any([signal, this.watches.stopped]);
+    const watch = this.watches.join(tenantId, id, () => new Watch(() => this.work.tenant(tenantId, read)));
     let told = after;
     let spokeAt = performance.now();
     let askedAt = performance.now();
@@ -91,18 +84,7 @@ export class WorkFeed implements OnApplicationBootstrap, BeforeApplicationShutdo
         await watch.news();
       }
     } finally {
-      if (watch.leave()) this.watches.delete(`${tenantId}/${id}`);
+      this.watches.leave(tenantId, id);
     }
-  }
-
-  private watch({ tenantId, id, read }: WorkFollowing): WorkWatch {
-    const key = `${tenantId}/${id}`;
-    let watch = this.watches.get(key);
-    if (!watch) {
-      watch = new WorkWatch(nameInNotifications(id), () => this.work.tenant(tenantId, read));
-      this.watches.set(key, watch);
-    }
-    watch.join();
-    return watch;
   }
 }

@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto';
 import { Inject, Injectable, type OnApplicationBootstrap, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { RunEvent } from '#contracts/failover';
-import { Listener, UnitOfWork } from '#libs/platform/database';
+import { UnitOfWork, type Watch, Watches } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
 import { isFinal } from '../failover.states.js';
 import { Runs } from './run.service.js';
-import { RunWatch } from './run-watch.js';
+import { type RunSight, watchRun } from './run-watch.js';
 
 export const RUN_FEED_URL = Symbol('address of the database that tells of runs');
 
@@ -28,15 +27,11 @@ export interface Following {
   readonly stillMay: () => Promise<boolean>;
 }
 
-/** By what a run is named in notifications, which every role of the database can hear: see migration 0024. */
-const nameInNotifications = (runId: string): string => createHash('sha256').update(runId).digest('hex');
-
 /** Follows runs live: woken by the database, read once for all that follow the same run, under their own tenant. */
 @Injectable()
 export class RunFeed implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly watches = new Map<string, RunWatch>();
-  private readonly stopping = new AbortController();
-  private readonly listener: Listener;
+  /** Told of by migration 0024. */
+  private readonly watches: Watches<RunSight>;
 
   constructor(
     @Inject(RUN_FEED_URL) url: string,
@@ -44,22 +39,15 @@ export class RunFeed implements OnApplicationBootstrap, BeforeApplicationShutdow
     private readonly runs: Runs,
     logger: AppLogger,
   ) {
-    this.listener = new Listener(url, ['failover_run'], (_channel, name) => this.heard(name), logger.log);
+    this.watches = new Watches(url, 'failover_run', logger.log);
   }
 
-  async onApplicationBootstrap(): Promise<void> {
-    await this.listener.start();
+  onApplicationBootstrap(): Promise<void> {
+    return this.watches.start();
   }
 
-  async beforeApplicationShutdown(): Promise<void> {
-    this.stopping.abort(new Error('this process is stopping'));
-    for (const watch of this.watches.values()) watch.wake();
-    await this.listener.close();
-  }
-
-  /** An empty name: the listener has (re)connected, so anything may have happened. */
-  private heard(name: string): void {
-    for (const watch of this.watches.values()) if (name === '' || name === watch.name) watch.wake();
+  beforeApplicationShutdown(): Promise<void> {
+    return this.watches.stop();
   }
 
   /**
@@ -69,19 +57,20 @@ export class RunFeed implements OnApplicationBootstrap, BeforeApplicationShutdow
    * @throws NotFoundError when this agency has no such run.
    */
   async *follow({ tenantId, runId, after, signal, stillMay }: Following): AsyncGenerator<FeedItem> {
-    const stop = AbortSignal.any([signal, this.stopping.signal]);
-    const watch = this.watch(tenantId, runId);
+    const stop = AbortSignal.any([signal, this.watches.stopped]);
+    const watch = this.watches.join(tenantId, runId, () => this.watch(tenantId, runId));
     let told = after;
     let spokeAt = performance.now();
     let askedAt = performance.now();
     let toldEnd = false;
     try {
       while (!stop.aborted) {
-        const { state, events } = await watch.look(told);
+        const { state, events: all } = await watch.look();
         if (performance.now() - askedAt > ASK_AGAIN_MS) {
           if (!(await stillMay())) return;
           askedAt = performance.now();
         }
+        const events = all.filter(({ number }) => number > told);
         for (const event of events) {
           toldEnd ||= isFinal(event.state);
           yield { kind: 'event', event };
@@ -99,24 +88,17 @@ export class RunFeed implements OnApplicationBootstrap, BeforeApplicationShutdow
         await watch.news();
       }
     } finally {
-      if (watch.leave()) this.watches.delete(`${tenantId}/${runId}`);
+      this.watches.leave(tenantId, runId);
     }
   }
 
-  private watch(tenantId: string, runId: string): RunWatch {
-    const key = `${tenantId}/${runId}`;
-    let watch = this.watches.get(key);
-    if (!watch) {
-      watch = new RunWatch(nameInNotifications(runId), (after) =>
-        // The state is read first: events that came before a final one are then all there.
-        this.work.tenant(tenantId, async (tx) => ({
-          state: await this.runs.state(tx, runId),
-          events: await this.runs.events(tx, runId, after),
-        })),
-      );
-      this.watches.set(key, watch);
-    }
-    watch.join();
-    return watch;
+  private watch(tenantId: string, runId: string): Watch<RunSight> {
+    return watchRun((after) =>
+      // The state is read first: events that came before a final one are then all there.
+      this.work.tenant(tenantId, async (tx) => ({
+        state: await this.runs.state(tx, runId),
+        events: await this.runs.events(tx, runId, after),
+      })),
+    );
   }
 }
