@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '#libs/platform/clock';
+import { errorText } from '#libs/platform/errors';
 import { parseLsn, withClient } from '#libs/platform/postgres';
 import type { BackupTransport } from '#libs/platform/postgres/backup';
 import type { TestServer } from '#libs/platform/postgres/testing';
@@ -147,14 +148,22 @@ export function driverContract(name: string, make: () => Promise<DriverHarness>)
     });
 
     test('lets clients in by new rules without a restart', async () => {
-      const desk = { type: 'host', database: 'all', user: 'desk', address: '127.0.0.1/32', method: 'md5' } as const;
-      await driver.admit(metro, [...specification().hba, desk]);
-      const client = await driver.connect(metro, 'test');
-      const inForce = 'SELECT FROM pg_hba_file_rules() WHERE user_name = ARRAY[$1]';
-      expect((await client.query(inForce, ['desk'])).rowCount).toBe(1);
+      const desk = { type: 'host', database: 'all', user: 'desk', address: '127.0.0.1/32', method: 'reject' } as const;
+      const answer = async () => {
+        const who = { user: 'desk', password: 'wrong', database: 'postgres', applicationName: 'desk' };
+        const client = { ...(await driver.endpoint(metro)), ...who };
+        return withClient(client, () => Promise.resolve('in')).catch(errorText);
+      };
+      const answers = (what: RegExp) =>
+        waitFor(`the answer ${what.source}`, async () => what.test(await answer()), { timeoutMs: 10_000 });
+      const inside = await driver.connect(metro, 'test');
+      await answers(/password authentication failed/);
+      await driver.admit(metro, [desk, ...specification().hba]);
+      await answers(/pg_hba.conf rejects/);
       await driver.admit(metro, specification().hba);
-      expect((await client.query(inForce, ['desk'])).rowCount).toBe(0);
-      await client.end();
+      await answers(/password authentication failed/);
+      expect((await inside.query('SELECT 1')).rowCount).toBe(1);
+      await inside.end();
     });
 
     test('serves another site’s seeding, and keeps slots for it', async () => {
