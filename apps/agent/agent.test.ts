@@ -203,6 +203,7 @@ test('a tunnel that is killed, or hangs, is replaced', async () => {
 test("the gate opens on a site's word, and never after a fence; the fence answers in time", async () => {
   let confirming = true;
   const pulsing = (async () => {
+    // Each as a site sends them, one after another: whether one came through, the gate's answer shows.
     while (confirming) await pulse(1).catch(() => undefined);
   })();
   expect(await agent('gate', 'permits')).toMatchObject({

@@ -32,7 +32,7 @@ export class WorkStore {
     await mkdir(running, { recursive: true, mode: 0o700 });
     for (const workId of await readdir(running)) {
       const ended = await endLeftovers(path.join(running, workId));
-      // It has left its lock too, and its files still open the repository.
+      // It has left its lock too, and its files still open the repository. Without a restic the lock becomes stale by itself.
       await restic().then(
         (program) => takeLocksBack(program, path.join(running, workId), this.cacheDirectory),
         () => undefined,
