@@ -60,6 +60,7 @@ import { DueRuns } from './runs/due-runs.js';
 import { Runs } from './runs/runs.service.js';
 import { WorkEngine } from './runs/work-engine.js';
 import { StandingCopies } from './standing/standing-copies.js';
+import { VaultAddress } from './vault-address.js';
 import { type VaultCertificates, vaultCertificates } from './vault/vault-authority.js';
 import { vaultDiskCollector } from './vault/vault-disk.metrics.js';
 import { VaultModule } from './vault/vault.module.js';
@@ -146,6 +147,7 @@ export class ArchivesModule {
         ArchiveReconciler,
         Ending,
         EndingParts,
+        VaultAddress,
         AgentWorks,
         WorkEngine,
         Runs,

@@ -1,11 +1,10 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import type { z } from 'zod';
 import { type CopyAccess, copyAccessCommand, copyDoneCommand, copyRenewCommand } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { NotFoundError } from '#libs/platform/errors';
 import { type PeerCaller, type PeerCommandHandler, PeerHandler } from '#libs/sites/site';
-import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
-import { VaultService } from '../vault/vault.module.js';
+import { VaultAddress } from '../vault-address.js';
 import { VaultRepositories } from '../vault/vault-repositories.service.js';
 
 type Asked = z.infer<typeof copyAccessCommand.input>;
@@ -22,9 +21,7 @@ export class CopyAccesses {
   constructor(
     private readonly work: SiteUnitOfWork,
     private readonly repositories: VaultRepositories,
-    private readonly vault: VaultService,
-    @Inject(ARCHIVE_SETTINGS) private readonly settings: ArchiveSettings,
-    @Inject(VAULT_AUTHORITY) private readonly authority: string,
+    private readonly address: VaultAddress,
   ) {}
 
   /** @throws NotFoundError unless this site keeps that archive for that site; RepositoryBusyError */
@@ -33,16 +30,8 @@ export class CopyAccesses {
     const seconds = role === 'maintain' ? MAINTAIN_SECONDS : SECONDS;
     const credential = await this.repositories.issue(archiveId, role, new Date(Date.now() + seconds * 1_000));
     if (role === 'maintain') await this.repositories.maintain(archiveId, credential.credentialId, seconds);
-    const { url, host } = this.settings.vault;
-    await this.vault.localPort;
-    const base = url ?? `https://${host.includes(':') ? `[${host}]` : host}:${this.vault.port}`;
-    return {
-      url: `${base.replace(/\/+$/, '')}/${archiveId}/`,
-      user: credential.credentialId,
-      secret: credential.secret,
-      authority: this.settings.vault.tls ? null : this.authority,
-      seconds,
-    };
+    const { credentialId: user, secret } = credential;
+    return { ...(await this.address.of(archiveId)), user, secret, seconds };
   }
 
   /**

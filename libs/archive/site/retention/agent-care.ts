@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import {
   type ArchiveWork,
   beginWorkCommand,
@@ -14,9 +14,9 @@ import { Clock, pause } from '#libs/platform/clock';
 import { DomainError, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { AgentCommands, AgentRefusedError } from '#libs/sites/site';
-import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
 import type { ArchiveRow } from '../archive.row.js';
 import { callHinted } from '../runs/hinted-calls.js';
+import { VaultAddress } from '../vault-address.js';
 import { VaultService } from '../vault/vault.module.js';
 import { RepositoryBusyError, VaultRepositories } from '../vault/vault-repositories.service.js';
 
@@ -44,8 +44,7 @@ export class AgentCare {
     private readonly agents: AgentCommands,
     private readonly repositories: VaultRepositories,
     private readonly vault: VaultService,
-    @Inject(ARCHIVE_SETTINGS) private readonly settings: ArchiveSettings,
-    @Inject(VAULT_AUTHORITY) private readonly authority: string,
+    private readonly address: VaultAddress,
     private readonly logger: AppLogger,
     private readonly clock: Clock,
   ) {}
@@ -103,8 +102,8 @@ export class AgentCare {
   ): Promise<WorkResult> {
     const ofWork = { workloadId, workloadName, workId: randomUUID() };
     const options = { timeoutMs: CALL_MS, signal };
-    await callHinted(this.agents, agentId, beginWorkCommand, { ...ofWork, access, work }, options);
     try {
+      await callHinted(this.agents, agentId, beginWorkCommand, { ...ofWork, access, work }, options);
       for (let heard = this.clock.monotonic(); ;) {
         await pause(LOOK_MS, signal);
         signal.throwIfAborted();
@@ -122,7 +121,8 @@ export class AgentCare {
       }
     } finally {
       const last = { timeoutMs: CALL_MS };
-      // One that still runs is cancelled by it, and has let go of its lock before its credential ends.
+      // One that still runs is cancelled by it, and has let go of its lock before its credential ends. So is one that was begun
+      // though no answer came: nobody else knows of it.
       await this.agents.call(agentId, forgetWorkCommand, ofWork, last).catch((error: unknown) => {
         this.logger.log.info({ why: errorText(error) }, 'an agent was not told that its work is over');
       });
@@ -130,12 +130,8 @@ export class AgentCare {
   }
 
   private async access(repositoryId: string, user: string, secret: string): Promise<RepositoryAccess> {
-    const { url, host } = this.settings.vault;
-    const base = url ?? `https://${host}:${this.vault.port}`;
-    const address = `${base.replace(/\/$/, '')}/${repositoryId}/`;
-    // A certificate of the provider's own is known to the agent's machine anyway.
-    const authority = this.settings.vault.tls ? null : this.authority;
-    return { repositoryId, url: address, user, secret, authority, password: null, ...(await this.hint(repositoryId)) };
+    const address = await this.address.of(repositoryId);
+    return { repositoryId, ...address, user, secret, password: null, ...(await this.hint(repositoryId)) };
   }
 
   /** Which key the agent's password most likely opens, if it does not know. */

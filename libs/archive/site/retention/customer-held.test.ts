@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type ArchiveReport, lookWorkCommand } from '#contracts/archive';
+import { type ArchiveReport, beginWorkCommand, forgetWorkCommand, lookWorkCommand } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
 import { AgentUnreachableError, type SiteCommand } from '#libs/sites/site';
@@ -14,6 +14,7 @@ import { Tellings } from '../facts/tellings.js';
 import { Points, VaultRepositories, VaultService } from '../index.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { HoldingAgent } from '../testing/holding-agent.js';
+import { VaultAddress } from '../vault-address.js';
 import { AgentCare } from './agent-care.js';
 import { RetentionService } from './retention.service.js';
 
@@ -148,10 +149,8 @@ test('an agent that dies in the midst of it is not waited for: the repository is
       return Promise.reject(new AgentUnreachableError());
     }
   }
-  const settings = site.get<ArchiveSettings>(ARCHIVE_SETTINGS as never);
-  const authority = site.get<string>(VAULT_AUTHORITY as never);
   const [repositories, vault, logger] = [site.get(VaultRepositories), site.get(VaultService), site.get(AppLogger)];
-  const care = new AgentCare(new DyingAgent(), repositories, vault, settings, authority, logger, clock);
+  const care = new AgentCare(new DyingAgent(), repositories, vault, site.get(VaultAddress), logger, clock);
   const archives = site.get(Archives);
   const archive = await site.get(SiteUnitOfWork).run((tx) => archives.get(tx, archiveId));
   const work = { kind: 'check' as const, part: 1, of: 1 };
@@ -159,4 +158,28 @@ test('an agent that dies in the midst of it is not waited for: the repository is
   await expect(held).rejects.toThrow(AgentUnreachableError);
   expect(await archives.take(archiveId, 'restore', randomUUID())).toBe(true);
   expect(await site.rows(`SELECT FROM vault_repository WHERE maintained_by IS NOT NULL`)).toEqual([]);
+});
+
+test('a vault at an IPv6 address is named so that an agent finds it, and a work that it may have begun is ended', async () => {
+  const settings = site.get<ArchiveSettings>(ARCHIVE_SETTINGS as never);
+  const sixth = { ...settings, vault: { ...settings.vault, host: '2001:db8::7' } };
+  const [repositories, vault, logger] = [site.get(VaultRepositories), site.get(VaultService), site.get(AppLogger)];
+  const address = new VaultAddress(vault, sixth, 'an authority');
+  const calls: string[] = [];
+  class ListeningAgent extends HoldingAgent {
+    override async call<I, O>(agentId: string, command: SiteCommand<I, O>, input: I): Promise<O> {
+      calls.push(command.path);
+      if (command.path !== beginWorkCommand.path) return super.call(agentId, command, input);
+      this.accesses.push(beginWorkCommand.input.parse(input).access);
+      return Promise.reject(new AgentUnreachableError());
+    }
+  }
+  const listening = new ListeningAgent();
+  const care = new AgentCare(listening, repositories, vault, address, logger, new AheadClock());
+  const archive = await site.get(SiteUnitOfWork).run((tx) => site.get(Archives).get(tx, archiveId));
+  await expect(care.run(archive, { kind: 'check', part: 1, of: 1 }, signal)).rejects.toThrow(AgentUnreachableError);
+  const url = `https://[2001:db8::7]:${vault.port}/${archiveId}/`;
+  expect(listening.accesses).toMatchObject([{ url, authority: 'an authority', password: null }]);
+  // Its answer may be all that was lost.
+  expect(calls).toEqual([beginWorkCommand.path, forgetWorkCommand.path]);
 });

@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import {
   type ArchiveCommand,
   type ArchiveWork,
@@ -11,8 +11,8 @@ import {
 } from '#contracts/archive';
 import { AgentCommands } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
-import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
 import { ArchiveKeys } from '../keys/archive-keys.js';
+import { VaultAddress } from '../vault-address.js';
 import { VaultService } from '../vault/vault.module.js';
 import { type IssuedCredential, VaultRepositories } from '../vault/vault-repositories.service.js';
 import type { VaultRole } from '../vault/vault-rules.js';
@@ -32,8 +32,7 @@ export class AgentWorks {
     private readonly keys: ArchiveKeys,
     private readonly repositories: VaultRepositories,
     private readonly vault: VaultService,
-    @Inject(ARCHIVE_SETTINGS) private readonly settings: ArchiveSettings,
-    @Inject(VAULT_AUTHORITY) private readonly authority: string,
+    private readonly address: VaultAddress,
   ) {}
 
   /** A fresh credential for one work. Whoever has it written down ends it. */
@@ -48,10 +47,9 @@ export class AgentWorks {
     const keyHint = key ? key.resticKey : await this.vault.objects.firstKey(archiveId);
     return {
       repositoryId: archiveId,
-      url: await this.url(archiveId),
+      ...(await this.address.of(archiveId)),
       user: credential.credentialId,
       secret: credential.secret,
-      authority: this.settings.vault.tls ? null : this.authority,
       password: key && (await this.keys.openKey(key, purpose)),
       ...(keyHint === null ? {} : { keyHint }),
     };
@@ -96,13 +94,6 @@ export class AgentWorks {
   /** It opens nothing from now on. Safe to repeat. */
   async end(credentialId: string): Promise<void> {
     await this.repositories.end(credentialId);
-  }
-
-  private async url(archiveId: string): Promise<string> {
-    const { url, host } = this.settings.vault;
-    await this.vault.localPort;
-    const base = url ?? `https://${host.includes(':') ? `[${host}]` : host}:${this.vault.port}`;
-    return `${base.replace(/\/+$/, '')}/${archiveId}/`;
   }
 
   private call<I, O>(archive: Owned, command: ArchiveCommand<I, O>, input: I, signal?: AbortSignal): Promise<O> {
