@@ -11,9 +11,9 @@ import { Vault1790000000020 } from './0020-vault.js';
 import { Archives1790000000021 } from './0021-archives.js';
 import { WhatRestoresSaw1790000000022 } from './0022-what-restores-saw.js';
 import { WhatArchivesTell1790000000023 } from './0023-what-archives-tell.js';
-import { VaultLimits1790000000026 } from './0026-vault-limits.js';
 import { JunkObjects1790000000024 } from './0024-junk-objects.js';
 import { FormerRetention1790000000025 } from './0025-former-retention.js';
+import { VaultLimits1790000000026 } from './0026-vault-limits.js';
 
 /** A site's schema, oldest first. */
 export const SITE_MIGRATIONS: readonly MigrationClass[] = [
@@ -29,7 +29,7 @@ export const SITE_MIGRATIONS: readonly MigrationClass[] = [
   Archives1790000000021,
   WhatRestoresSaw1790000000022,
   WhatArchivesTell1790000000023,
-  VaultLimits1790000000026,
   JunkObjects1790000000024,
   FormerRetention1790000000025,
+  VaultLimits1790000000026,
 ];
