@@ -1,9 +1,9 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { archiveCheckCommand } from '#contracts/archive';
-import { runTool } from '#libs/platform/postgres';
+import { connect, freePort, ownedDirectory, PostgresServer, runTool } from '#libs/platform/postgres';
 import { TestAgency } from '#test/agency';
 import {
   AgentUnderTest,
@@ -30,9 +30,19 @@ beforeAll(async () => {
   await agency.query('CREATE DATABASE "per/mits"');
   await agency.query('CREATE TABLE permit AS SELECT generate_series(1, 1000) AS number', 'per/mits');
   await agency.query('CREATE ROLE clerk LOGIN');
+  const { socketDirectory, port, user } = agency.workload;
+  const program = path.join(agency.server.installation.binDirectory, 'pg_basebackup');
+  const where = ['-h', socketDirectory!, '-p', String(port), '-U', user];
   agent = await AgentUnderTest.start(
     [
       agency.workload,
+      {
+        name: 'permits-base',
+        kind: 'command',
+        command: [program, ...where, '-D', '-', '-F', 'tar', '-X', 'fetch', '-c', 'fast'],
+        fileName: 'base.tar',
+        user: 'postgres',
+      },
       { ...agency.workload, name: 'some', archive: { databases: ['per/mits', 'gone'] } },
       {
         name: 'payroll',
@@ -53,9 +63,9 @@ beforeAll(async () => {
   );
 });
 afterAll(async () => {
-  await agent.remove();
-  await agency.remove();
-  await place.vault.stop();
+  await agent?.remove();
+  await agency?.remove();
+  await place?.vault.stop();
   await rm(home, { recursive: true, force: true });
 });
 
@@ -113,6 +123,41 @@ test('a dump that fails leaves no snapshot and makes the run partial; the others
   expect(cut.snapshots.map(({ part }) => part)).toEqual(['globals']);
   expect(cut.faults[1]).toMatchObject({ path: 'per%2Fmits.dump', what: expect.stringMatching(/terminat/i) as string });
   expect(await archive.snapshots()).toHaveLength(3);
+});
+
+test('a base backup, streamed as the guide has it, becomes a server again with stock tools', async () => {
+  const archive = await TestArchive.open(place, 'escrowed');
+  const result = await agent.work(archive, 'permits-base', backupOf('command'));
+  expect(result).toMatchObject({ state: 'completed', faultCount: 0 });
+  const [snapshot] = result.snapshots;
+  const restored = await agent.work(
+    archive,
+    'permits-base',
+    restoreOf(snapshot!.id, { target: { kind: 'folder', path: home } }),
+  );
+  expect(restored).toMatchObject({ state: 'completed' });
+  await chmod(home, 0o755);
+  const directory = path.join(home, 'server');
+  await mkdir(directory);
+  const { installation, identity } = agency.server;
+  await runTool('tar', ['-x', '-f', path.join(home, 'base.tar'), '-C', directory]);
+  await runTool('chown', ['-R', `${identity.uid}:${identity.gid}`, directory]);
+  await ownedDirectory(directory);
+  await runTool(path.join(installation.binDirectory, 'pg_verifybackup'), ['-n', directory], { identity });
+  const server = await PostgresServer.at(installation, directory);
+  const port = await freePort();
+  const socketDirectory = path.join(home, 'run');
+  await server.start({ port, socketDirectory, logFile: path.join(home, 'log') });
+  const client = await connect({
+    host: socketDirectory,
+    port,
+    user: 'postgres',
+    database: 'per/mits',
+    applicationName: 'test',
+  });
+  expect((await client.query('SELECT FROM permit')).rowCount).toBe(1_000);
+  await client.end();
+  await server.stop('immediate');
 });
 
 test('the output of a program is archived as the user that agent.json names, and half of one is not', async () => {
