@@ -147,14 +147,20 @@ export class ArchiveKeys {
     return (await this.encryption.open(key.sealed, contextOf(key), key.sealedBy)).toString();
   }
 
-  /** Seals under the present key-encryption key what another one sealed. @returns how many */
+  /**
+   * Seals under the present key-encryption key what another one sealed.
+   *
+   * @returns how many
+   * @throws KeyUnavailableError; Error once all others are sealed, naming those keys of before that are not at hand
+   */
   async sealAnew(): Promise<number> {
     const old = await this.work.run((tx) =>
       tx.query<ArchiveKeyRow>(`SELECT ${COLUMNS} FROM archive_key WHERE sealed_by <> $1 AND retired_at IS NULL`, [
         this.encryption.id,
       ]),
     );
-    for (const key of old) {
+    const opens = ({ sealedBy }: ArchiveKeyRow): boolean => this.encryption.opens(sealedBy);
+    for (const key of old.filter(opens)) {
       const plain = Buffer.from(await this.openKey(key, 'sealing it under a new key-encryption key'));
       const sealed = await this.encryption.seal(plain, contextOf(key));
       await this.work.run((tx) =>
@@ -165,6 +171,8 @@ export class ArchiveKeys {
         ),
       );
     }
+    const lost = new Set(old.filter((key) => !opens(key)).map(({ sealedBy }) => sealedBy));
+    if (lost.size > 0) throw new Error(`some were sealed with keys that are not at hand: ${[...lost].join(', ')}`);
     return old.length;
   }
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -73,6 +74,22 @@ test('passwords move from a file to a key service, to its next key, and back, an
   expect(back).not.toBe(file);
   await again({});
   expect(await site.ended(await site.request(archive))).toMatchObject({ state: 'completed' });
+});
+
+test('what a lost key has sealed keeps nothing else from being sealed anew, and is no use of a password', async () => {
+  const { archiveId } = archive;
+  await site.rows(
+    `INSERT INTO archive_key (archive_id, key_id, holder, sealed, sealed_by) VALUES ($1, $2, 'agent', 'x', 'local-lost')`,
+    [archiveId, randomUUID()],
+  );
+  const uses = async () => (await site.rows(`SELECT FROM archive_key_use WHERE purpose LIKE 'sealing it%'`)).length;
+  const [before, next] = [await uses(), await freshKey()];
+  await again({ serviceKey: { client, key: next, seals: true } });
+  expect((await sealers()).sort()).toEqual([`kms:${next}`, 'local-lost']);
+  // The site's and the agent's.
+  expect(await uses()).toBe(before + 2);
+  await expect(site.get(ArchiveKeys).sealAnew()).rejects.toThrow('local-lost');
+  await site.rows(`DELETE FROM archive_key WHERE sealed_by = 'local-lost'`);
 });
 
 test('while the service is away nothing opens, and a use that was tried is on record', async () => {
