@@ -98,7 +98,8 @@ export class SiteProgram {
     });
     const { certificate } = ground.authority;
     const site = new SiteProgram(siteId, database, client, certificate, signing, port, child);
-    await waitFor('the site to answer', () => site.answers(), SOON).catch((error: unknown) => {
+    await waitFor('the site to answer', () => site.answers(), SOON).catch(async (error: unknown) => {
+      await site.stop();
       throw new Error(site.said, { cause: error });
     });
     return site;
