@@ -10,7 +10,7 @@ import type {
 import type { PeerSite } from '#contracts/sites';
 
 /** What may have an archive's repository for itself. */
-export type WorkKind = 'run' | 'restore' | 'keys' | 'retention' | 'prune' | 'check' | 'proof' | 'copy' | 'repair';
+export type WorkKind = 'run' | 'restore' | 'keys' | 'retention' | 'prune';
 
 /** One workload archived at this site, as its row has it. */
 export interface ArchiveRow {

@@ -28,7 +28,7 @@ export interface PointRow {
   readonly forgottenBecause: PointReport['forgottenBecause'];
 }
 
-export const POINT_COLUMNS = `
+const POINT_COLUMNS = `
   archive_id AS "archiveId", snapshot_id AS "snapshotId", run_id AS "runId", part, received_at AS "receivedAt",
   claimed_at AS "claimedAt", clock_differs AS "clockDiffers", files::float8 AS files, bytes::float8 AS bytes,
   bytes_added_packed::float8 AS "bytesAddedPacked", change, proof, proof_state AS "proofState", proven_at AS "provenAt",

@@ -1,7 +1,7 @@
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import type { Proof } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
-import { Points, POINT_COLUMNS, type PointRow } from '../points/points.service.js';
+import { Points, type PointRow } from '../points/points.service.js';
 
 /** A proof that failed is tried again: what failed may have been the site's. */
 const TRIES = 3;
@@ -56,10 +56,7 @@ export class ProofQueue implements OnApplicationBootstrap {
           ORDER BY p.proof_tries, p.received_at ${order} LIMIT 1 FOR UPDATE OF p SKIP LOCKED`,
       );
       if (!next) return undefined;
-      const [point] = await tx.query<PointRow>(
-        `SELECT ${POINT_COLUMNS} FROM archive_point WHERE archive_id = $1 AND snapshot_id = $2`,
-        [next.archiveId, next.snapshotId],
-      );
+      const point = await this.points.find(tx, next.archiveId, next.snapshotId);
       await tx.execute(
         `UPDATE archive_point SET proof_tries = proof_tries + (proof_state = 'running')::int, proof_state = 'running',
                 proof = jsonb_set(proof, '{state}', '"running"')
