@@ -1,4 +1,14 @@
+import type { Failure } from '#contracts/archive';
 import { DomainError } from '#libs/platform/errors';
+
+/** A failure has so much room. */
+const WORDS = 2_000;
+
+/** What people are told of an error: its own words where it has some for them. */
+export const failureOf = (error: unknown): Failure =>
+  error instanceof DomainError
+    ? { code: error.code, message: error.message.slice(0, WORDS) }
+    : { code: 'internal', message: 'The site met a fault of its own and tries again.' };
 
 /** The agency alone can read this archive. */
 export class CustomerHeldError extends DomainError {

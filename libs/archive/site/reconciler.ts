@@ -6,6 +6,7 @@ import { DomainError, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { AgentCommands } from '#libs/sites/site';
 import type { ArchiveRow } from './archive.row.js';
+import { failureOf } from './archives.errors.js';
 import { Archives } from './archives.service.js';
 import { Ending } from './ending.js';
 import { Rotations } from './keys/rotations.js';
@@ -107,12 +108,7 @@ export class ArchiveReconciler {
       { archiveId, reason: known ? (error.detail ?? error.message) : errorText(error) },
       'an archive could not be brought on; it is tried again',
     );
-    await this.tellFailure(
-      archiveId,
-      known
-        ? { code: error.code, message: error.message }
-        : { code: 'internal', message: 'The site met a fault of its own and tries again.' },
-    );
+    await this.tellFailure(archiveId, failureOf(error));
   }
 
   /** What stood in the way does not any more; not while a rotation waits, of which it may have been. */

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Failure } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
-import { DomainError } from '#libs/platform/errors';
+import { failureOf } from '../archives.errors.js';
 import { Archives } from '../archives.service.js';
 import { Changes } from '../changes/changes.service.js';
 import { Drops } from './drops.service.js';
@@ -109,8 +109,3 @@ export class RetentionService {
     });
   }
 }
-
-const failureOf = (error: unknown): Failure =>
-  error instanceof DomainError
-    ? { code: error.code, message: error.message.slice(0, 2_000) }
-    : { code: 'internal', message: 'The site met a fault of its own. It tries again every ten minutes.' };

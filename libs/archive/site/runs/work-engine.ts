@@ -1,11 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import type { Failure, WorkLook, WorkResult } from '#contracts/archive';
+import type { WorkLook, WorkResult } from '#contracts/archive';
 import { Clock } from '#libs/platform/clock';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
 import { DomainError, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import { AgentRefusedError, AgentUnreachableError } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
+import { failureOf } from '../archives.errors.js';
 import { Archives } from '../archives.service.js';
 import { AgentWorks } from './agent-works.js';
 import { isNext, type WorkKindOf } from './work-kind.js';
@@ -22,11 +23,6 @@ const PROLONGED_MS = 3_600_000;
 
 /** An agent's word that its last work on the repository is not over yet: another one waits. */
 const BUSY = 'archive.busy';
-
-const failureOf = (error: unknown): Failure =>
-  error instanceof DomainError
-    ? { code: error.code, message: error.message }
-    : { code: 'internal', message: 'The site met a fault of its own and tries again.' };
 
 /**
  * Brings one work of an agent's forward by one step, from wherever its row says it is; a sweep calls it every few seconds.
