@@ -43,7 +43,7 @@ export async function runRestic(program: string, args: readonly string[], call: 
   let kill: NodeJS.Timeout | undefined;
   const end = () => {
     child.kill('SIGTERM');
-    kill = setTimeout(() => child.kill('SIGKILL'), GRACE_MS);
+    kill ??= setTimeout(() => child.kill('SIGKILL'), GRACE_MS);
   };
   call.signal.addEventListener('abort', end, { once: true });
   try {
@@ -56,16 +56,18 @@ export async function runRestic(program: string, args: readonly string[], call: 
       messages.push(cut(line, call.secrets));
       if (messages.length > LINES_KEPT) messages.shift();
     };
-    const [code] = await Promise.all([
-      closed,
+    const heard = Promise.all([
       listen(child.stderr, (line) => keep(line)),
       call.stdoutTo
-        ? pipeline(child.stdout, call.stdoutTo, { end: false }).catch((error: unknown) => {
-            child.kill('SIGTERM');
-            throw error;
-          })
+        ? pipeline(child.stdout, call.stdoutTo, { end: false })
         : listen(child.stdout, (line) => (call.onLine ? tell(line, call.onLine, keep) : keep(line))),
-    ]);
+    ]).catch(async (error: unknown) => {
+      // Nobody takes what it says any more. Its folder goes with the caller, so that it must be gone before.
+      end();
+      await closed;
+      throw error;
+    });
+    const [code] = await Promise.all([closed, heard]);
     call.signal.throwIfAborted();
     if (code !== 0 && code !== WITH_FAULTS) throw new ResticFailedError(code, messages);
     return { code, messages };
