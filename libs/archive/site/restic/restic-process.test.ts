@@ -30,6 +30,8 @@ test.each<[string, Pick<ResticCall, 'stdoutTo' | 'onLine'>]>([
 ])('it is gone before the caller goes on, also when %s fails', async (name, call) => {
   const trace = path.join(home, name.replaceAll(' ', '-'));
   const around = { identity: undefined, cwd: home, environment: {}, secrets: [], signal: AbortSignal.timeout(60_000) };
-  await expect(runRestic('/bin/sh', ['-c', LINGERS, trace], { ...around, ...call })).rejects.toThrow('the disk is full');
+  await expect(runRestic('/bin/sh', ['-c', LINGERS, trace], { ...around, ...call })).rejects.toThrow(
+    'the disk is full',
+  );
   expect(await readFile(trace, 'utf8')).toBe('gone\n');
 });
