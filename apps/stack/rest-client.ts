@@ -34,7 +34,7 @@ const RETRY_AFTER_MAX_SECONDS = 600;
 
 /**
  * A client of Mainstay's REST API as an integrator would write it: bearer token, JSON, problem details. Told to come again
- * later (429), it does, with the same idempotency key.
+ * later (429), it does so once, with the same idempotency key.
  */
 export class RestClient {
   constructor(
@@ -67,25 +67,28 @@ export class RestClient {
   private async call<T>(method: string, path: string, body: unknown, options: CallOptions = {}): Promise<T> {
     const token = options.token ?? this.token;
     const idempotencyKey = options.idempotencyKey ?? randomUUID();
-    const response = await fetch(`${this.baseUrl}${path}`, {
-      method,
-      headers: {
-        accept: 'application/json',
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(method === 'POST' ? { 'idempotency-key': idempotencyKey } : {}),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      ...(options.signal ? { signal: options.signal } : {}),
-    });
-    const text = await response.text();
-    const value: unknown = text === '' ? undefined : parse(text);
-    if (response.ok) return value as T;
+    const send = () =>
+      fetch(`${this.baseUrl}${path}`, {
+        method,
+        headers: {
+          accept: 'application/json',
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(method === 'POST' ? { 'idempotency-key': idempotencyKey } : {}),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(options.signal ? { signal: options.signal } : {}),
+      });
+    let response = await send();
     const seconds = Number(response.headers.get('retry-after') ?? NaN);
     if (response.status === 429 && seconds <= RETRY_AFTER_MAX_SECONDS) {
       await delay(seconds * 1_000, undefined, options.signal ? { signal: options.signal } : {});
-      return this.call<T>(method, path, body, { ...options, idempotencyKey });
+      await response.body?.cancel();
+      response = await send();
     }
+    const text = await response.text();
+    const value: unknown = text === '' ? undefined : parse(text);
+    if (response.ok) return value as T;
     const described = problem.safeParse(value);
     const message = described.success
       ? `${method} ${path}: ${described.data.title}${described.data.detail ? `: ${described.data.detail}` : ''}`
