@@ -70,11 +70,25 @@ export function archiveSettings(read: Read, siteDirectory: string, databaseUrl: 
   };
 }
 
+/**
+ * How long a bucket is waited for, in milliseconds: one that accepts and never answers would keep an upload, and the room that
+ * was set aside for it, for ever. `requestTimeout` is over with the answer's head, so it must be enough for a part of 8 MiB
+ * over a slow line, and a download may take as long as it takes: of its body only `socketTimeout` counts how long nothing
+ * moves. That is longer than the vault lets its own clients be silent, so it cuts no slow reader.
+ */
+const PATIENCE = {
+  connectionTimeout: 5_000,
+  requestTimeout: 120_000,
+  throwOnRequestTimeout: true,
+  socketTimeout: 300_000,
+} as const;
+
 /** By the machine's own credentials where none are given. */
 function bucketOf(read: Read): S3Storage {
   const { VAULT_S3_ACCESS_KEY_FILE: accessKeyId, VAULT_S3_SECRET_KEY_FILE: secretAccessKey } = read;
   const client = new S3Client({
     region: read.VAULT_S3_REGION,
+    requestHandler: PATIENCE,
     ...(read.VAULT_S3_ENDPOINT === undefined ? {} : { endpoint: read.VAULT_S3_ENDPOINT, forcePathStyle: true }),
     ...(accessKeyId !== undefined && secretAccessKey !== undefined
       ? { credentials: { accessKeyId, secretAccessKey } }
