@@ -50,20 +50,19 @@ export function addArchiveCommands(program: Command, say: (text: string) => void
     .option('--put <file>', 'keep the password in this file instead: on a new machine, from your safe')
     .action(async (name: string, { config, put }: Common & { put?: string }) => {
       const key = new CustomerKey(await listed(config, name), name);
-      const held = await key.read();
       if (put !== undefined) {
         const password = (await readFile(put, 'utf8')).trim();
         if (password === '') throw new ArchiveCommandError('password-empty', `${put} is empty.`);
-        if (held && held.password !== password) {
+        if ((await key.keep(password)).password !== password) {
           throw new ArchiveCommandError(
             'password-held',
             `The agent holds another password of "${name}" already. If you are sure that nothing needs it, move ${key.file} away, and give the command again.`,
           );
         }
-        await key.keep(password);
         say(`The agent holds the password of "${name}" now.`);
         return;
       }
+      const held = await key.read();
       if (!held) {
         throw new ArchiveCommandError(
           'no-password',

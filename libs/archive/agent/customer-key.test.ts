@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -32,6 +32,20 @@ test('what is learnt of a password never puts it in the place of the one that ha
   }
 });
 
+test('a password that is put in where one is held changes nothing of it, and of two at once one stays', async () => {
+  const state = new StateDirectory(path.join(home, 'put'));
+  const [first, second] = [newPassword(), newPassword()];
+  const answers = await Promise.all([first, second].map((each) => new CustomerKey(state, NAME).keep(each)));
+  const { password } = (await new CustomerKey(state, NAME).read())!;
+  expect(answers.map((held) => held.password)).toEqual([password, password]);
+  expect(await readdir(path.dirname(new CustomerKey(state, NAME).file))).toHaveLength(1);
+  await new CustomerKey(state, NAME).replace(second, 'b'.repeat(64), randomUUID());
+  const rotated = await new CustomerKey(state, NAME).read();
+  for (const each of [first, second]) expect(await new CustomerKey(state, NAME).keep(each)).toEqual(rotated);
+  expect(await new CustomerKey(state, NAME).make()).toBe(second);
+  expect(await new CustomerKey(state, NAME).read()).toEqual(rotated);
+});
+
 test('a listing that a rotation overtakes does not take the old key for that of the new password', async () => {
   const archive = await TestArchive.open(place, 'customer-held');
   const program = path.join(home, 'restic');
@@ -43,6 +57,7 @@ test('a listing that a rotation overtakes does not take the old key for that of 
     const key = new CustomerKey(agent.state, NAME);
     const { password } = (await key.read())!;
     // As from a safe: which key it opens is not known yet.
+    await rm(key.file);
     await key.keep(password);
     const replaced = path.join(home, 'replaced');
     await writeFile(replaced, JSON.stringify({ password: newPassword(), since: new Date().toISOString() }));

@@ -1,7 +1,9 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { link } from 'node:fs/promises';
 import { z } from 'zod';
 import { keyId, type RepositoryAccess } from '#contracts/archive';
 import { Turns } from '#libs/platform/clock';
+import { errorCode } from '#libs/platform/errors';
 import { DurableValue, type StateDirectory } from '#libs/sites/agent';
 import { ArchiveWorkError } from './errors.js';
 
@@ -62,11 +64,9 @@ export class CustomerKey {
     );
   }
 
-  /** On the disk when it returns. */
+  /** A new one, on the disk when it returns; or the one that somebody has put in meanwhile. */
   async make(): Promise<string> {
-    const password = newPassword();
-    await this.keep(password);
-    return password;
+    return (await this.keep(newPassword())).password;
   }
 
   /** In the place of the one before, on the disk when it returns. The repository must have its key by then. */
@@ -82,9 +82,27 @@ export class CustomerKey {
     });
   }
 
-  /** One that the agency has kept from an earlier machine. */
-  async keep(password: string): Promise<void> {
-    await changes.take(() => this.value.write({ password, since: new Date().toISOString() }));
+  /**
+   * One that the agency has kept from an earlier machine, where none is held. What is held stays as it is, with all that is
+   * known of it: the agent, which is another process, may be about to replace it.
+   *
+   * @returns what is held now, on the disk
+   */
+  async keep(password: string): Promise<HeldPassword> {
+    const held = await this.read();
+    if (held) return held;
+    const given = { password, since: new Date().toISOString() };
+    const fresh = new DurableValue(`${this.file}.${randomUUID()}`, heldPassword);
+    await fresh.write(given);
+    try {
+      // A rename would replace what came meanwhile.
+      await link(fresh.file, this.file);
+    } catch (error) {
+      if (errorCode(error) !== 'EEXIST') throw error;
+    } finally {
+      await fresh.clear();
+    }
+    return (await this.read()) ?? given;
   }
 }
 
