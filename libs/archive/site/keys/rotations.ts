@@ -4,6 +4,7 @@ import { SiteUnitOfWork } from '#libs/platform/database';
 import type { ArchiveRow } from '../archive.row.js';
 import { Archives } from '../archives.service.js';
 import { AgentCare } from '../retention/agent-care.js';
+import { RepositoryBusyError } from '../vault/vault-repositories.service.js';
 import { KeyUnavailableError } from './key-encryption.js';
 import { RepositoryKeys } from './repository-keys.js';
 
@@ -26,7 +27,8 @@ export class Rotations {
   /**
    * As soon as the repository is free; cut off anywhere, it goes on where it was.
    *
-   * @throws ResticFailedError, KeyUnavailableError, AgentCareError, AgentUnreachableError, AgentRefusedError
+   * @throws ResticFailedError, KeyUnavailableError, AgentCareError, AgentUnreachableError, AgentRefusedError; RepositoryBusyError:
+   * later
    */
   async rotate(archive: ArchiveRow, rotationId: string, signal: AbortSignal): Promise<void> {
     const { archiveId, state, keyMode } = archive;
@@ -54,7 +56,8 @@ export class Rotations {
   private async rotateAtAgent(archive: ArchiveRow, rotationId: string, signal: AbortSignal): Promise<void> {
     const { archiveId } = archive;
     const result = await this.agent.run(archive, { kind: 'rotate', rotationId }, signal);
-    const key = result === 'busy' ? undefined : result.key;
+    if (result === 'busy') throw new RepositoryBusyError();
+    const { key } = result;
     // An older restic tells the first digits alone.
     const named = (await this.keys.inVault(archiveId)).filter((id) => key !== undefined && id.startsWith(key));
     const [stays, ...others] = named;
