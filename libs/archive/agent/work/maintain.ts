@@ -3,7 +3,7 @@ import { ArchiveWorkError } from '../errors.js';
 import { resticFailure } from '../restic/failures.js';
 import { checkError, checkSummary, listedSnapshot } from '../restic/messages.js';
 import type { Repository } from '../restic/repository.js';
-import { checkFailure } from './check-failure.js';
+import { CheckFindings } from './check-failure.js';
 import { NOTHING, type Outcome, type WorkAtHand } from './outcome.js';
 
 /** restic takes them as arguments, and a command line has its bounds. */
@@ -60,16 +60,16 @@ async function presentOf(repository: Repository, ids: readonly string[]): Promis
  * @throws ArchiveWorkError naming what is damaged; ResticFailedError when the vault did not let it be made
  */
 export async function checkPart({ repository }: WorkAtHand, part: number, of: number): Promise<Outcome> {
-  const [errors, packs]: [string[], string[]] = [[], []];
+  const findings = new CheckFindings();
   const end = await repository.call(['check', `--read-data-subset=${Math.min(part, of)}/${of}`], {
     onMessage: (message) => {
       const error = checkError.safeParse(message);
-      if (error.success) errors.push(repository.withoutSecrets(error.data.message));
-      packs.push(...(checkSummary.safeParse(message).data?.broken_packs ?? []));
+      if (error.success) findings.add(repository.withoutSecrets(error.data.message));
+      findings.addPacks(checkSummary.safeParse(message).data?.broken_packs ?? []);
     },
-    onWords: (line) => errors.push(repository.withoutSecrets(line)),
+    onWords: (line) => findings.add(repository.withoutSecrets(line)),
   });
   repository.signal.throwIfAborted();
   if (end.code === 0) return { ...NOTHING, state: 'completed' };
-  throw checkFailure(end, errors, packs);
+  throw findings.failure(end);
 }
