@@ -3,6 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { keyUseResult } from '#contracts/archive';
 import { Clock } from '#libs/platform/clock';
 import { type SiteTransaction, SiteUnitOfWork } from '#libs/platform/database';
+import { DomainError, errorText } from '#libs/platform/errors';
 import { SiteOutbox } from '#libs/sites/site';
 import { CustomerHeldError } from '../archives.errors.js';
 import { derivedId } from '../work-ids.js';
@@ -148,31 +149,44 @@ export class ArchiveKeys {
   }
 
   /**
-   * Seals under the present key-encryption key what another one sealed.
+   * Seals under the present key-encryption key what another one sealed. What cannot be keeps nothing else from it.
    *
    * @returns how many
-   * @throws KeyUnavailableError; Error once all others are sealed, naming those keys of before that are not at hand
+   * @throws Error once all others are sealed: of which passwords it failed and why, and those keys of before that are not
+   * at hand. For our logs only
    */
   async sealAnew(): Promise<number> {
     const old = await this.work.run((tx) =>
-      tx.query<ArchiveKeyRow>(`SELECT ${COLUMNS} FROM archive_key WHERE sealed_by <> $1 AND retired_at IS NULL`, [
-        this.encryption.id,
-      ]),
+      tx.query<ArchiveKeyRow>(
+        `SELECT ${COLUMNS} FROM archive_key WHERE sealed_by <> $1 AND retired_at IS NULL ORDER BY archive_id, key_id`,
+        [this.encryption.id],
+      ),
     );
     const opens = ({ sealedBy }: ArchiveKeyRow): boolean => this.encryption.opens(sealedBy);
+    const faults: string[] = [];
     for (const key of old.filter(opens)) {
-      const plain = Buffer.from(await this.openKey(key, 'sealing it under a new key-encryption key'));
-      const sealed = await this.encryption.seal(plain, contextOf(key));
-      await this.work.run((tx) =>
-        tx.execute(
-          `UPDATE archive_key SET sealed = $3, sealed_by = $4
-            WHERE archive_id = $1 AND key_id = $2 AND sealed_by = $5 AND retired_at IS NULL`,
-          [key.archiveId, key.keyId, sealed, this.encryption.id, key.sealedBy],
-        ),
-      );
+      try {
+        await this.sealOne(key);
+      } catch (error) {
+        const why = error instanceof DomainError ? (error.detail ?? error.message) : errorText(error);
+        faults.push(`${contextOf(key)}: ${why}`);
+      }
     }
     const lost = new Set(old.filter((key) => !opens(key)).map(({ sealedBy }) => sealedBy));
-    if (lost.size > 0) throw new Error(`some were sealed with keys that are not at hand: ${[...lost].join(', ')}`);
+    if (lost.size > 0) faults.push(`some were sealed with keys that are not at hand: ${[...lost].join(', ')}`);
+    if (faults.length > 0) throw new Error(faults.join('; '));
     return old.length;
+  }
+
+  private async sealOne(key: ArchiveKeyRow): Promise<void> {
+    const plain = Buffer.from(await this.openKey(key, 'sealing it under a new key-encryption key'));
+    const sealed = await this.encryption.seal(plain, contextOf(key));
+    await this.work.run((tx) =>
+      tx.execute(
+        `UPDATE archive_key SET sealed = $3, sealed_by = $4
+          WHERE archive_id = $1 AND key_id = $2 AND sealed_by = $5 AND retired_at IS NULL`,
+        [key.archiveId, key.keyId, sealed, this.encryption.id, key.sealedBy],
+      ),
+    );
   }
 }

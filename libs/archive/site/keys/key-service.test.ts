@@ -92,6 +92,29 @@ test('what a lost key has sealed keeps nothing else from being sealed anew, and 
   await site.rows(`DELETE FROM archive_key WHERE sealed_by = 'local-lost'`);
 });
 
+test('passwords that do not open keep no other from being sealed anew, and are named with the reason', async () => {
+  const [present] = await sealers();
+  const damaged = ['0', 'f'].map((digit) => digit.repeat(8) + randomUUID().slice(8));
+  for (const keyId of damaged) {
+    await site.rows(
+      `INSERT INTO archive_key (archive_id, key_id, holder, sealed, sealed_by) VALUES ($1, $2, 'agent', 'x', $3)`,
+      [archive.archiveId, keyId, present],
+    );
+  }
+  const next = await freshKey();
+  await again({ serviceKey: { client, key: next, seals: true } });
+  const left = await site.rows<{ keyId: string }>(
+    `SELECT key_id AS "keyId" FROM archive_key WHERE sealed_by <> $1 AND retired_at IS NULL ORDER BY key_id`,
+    [`kms:${next}`],
+  );
+  expect(left.map(({ keyId }) => keyId)).toEqual(damaged);
+  const why = `archive/${archive.archiveId}/agent/.*: the key service does not let ${present?.slice(4)} be used`;
+  await expect(site.get(ArchiveKeys).sealAnew()).rejects.toThrow(
+    new RegExp(damaged.map((keyId) => why.replace('.*', keyId)).join('.*; ')),
+  );
+  await site.rows(`DELETE FROM archive_key WHERE key_id = ANY ($1::uuid[])`, [damaged]);
+});
+
 test('while the service is away nothing opens, and a use that was tried is on record', async () => {
   await again({ serviceKey: { client, key: await freshKey(), seals: true } });
   await cloud.stop();
