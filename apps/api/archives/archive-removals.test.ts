@@ -54,6 +54,23 @@ describe('what was removed from an archive', () => {
     );
   });
 
+  it('is brought back of an archive that is ending, and not of one that has ended', async () => {
+    const archive = await ArchivedWorkload.make(plane);
+    const { owner } = archive.agency;
+    const since = '2026-11-20T08:00:00.000Z';
+    const undo = () => plane.api.post(`${archive.path}/undo-removals`, { since }, owner);
+    await plane.api.call('DELETE', archive.path, { token: owner });
+    expect((await undo()).status).toBe(202);
+    archive.state({ state: 'ended', storedBytes: 0 });
+    await plane.until(archive.path, owner, ({ state }) => state === 'ended');
+    expect(await undo()).toMatchObject({ status: 409, body: { code: 'archive.ended' } });
+    const removed = await plane.api.call('DELETE', `/v1/workloads/${archive.workloadId}`, { token: owner });
+    expect(removed.status).toBe(204);
+    expect(await undo()).toMatchObject({ status: 409, body: { code: 'archive.ended' } });
+    const undone = (await archive.audited()).filter((action) => action === 'archive.removals-undone');
+    expect(undone).toHaveLength(1);
+  });
+
   it('stays gone at the second copy, too, where two people dropped it', async () => {
     const archive = await ArchivedWorkload.make(plane, { secondSiteId: plane.regional.id });
     const { owner } = archive.agency;

@@ -20,6 +20,17 @@ export class ArchiveEndingError extends DomainError {
   }
 }
 
+/** One that is ending still has what it keeps. */
+export class ArchiveEndedError extends DomainError {
+  constructor() {
+    super(
+      'conflict',
+      'archive.ended',
+      'This archive has ended: its repository is gone from its site, and nothing of it can be brought back.',
+    );
+  }
+}
+
 export class ArchivePausedError extends DomainError {
   constructor() {
     super(

@@ -3,6 +3,7 @@ import { bringBackOrder, DROPPED_MAX } from '#contracts/archive';
 import type { TenantTransaction } from '#libs/platform/database';
 import { Orders } from '#libs/sites/control';
 import type { TenantCaller } from '#libs/tenancy/control';
+import { ArchiveEndedError } from '../archive.errors.js';
 import { ArchiveRecord } from './archive-record.js';
 import { Archives } from './archive.service.js';
 import { requireAuthority } from './persons.js';
@@ -27,7 +28,7 @@ export class ArchiveRemovals {
    *
    * @param keys whether removed keys come back too, and with them the passwords that open them
    *
-   * @throws NotFoundError, PersonNeededError, AuthorityNeededError
+   * @throws NotFoundError, ArchiveEndedError, PersonNeededError, AuthorityNeededError
    */
   async undo(
     tx: TenantTransaction,
@@ -35,9 +36,12 @@ export class ArchiveRemovals {
     { since, keys }: RemovalsUndone,
     caller: TenantCaller,
   ): Promise<RemovalsUndone> {
-    await this.archives.get(tx, archiveId);
+    const { state } = await this.archives.get(tx, archiveId);
     requireAuthority(caller);
+    // Its workload may have been removed since.
+    if (state === 'ended') throw new ArchiveEndedError();
     const archive = await this.archives.hold(tx, archiveId);
+    if (archive.state === 'ended') throw new ArchiveEndedError();
     const { tenantId, workloadId, workloadName: name } = archive;
     // Left out where there is nothing to say: a site that was not updated yet does not know it.
     const wish = { archiveId, workloadId, since: since.toISOString(), ...(keys ? { keys } : {}) };
