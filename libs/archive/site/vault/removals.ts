@@ -1,5 +1,6 @@
 import type { VaultCaller, VaultLedger } from './ledger.js';
 import { objectLabel, type ObjectName } from './object-names.js';
+import { RemovalsUnderWay } from './removals-under-way.js';
 import type { RepositoryUsage } from './repository-usage.js';
 import type { VaultStorage } from './storage.js';
 import { NotAllowedError } from './vault.errors.js';
@@ -10,6 +11,8 @@ import { LOCK_STALE_SECONDS } from './vault-rules.js';
  * aside: a credential in wrong hands takes nothing away for good.
  */
 export class Removals {
+  readonly underWay = new RemovalsUnderWay();
+
   constructor(
     private readonly storage: VaultStorage,
     private readonly ledger: VaultLedger,
@@ -21,6 +24,11 @@ export class Removals {
   async remove(caller: VaultCaller, name: ObjectName): Promise<void> {
     // Before anything is checked: it may take minutes.
     await this.usage.counted(caller.repository);
+    // From before the checks on: who takes the lease away waits for those that had passed them.
+    await this.underWay.run(caller.repository, () => this.checkAndRemove(caller, name));
+  }
+
+  private async checkAndRemove(caller: VaultCaller, name: ObjectName): Promise<void> {
     const object = await this.storage.stat(caller.repository, name);
     if (!object) return;
     const ageSeconds = (this.now().getTime() - object.receivedAt.getTime()) / 1_000;

@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { childEnvironment } from '#libs/platform/config';
 import type { IssuedCredential } from '../index.js';
+import { LocalStorage } from './local-storage.js';
 import { OBJECT_TYPES } from './object-names.js';
 import { basic, idOf, VaultUnderTest } from './testing/vault-under-test.js';
 
@@ -28,9 +29,9 @@ afterAll(async () => {
 });
 
 /** A credential of an agent's care in wrong hands: it has the role and the lease. */
-async function stolen(repositoryId: string): Promise<IssuedCredential> {
-  const credential = await vault.repositories.issue(repositoryId, 'maintain');
-  await vault.repositories.maintain(repositoryId, credential.credentialId, 3_600);
+async function stolen(repositoryId: string, from = vault): Promise<IssuedCredential> {
+  const credential = await from.repositories.issue(repositoryId, 'maintain');
+  await from.repositories.maintain(repositoryId, credential.credentialId, 3_600);
   return credential;
 }
 
@@ -134,6 +135,41 @@ test('killed with -9 in the midst of removing or of bringing back, the vault has
   await link(path.join(aside, first), path.join(vault.directory, id, 'data', returned.slice(0, 2), returned));
   await vault.service.removed.bringBack(id, EVER);
   expect(await list(id, as, 'data')).toEqual([...names].sort());
+});
+
+test('a removal that had passed its checks when removals were undone is undone too', async () => {
+  const reached = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  class SlowStorage extends LocalStorage {
+    override async layAside(...removed: Parameters<LocalStorage['layAside']>): Promise<boolean> {
+      reached.resolve();
+      await goOn.promise;
+      return super.layAside(...removed);
+    }
+  }
+  const slow = await VaultUnderTest.start({ storage: new SlowStorage(path.join(home, 'slow')) });
+  try {
+    const { id, as, of } = await slow.opened('append', { minimumAgeSeconds: 0 });
+    const body = randomBytes(1_000);
+    const name = of(`data/${idOf(body)}`);
+    expect(await slow.status('POST', name, { as, body })).toBe(200);
+    const removing = slow.status('DELETE', name, { as: await stolen(id, slow) });
+    await reached.promise;
+    const undo = async () => {
+      const undoing = slow.service.removed.bringBack(id, EVER);
+      // As long as a look at what was laid aside takes, and longer.
+      for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      goOn.resolve();
+      return undoing;
+    };
+    const back = await slow.repositories.withoutRemovals(id, undo, () => new Error('not kept up'));
+    expect(await removing).toBe(200);
+    expect(back).toEqual([{ type: 'data', id: idOf(body) }]);
+    expect(await slow.status('GET', name, { as })).toBe(200);
+  } finally {
+    goOn.resolve();
+    await slow.stop();
+  }
 });
 
 async function tenantOf(id: string): Promise<string | undefined> {

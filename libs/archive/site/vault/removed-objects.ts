@@ -1,4 +1,5 @@
 import type { ObjectName } from './object-names.js';
+import type { RemovalsUnderWay } from './removals-under-way.js';
 import type { RepositoryUsage } from './repository-usage.js';
 import type { LaidAside, VaultStorage } from './storage.js';
 
@@ -16,10 +17,12 @@ export class RemovedObjects {
   constructor(
     private readonly storage: VaultStorage,
     private readonly usage: RepositoryUsage,
+    private readonly removals: RemovalsUnderWay,
   ) {}
 
   /**
-   * Gives back what was removed since then. What is there again stays as it is. Safe to repeat: whatever broke off goes on.
+   * Gives back what was removed since then, also by removals that are under way: who wants an end of them shuts them out
+   * first. What is there again stays as it is. Safe to repeat: whatever broke off goes on.
    *
    * @param wanted which of them; all when left out
    * @returns those that came back now.
@@ -29,6 +32,7 @@ export class RemovedObjects {
     since: Date,
     wanted: (aside: LaidAside) => boolean = () => true,
   ): Promise<readonly ObjectName[]> {
+    await this.removals.ended(repository);
     const removed: LaidAside[] = [];
     for await (const aside of this.storage.laidAside(repository)) {
       if (aside.removedAt >= since && !isDamaged(aside) && wanted(aside)) removed.push(aside);

@@ -6,6 +6,7 @@ import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LocalStorage } from './local-storage.js';
 import type { ObjectType } from './object-names.js';
+import { RemovalsUnderWay } from './removals-under-way.js';
 import { RemovedObjects } from './removed-objects.js';
 import { RepositoryUsage } from './repository-usage.js';
 import { VaultObjects } from './vault-objects.js';
@@ -49,7 +50,7 @@ test.each([
     left: 2,
     act: async ({ repository, removed }: Begun) => {
       const bytes = randomBytes(BYTES);
-      const former = new RemovedObjects(storage, new RepositoryUsage(storage));
+      const former = new RemovedObjects(storage, new RepositoryUsage(storage), new RemovalsUnderWay());
       await former.layDamagedAside(repository, await store(repository, 'data', bytes));
       await store(repository, 'data', bytes);
       await removed.discardReplaced(repository);
@@ -85,6 +86,6 @@ test.each([
   await store(repository, 'data');
   const usage = new RepositoryUsage(storage);
   const objects = new VaultObjects(storage, usage, () => Promise.resolve(false));
-  await act({ repository, objects, removed: new RemovedObjects(storage, usage) });
+  await act({ repository, objects, removed: new RemovedObjects(storage, usage, new RemovalsUnderWay()) });
   expect(await usage.bytes(repository)).toBe(left * BYTES);
 });

@@ -66,7 +66,7 @@ export class VaultService implements OnApplicationBootstrap, OnApplicationShutdo
       damaged: (repository, name) => this.tellDamaged(repository, name),
     });
     this.objects = new VaultObjects(this.storage, this.vault.usage, (repository) => ledger.isUnused(repository));
-    this.removed = new RemovedObjects(this.storage, this.vault.usage);
+    this.removed = new RemovedObjects(this.storage, this.vault.usage, this.vault.removals.underWay);
     const door = (options: VaultServerOptions, from: VaultDoor) =>
       new VaultServer(this.vault, options, logger.log, new VaultTraffic(metrics, from));
     this.server = door(settings, 'outside');

@@ -30,7 +30,7 @@ export class Vault {
   readonly usage: RepositoryUsage;
   private readonly uploads: Uploads;
   private readonly downloads: Downloads;
-  private readonly removals: Removals;
+  readonly removals: Removals;
   private readonly rates = new Rates();
 
   constructor(private readonly parts: VaultParts) {

@@ -3,17 +3,20 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { DatabaseModule } from '#libs/platform/database';
 import { ClockModule, TelemetryModule } from '#libs/platform/nest';
 import { VaultModule, type VaultServerOptions } from '../../index.js';
+import type { VaultStorage } from '../storage.js';
 
 export interface VaultPlace {
   readonly directory: string;
   readonly databaseUrl: string;
 }
 
+export type VaultOptions = Partial<VaultServerOptions> & { readonly storage?: VaultStorage };
+
 /** A vault that serves, on a port of its own choice and by itself: not as a part of the site's process. */
 export async function startVault(
   name: string,
   { directory, databaseUrl }: VaultPlace,
-  options: Partial<VaultServerOptions> = {},
+  options: VaultOptions = {},
 ): Promise<INestApplicationContext> {
   class ProcessModule {}
   const app = await NestFactory.createApplicationContext(

@@ -13,10 +13,9 @@ import {
   type RepositoryWish,
   type VaultRole,
   VaultRepositories,
-  type VaultServerOptions,
   VaultService,
 } from '../../index.js';
-import { startVault } from './vault-application.js';
+import { startVault, type VaultOptions } from './vault-application.js';
 
 export interface VaultAnswer {
   readonly status: number;
@@ -47,7 +46,7 @@ export class VaultUnderTest {
     private readonly secure: boolean,
   ) {}
 
-  static async start(options: Partial<VaultServerOptions> = {}): Promise<VaultUnderTest> {
+  static async start(options: VaultOptions = {}): Promise<VaultUnderTest> {
     const directory = await mkdtemp(path.join(tmpdir(), 'mainstay-vault-'));
     const database = await createSiteDatabase();
     const app = await startVault('vault under test', { directory, databaseUrl: database.url }, options);
