@@ -74,3 +74,36 @@ test('a listing that a rotation overtakes does not take the old key for that of 
     await agent.remove();
   }
 });
+
+test('what restic says of a password that only the agency holds, or that is about to be held, leaves no machine', async () => {
+  const archive = await TestArchive.open(place, 'customer-held');
+  const program = path.join(home, 'talkative');
+  await writeFile(program, '#!/bin/sh\nexec restic "$@"\n');
+  await chmod(program, 0o755);
+  const agent = await AgentUnderTest.start([{ name: NAME, kind: 'files', paths: [home] }], { restic: program });
+  const told = async (work: Parameters<AgentUnderTest['work']>[2]) =>
+    (await agent.work(archive, NAME, work)).failure?.message ?? '';
+  const saying = (option: string, word: string) =>
+    writeFile(
+      program,
+      `#!/bin/sh\ncase "$*" in *"${word}"*) for a in "$@"; do case "$a" in --${option}=*) echo "it says $(cat "\${a#*=}") here" >&2; exit 1;; esac; done;; esac\nexec restic "$@"\n`,
+    );
+  try {
+    const made = await saying('password-file', 'init').then(() => told(backupOf('files')));
+    expect(made).toContain('it says *** here');
+    await writeFile(program, '#!/bin/sh\nexec restic "$@"\n');
+    expect(await told(backupOf('files'))).toBe('');
+    const { password } = (await new CustomerKey(agent.state, NAME).read())!;
+    for (const [option, word, work] of [
+      ['password-file', 'check', { kind: 'check', part: 1, of: 1 }],
+      ['new-password-file', 'key add', { kind: 'rotate', rotationId: randomUUID() }],
+    ] as const) {
+      await saying(option, word);
+      const message = await told(work);
+      expect(message).toContain('it says *** here');
+      expect(message).not.toContain(password);
+    }
+  } finally {
+    await agent.remove();
+  }
+});

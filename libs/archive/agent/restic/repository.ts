@@ -33,13 +33,18 @@ export type RepositoryCall = Pick<ResticCall, 'env' | 'stdin' | 'onStarted' | 'o
   readonly alsoUntil?: AbortSignal;
   /** Reads only: no lock, since a credential to read may be all that there is. */
   readonly unlocked?: boolean;
-  /** By another password: a file that {@link Repository.write} wrote, and its key. */
+  /** By another password: a file that {@link Repository.writePassword} wrote, and its key. */
   readonly by?: { readonly file: string; readonly key: string };
 };
 
 /** A repository of the vault as one work sees it. Its secrets stand in files of mode 0600, never in arguments. */
 export class Repository {
-  private constructor(private readonly parts: RepositoryParts) {}
+  private readonly secrets: Set<string>;
+
+  private constructor(private readonly parts: RepositoryParts) {
+    const { secret } = parts.access;
+    this.secrets = new Set([secret, encodeURIComponent(secret)]);
+  }
 
   get restic(): ResticProgram {
     return this.parts.restic;
@@ -69,7 +74,7 @@ export class Repository {
     await repository.write('repository', resticAddress(access));
     if (access.authority !== null) await repository.write(AUTHORITY, access.authority);
     // Any will do to find out whether there is a repository at all.
-    await repository.write('password', entry?.password ?? randomBytes(16).toString('hex'));
+    await repository.writePassword('password', entry?.password ?? randomBytes(16).toString('hex'));
     if (entry?.hint !== undefined) await repository.write(KEY_HINT, entry.hint);
     const certain = access.password !== null || (entry !== undefined && !create);
     if (!certain) await repository.enterOwn(entry !== undefined, create);
@@ -102,8 +107,7 @@ export class Repository {
 
   /** For texts that leave this machine. */
   withoutSecrets(text: string): string {
-    const { secret, password } = this.parts.access;
-    const secrets = [secret, encodeURIComponent(secret), password ?? ''].filter((each) => each !== '');
+    const secrets = [...this.secrets].filter((each) => each !== '');
     return secrets.reduce((clean, each) => clean.replaceAll(each, '***'), text);
   }
 
@@ -111,6 +115,12 @@ export class Repository {
     const file = path.join(this.directory, name);
     await writeFile(file, text, { mode: 0o600 });
     return file;
+  }
+
+  /** A file for restic to read a password from, which no text of this work shows from then on. */
+  async writePassword(name: string, password: string): Promise<string> {
+    this.secrets.add(password);
+    return this.write(name, password);
   }
 
   /** Those that restic can read; none when it cannot open the repository. */
@@ -152,7 +162,7 @@ export class Repository {
       );
     }
     if (!create) throw new ArchiveWorkError('repository-absent', 'There is no repository in the vault yet.');
-    if (!known) await this.write('password', await this.parts.key.make());
+    if (!known) await this.writePassword('password', await this.parts.key.make());
     await rm(path.join(this.directory, KEY_HINT), { force: true });
     await this.require(['init']);
   }

@@ -27,7 +27,7 @@ export async function rotateKey(
     return { ...NOTHING, state: 'completed', key: held.key };
   }
   const password = newPassword();
-  const file = await repository.write('new-password', password);
+  const file = await repository.writePassword('new-password', password);
   const host = randomUUID();
   await repository.require(['key', 'add', `--new-password-file=${file}`, `--user=${USER}`, `--host=${host}`]);
   const key = (await repository.keys()).find(({ hostName }) => hostName === host)?.id;
