@@ -65,11 +65,10 @@ export class RemovedObjects {
 
   /**
    * Takes an object out of the way whose bytes are wrong, so that its right ones can come again. Until then it stays: when
-   * they never come, most of it may still be worth something.
+   * they never come, most of it may still be worth something. An earlier one of its name goes with it
+   * ({@link discardReplaced}, once for all of a check: a fault of many objects would look through all for each).
    */
   async layDamagedAside(repository: string, name: ObjectName): Promise<void> {
-    // An earlier one of the same name, which has come again since.
-    await this.discardReplaced(repository);
     await this.layAside(repository, name, new Date(DAMAGED + Date.now()));
   }
 

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LocalStorage } from './local-storage.js';
-import type { ObjectType } from './object-names.js';
+import type { ObjectName, ObjectType } from './object-names.js';
 import { RemovalsUnderWay } from './removals-under-way.js';
 import { RemovedObjects } from './removed-objects.js';
 import { RepositoryUsage } from './repository-usage.js';
@@ -88,4 +88,38 @@ test.each([
   const objects = new VaultObjects(storage, usage, () => Promise.resolve(false));
   await act({ repository, objects, removed: new RemovedObjects(storage, usage, new RemovalsUnderWay()) });
   expect(await usage.bytes(repository)).toBe(left * BYTES);
+});
+
+async function aside(repository: string): Promise<ObjectName[]> {
+  const found: ObjectName[] = [];
+  for await (const { name } of storage.laidAside(repository)) found.push(name);
+  return found;
+}
+
+test('a fault of many objects looks through what was laid aside no more often than one of few', async () => {
+  let looks = 0;
+  class CountingStorage extends LocalStorage {
+    override laidAside(repository: string) {
+      looks += 1;
+      return super.laidAside(repository);
+    }
+  }
+  const counting = new CountingStorage(directory);
+  const repository = randomUUID();
+  await storage.createRepository(repository);
+  const bytes = Array.from({ length: 8 }, () => randomBytes(BYTES));
+  const names = await Promise.all(bytes.map((each) => store(repository, 'data', each)));
+  const usage = new RepositoryUsage(counting);
+  const removed = new RemovedObjects(counting, usage, new RemovalsUnderWay());
+  for (const name of names) await removed.layDamagedAside(repository, name);
+  // To know how much it all takes.
+  expect(looks).toBe(1);
+  for (const each of bytes) await store(repository, 'data', each);
+  // Bad again, before what was laid aside first has been cleared.
+  await removed.layDamagedAside(repository, names[0]!);
+  await removed.discardReplaced(repository);
+  expect(await aside(repository)).toEqual([names[0], names[0]]);
+  await store(repository, 'data', bytes[0]);
+  await removed.discardReplaced(repository);
+  expect(await aside(repository)).toEqual([]);
 });
