@@ -32,6 +32,7 @@ import { Checks } from './checks/checks.service.js';
 import { Damages } from './checks/damages.service.js';
 import { JunkObjects } from './checks/junk-objects.js';
 import { KeptCopies } from './checks/kept-copies.service.js';
+import { ResticChecks } from './checks/restic-checks.js';
 import { AgentTurn } from './copies/agent-turn.js';
 import { Copies } from './copies/copies.service.js';
 import { CopyAccesses, CopyAccessHandler, CopyDoneHandler, CopyRenewHandler } from './copies/copy-access.handler.js';
@@ -72,6 +73,7 @@ export const CARE_PROVIDERS: readonly Provider[] = [
   CheckArchiveHandler,
   CheckKeptCopyHandler,
   Checks,
+  ResticChecks,
   Copies,
   CopyAccesses,
   CopyAccessHandler,

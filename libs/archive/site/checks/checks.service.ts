@@ -1,35 +1,26 @@
 import { Injectable } from '@nestjs/common';
-import { z } from 'zod';
 import type { Failure } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
-import { DomainError } from '#libs/platform/errors';
-import type { ArchiveRow } from '../archive.row.js';
 import { Archives } from '../archives.service.js';
-import { ResticFailedError } from '../restic/restic.errors.js';
-import { SiteRestic } from '../restic/site-restic.js';
-import { AgentCare } from '../retention/agent-care.js';
+import { AGENT_NEEDED } from '../copies/agent-turn.js';
 import { Readers } from '../retention/readers.js';
 import { VaultService } from '../vault/vault.module.js';
-import { FAULT_CODES } from './fault-codes.js';
 import { type CheckedPart, isInPart, nextPart, partsFor } from './check-rota.js';
-import { type DamageOutcome, Damages } from './damages.service.js';
-
-const summary = z.object({
-  message_type: z.literal('summary'),
-  num_errors: z.number(),
-  broken_packs: z.array(z.string().regex(/^[0-9a-f]{64}$/)).nullish(),
-});
+import { Damages } from './damages.service.js';
+import { isFinding, ResticChecks } from './restic-checks.js';
 
 /** One that could not be made is tried again so soon, with the same part: its turn is not over before it was read. */
 const AGAIN_MS = 3_600_000;
+/** So soon where the agent is at a restore or a run: with an hour, a run of every hour would always be in its way. */
+const MADE_WAY_MS = 300_000;
 /** So long the hashes that were read for it count. */
 const FRESH_MS = 86_400_000;
 
-/** What of a part was read by its hashes, and when; the rest could not be made, and waits. */
+/** What of a part was read by its hashes, and when; the rest could not be made, and waits. Times by the monotonic clock. */
 interface Begun {
   readonly part: number;
   readonly of: number;
-  readonly at: number;
+  readonly restsUntil: number;
   readonly read: { readonly bytes: number; readonly damaged: number; readonly at: number };
 }
 
@@ -43,8 +34,7 @@ export class Checks {
     private readonly work: SiteUnitOfWork,
     private readonly archives: Archives,
     private readonly readers: Readers,
-    private readonly restic: SiteRestic,
-    private readonly agent: AgentCare,
+    private readonly restic: ResticChecks,
     private readonly vault: VaultService,
     private readonly damages: Damages,
   ) {}
@@ -75,9 +65,10 @@ export class Checks {
       const read = await this.readOnce(archiveId, part, of, signal);
       const { bytes, damaged } = read;
       // restic would ask for each damaged object for a quarter of an hour; that they are damaged is known.
-      const failure = damaged > 0 ? DAMAGED(damaged) : await this.asRestic(archive, part, of, signal);
+      const failure = damaged > 0 ? DAMAGED(damaged) : await this.restic.check(archive, { part, of }, signal);
       if (failure && !isFinding(failure)) {
-        this.begun.set(archiveId, { part, of, read, at: performance.now() });
+        const rest = failure.code === AGENT_NEEDED ? MADE_WAY_MS : AGAIN_MS;
+        this.begun.set(archiveId, { part, of, read, restsUntil: performance.now() + rest });
         return;
       }
       this.begun.delete(archiveId);
@@ -105,7 +96,7 @@ export class Checks {
   }
 
   private resting(): readonly string[] {
-    return [...this.begun].filter(([, { at }]) => performance.now() - at < AGAIN_MS).map(([id]) => id);
+    return [...this.begun].filter(([, { restsUntil }]) => performance.now() < restsUntil).map(([id]) => id);
   }
 
   /** Not all of a part's bytes again each hour, only because its agent is away. */
@@ -146,59 +137,9 @@ export class Checks {
     }
     return { bytes, damaged };
   }
-
-  /** restic decrypts what the hash cannot see: whether each thing is what the trees say. */
-  private async asRestic(
-    archive: ArchiveRow,
-    part: number,
-    of: number,
-    signal: AbortSignal,
-    repaired = false,
-  ): Promise<Failure | null> {
-    const { archiveId, keyMode } = archive;
-    const broken: string[] = [];
-    const told = (line: unknown): void => {
-      const parsed = summary.safeParse(line);
-      if (parsed.success) broken.push(...(parsed.data.broken_packs ?? []));
-    };
-    try {
-      if (keyMode === 'customer-held') {
-        const outcome = await this.agent.run(archive, { kind: 'check', part, of }, signal);
-        return outcome === 'busy' ? BUSY : null;
-      }
-      const args = ['check', '--json', '--no-lock', `--read-data-subset=${part}/${of}`];
-      await this.damages.watched(archiveId, signal, (watched) =>
-        this.restic.run(archiveId, args, {
-          role: 'read',
-          purpose: 'checking the repository',
-          signal: watched,
-          onLine: told,
-        }),
-      );
-      return null;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!(error instanceof DomainError)) throw error;
-      const said = error instanceof ResticFailedError ? error.messages : isFinding(error) ? [error.message] : [];
-      const packs = [...broken, ...packsIn(said)];
-      const outcomes: DamageOutcome[] = [];
-      for (const id of new Set(packs)) outcomes.push(await this.damages.found(archiveId, { type: 'data', id }));
-      // Packs that were gone have come from the second copy: whether they were all that was wrong, restic says.
-      if (!repaired && outcomes.includes('repaired')) return this.asRestic(archive, part, of, signal, true);
-      return { code: error.code, message: error.message.slice(0, 2_000) };
-    }
-  }
 }
 
 const DAMAGED = (count: number): Failure => ({
   code: 'archive.damaged',
   message: `${count} objects are damaged, and could not be repaired from a second copy yet.`,
 });
-/** What a check says of the repository; all else says why it could not be made. */
-const isFinding = ({ code }: Failure): boolean => code === 'archive.damaged' || FAULT_CODES.includes(code);
-const BUSY: Failure = { code: 'archive.busy', message: 'The repository is in use. It is checked another time.' };
-
-/** In restic's words, here or at the agent: `pack 3f…: …`. */
-function packsIn(messages: readonly string[]): string[] {
-  return messages.flatMap((message) => [...message.matchAll(/\bpack ([0-9a-f]{64})\b/gi)].map(([, id = '']) => id));
-}

@@ -7,16 +7,19 @@ import type { ArchiveRow } from '../archive.row.js';
 
 const LOOK_MS = 2_000;
 
+export const AGENT_NEEDED = 'archive.agent-needed';
+
 /** The agent has a restore or a run to do. */
 export class AgentNeededError extends DomainError {
   constructor() {
-    super('unavailable', 'archive.agent-needed', 'The agent is needed for a restore or a run. It is done later.');
+    super('unavailable', AGENT_NEEDED, 'The agent is needed for a restore or a run. It is done later.');
   }
 }
 
 /**
- * Care of a second copy makes way for restores and runs. An agent does one work at a time on a repository, also where its copy
- * is elsewhere, and nobody here holds the repository for the copy's sake: what comes meanwhile would be refused as busy.
+ * Care that may last for hours, of a second copy or of checks, makes way for restores and runs. An agent does one work at a
+ * time on a repository, also where its copy is elsewhere, and nobody here holds the repository for the sake of such care: what
+ * comes meanwhile would be refused as busy.
  */
 @Injectable()
 export class AgentTurn {
@@ -30,18 +33,22 @@ export class AgentTurn {
    *
    * @throws AgentNeededError before or in the midst of it; what `work` throws
    */
-  async beside(
+  async beside<T>(
     { archiveId, keyMode }: Pick<ArchiveRow, 'archiveId' | 'keyMode'>,
     signal: AbortSignal,
-    work: (signal: AbortSignal) => Promise<void>,
-  ): Promise<void> {
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     if (keyMode !== 'customer-held') return work(signal);
     if (await this.needed(archiveId)) throw new AgentNeededError();
     const over = new AbortController();
     const way = new AbortController();
     const watching = this.watch(archiveId, over.signal, way);
     try {
-      await work(AbortSignal.any([signal, way.signal]));
+      return await work(AbortSignal.any([signal, way.signal]));
+    } catch (error) {
+      // Whoever was broken off may say it in words of its own.
+      way.signal.throwIfAborted();
+      throw error;
     } finally {
       over.abort();
       await watching;

@@ -5,13 +5,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ArchiveReport, beginWorkCommand, forgetWorkCommand, lookWorkCommand } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { AppLogger } from '#libs/platform/nest';
-import { AgentUnreachableError, type SiteCommand } from '#libs/sites/site';
+import { AgentRefusedError, AgentUnreachableError, type SiteCommand } from '#libs/sites/site';
 import { AheadClock } from '#test/ahead-clock';
 import { ARCHIVE_SETTINGS, type ArchiveSettings, VAULT_AUTHORITY } from '../archive-settings.js';
 import { Archives } from '../archives.service.js';
 import { Checks } from '../checks/checks.service.js';
 import { Tellings } from '../facts/tellings.js';
 import { Points, VaultRepositories, VaultService } from '../index.js';
+import { Restores } from '../restores/restores.service.js';
+import { WorkEngine } from '../runs/work-engine.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
 import { HoldingAgent } from '../testing/holding-agent.js';
 import { VaultAddress } from '../vault-address.js';
@@ -45,6 +47,15 @@ async function backup(): Promise<string> {
   const unknown = { files: null, bytes: null, bytesAddedPacked: null, change: null };
   await site.get(SiteUnitOfWork).run((tx) => site.get(Points).upsert(tx, { ...point, ...unknown }));
   return snapshotId;
+}
+
+async function askForRestore(restoreId: string): Promise<void> {
+  const wish = { restoreId, snapshotId: '0'.repeat(64), paths: [], target: { kind: 'original' }, overwrite: 'never' };
+  await site.rows(
+    `INSERT INTO archive_restore (restore_id, archive_id, wish, state) VALUES ($1, $2, $3, 'waiting')
+     ON CONFLICT DO NOTHING`,
+    [restoreId, archiveId, JSON.stringify(wish)],
+  );
 }
 
 test('what the site cannot read is forgotten and pruned by the agent, under a lease that ends with the work', async () => {
@@ -111,6 +122,47 @@ test('its part keeps its turn while the agent is away, and is due again after an
   expect(agent.told.at(-1)).toEqual({ kind: 'check', part: 1, of: 1 });
   expect(await rows()).not.toEqual(before);
   expect((await site.results<ArchiveReport>('archive.state')).at(-1)).toMatchObject({ archiveId, checkedShare: 1 });
+});
+
+test('its check makes way for a restore: the agent, which would refuse that as busy, is free for it', async () => {
+  const restoreId = randomUUID();
+  const call = agent.call.bind(agent);
+  const given: string[] = [];
+  let checking: string | undefined;
+  agent.call = async (_agentId, command, input) => {
+    given.push(command.path);
+    if (command.path === beginWorkCommand.path) {
+      const begun = beginWorkCommand.input.parse(input);
+      if (checking !== undefined) throw new AgentRefusedError('archive.busy', 'Another work is under way.');
+      if (begun.work.kind === 'check') checking = begun.workId;
+      return command.output.parse({ ok: true });
+    }
+    if (command.path === lookWorkCommand.path) {
+      const { workId } = lookWorkCommand.input.parse(input);
+      const state = workId === checking ? 'running' : 'absent';
+      // It would go on for hours; a restore is asked for meanwhile.
+      if (workId === checking) await askForRestore(restoreId);
+      return command.output.parse({ state, progress: null, result: null });
+    }
+    if (forgetWorkCommand.input.parse(input).workId === checking) checking = undefined;
+    return command.output.parse({ ok: true });
+  };
+  const before = await site.rows(`SELECT * FROM archive_check WHERE archive_id = $1`, [archiveId]);
+  await site.get(Checks).check(archiveId, signal);
+  await site.get(WorkEngine).advance(site.get(Restores), restoreId, signal);
+  agent.call = call;
+  expect(given.filter((path) => path === beginWorkCommand.path)).toHaveLength(2);
+  const [restore] = await site.rows(`SELECT state, failure FROM archive_restore WHERE restore_id = $1`, [restoreId]);
+  expect(restore).toEqual({ state: 'running', failure: null });
+  await site.rows(`UPDATE archive_restore SET state = 'cancelled', ended_at = now() WHERE restore_id = $1`, [
+    restoreId,
+  ]);
+  await site.get(Archives).release(archiveId, restoreId);
+  // What was not read keeps its turn.
+  expect(await site.rows(`SELECT * FROM archive_check WHERE archive_id = $1`, [archiveId])).toEqual(before);
+  await site.get(Checks).check(archiveId, signal);
+  expect(agent.told.at(-1)).toEqual({ kind: 'check', part: 1, of: 1 });
+  expect(await site.rows(`SELECT * FROM archive_check WHERE archive_id = $1`, [archiveId])).not.toEqual(before);
 });
 
 test('that nothing can be removed while the agent is away is an alarm after a day of it', async () => {
