@@ -123,3 +123,19 @@ test('a fault of many objects looks through what was laid aside no more often th
   await removed.discardReplaced(repository);
   expect(await aside(repository)).toEqual([]);
 });
+
+test.each([
+  ['stores nothing', 0],
+  ['is stored', 1],
+])('an upload to a repository that goes meanwhile and %s leaves the next count as it is', async (_, stored) => {
+  const repository = randomUUID();
+  await storage.createRepository(repository);
+  const usage = new RepositoryUsage(storage);
+  const settle = await usage.reserve(repository, BYTES, null);
+  usage.forget(repository);
+  expect(await usage.bytes(repository)).toBe(0);
+  if (stored > 0) await store(repository, 'data');
+  settle(stored * BYTES);
+  expect(await usage.reserved(repository)).toBe(0);
+  expect(await usage.bytes(repository)).toBe(stored * BYTES);
+});

@@ -35,21 +35,22 @@ export class RepositoryUsage {
   }
 
   /**
-   * Sets room aside for an upload, until {@link settle}.
+   * Sets room aside for an upload, until what is returned is called, once, with how many bytes it has stored.
    *
    * @throws QuotaReachedError
    */
-  async reserve(repository: string, bytes: number, quotaBytes: number | null): Promise<void> {
-    const usage = await this.of(repository);
+  async reserve(repository: string, bytes: number, quotaBytes: number | null): Promise<(stored: number) => void> {
+    const counting = this.of(repository);
+    const usage = await counting;
     if (quotaBytes !== null && usage.stored + usage.reserved + bytes > quotaBytes)
       throw new QuotaReachedError(quotaBytes);
     usage.reserved += bytes;
-  }
-
-  async settle(repository: string, reserved: number, stored: number): Promise<void> {
-    const usage = await this.of(repository);
-    usage.reserved -= reserved;
-    usage.stored += stored;
+    return (stored) => {
+      usage.reserved -= bytes;
+      usage.stored += stored;
+      // Another count, begun since: nobody knows whether it has met what was stored.
+      if (stored > 0 && this.usages.get(repository) !== counting) this.forget(repository);
+    };
   }
 
   /** After {@link counted}. */

@@ -68,12 +68,12 @@ export class Uploads {
     }
     const present = await this.storage.stat(caller.repository, name);
     if (present) return this.compare(upload);
-    await this.usage.reserve(caller.repository, declared ?? 0, terms.quotaBytes);
+    const settle = await this.usage.reserve(caller.repository, declared ?? 0, terms.quotaBytes);
     let stored = 0;
     try {
       stored = await this.store(upload, declared);
     } finally {
-      await this.usage.settle(caller.repository, declared ?? 0, stored);
+      settle(stored);
     }
     // What is there counts, whatever becomes of what is written about it.
     const object = stored > 0 ? await this.storage.stat(caller.repository, name) : undefined;
