@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { release } from './buffers.js';
+import { clearedAfter } from './incoming.js';
 import type { VaultCaller, VaultLedger } from './ledger.js';
 import { objectLabel, type ObjectName } from './object-names.js';
 import type { Pace } from './pace.js';
@@ -84,7 +85,7 @@ export class Uploads {
   /** @returns how many bytes it added to the repository. */
   private async store({ caller, name, body, pace }: Upload, declared: number | null): Promise<number> {
     const incoming = await this.storage.incoming(caller.repository, name);
-    try {
+    return clearedAfter(incoming, async () => {
       const bytes = await receive(body, pace, incoming);
       if (declared !== null && bytes !== declared) throw truncated(bytes, declared);
       if (name.type !== 'config' && (await incoming.digest()) !== name.id) throw wrongHash(name);
@@ -92,9 +93,7 @@ export class Uploads {
       const outcome = await incoming.commit();
       if (outcome === 'exists' && name.type === 'config') throw configExists();
       return outcome === 'stored' ? bytes : 0;
-    } finally {
-      await incoming.discard();
-    }
+    });
   }
 
   /** The object is there: only the same bytes are a success. They are read and thrown away. */

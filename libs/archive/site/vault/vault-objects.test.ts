@@ -37,3 +37,20 @@ test('a mend that cannot begin lets go of the line to the second copy', async ()
   await expect(objects.mend(randomUUID(), { type: 'data', id: 'a'.repeat(64) }, body)).rejects.toThrow('ENOENT');
   expect(body.destroyed).toBe(true);
 });
+
+test('what was wrong with an object is told also when what came of it cannot be cleared', async () => {
+  class BadDisk extends LocalStorage {
+    override async incoming(...object: Parameters<LocalStorage['incoming']>) {
+      const incoming = await super.incoming(...object);
+      const clear = incoming.discard.bind(incoming);
+      incoming.discard = () => clear().then(() => Promise.reject(new Error('the disk is bad')));
+      return incoming;
+    }
+  }
+  const repository = randomUUID();
+  await storage.createRepository(repository);
+  const bad = new BadDisk(directory);
+  const mending = new VaultObjects(bad, new RepositoryUsage(bad), () => Promise.resolve(false));
+  const mend = mending.mend(repository, { type: 'data', id: 'a'.repeat(64) }, Readable.from([randomBytes(10)]));
+  await expect(mend).rejects.toThrow('its bytes hash to');
+});

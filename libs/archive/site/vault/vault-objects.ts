@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { DomainError } from '#libs/platform/errors';
+import { clearedAfter } from './incoming.js';
 import { objectLabel, type ObjectName, type ObjectType } from './object-names.js';
 import type { RepositoryUsage } from './repository-usage.js';
 import type { ListedObject, StoredObject, VaultStorage } from './storage.js';
@@ -150,7 +151,7 @@ export class VaultObjects {
   private async replace(repository: string, name: ObjectName, body: Readable): Promise<void> {
     const before = await this.storage.stat(repository, name);
     const incoming = await this.storage.incoming(repository, name);
-    try {
+    await clearedAfter(incoming, async () => {
       let bytes = 0;
       for await (const chunk of body as AsyncIterable<Buffer>) {
         bytes += chunk.length;
@@ -164,8 +165,6 @@ export class VaultObjects {
       if (found !== name.id) throw new WrongObjectError(name, `its bytes hash to ${found}`);
       await incoming.replace();
       await this.usage.removed(repository, (before?.bytes ?? 0) - bytes);
-    } finally {
-      await incoming.discard();
-    }
+    });
   }
 }
