@@ -77,3 +77,14 @@ test.each([
   // The sender tries again.
   await expect(commit(contested, 'b')).rejects.toMatchObject({ status: 503, code: 'vault.conflict' });
 });
+
+test('a bucket that is gone is a fault, not a place where nothing is', async () => {
+  const storage = new S3Storage({ client, bucket: await bucket(), prefix: '', lockSeconds: null });
+  const [repository, name] = [randomUUID(), { type: 'data', id: 'a'.repeat(64) } as const];
+  expect(await storage.stat(repository, name)).toBeUndefined();
+  const gone = new S3Storage({ client, bucket: `gone-${randomUUID()}`, prefix: '', lockSeconds: null });
+  await expect(gone.stat(repository, name)).rejects.toThrow('the bucket gone-');
+  await expect(gone.repositoryExists(repository)).rejects.toThrow('the bucket gone-');
+  await expect(gone.read(repository, name)).rejects.toMatchObject({ name: 'NoSuchBucket' });
+  await expect(gone.layAside(repository, name, new Date())).rejects.toMatchObject({ name: 'NoSuchBucket' });
+});

@@ -5,14 +5,13 @@ import {
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
-  HeadObjectCommand,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { ASIDE, asideName, parseAsideName } from './aside-names.js';
 import { isObjectId, objectLabel, type ObjectName, type ObjectType } from './object-names.js';
-import { isAbsent, lockUntil, type S3Place } from './s3-place.js';
+import { headOf, isAbsent, lockUntil, type S3Place } from './s3-place.js';
 import { IncomingUpload } from './s3-upload.js';
 import type { ByteRange, IncomingObject, LaidAside, ListedObject, StoredObject, VaultStorage } from './storage.js';
 import { ObjectNotFoundError } from './vault.errors.js';
@@ -184,13 +183,8 @@ export class S3Storage implements VaultStorage {
   }
 
   private async head(key: string): Promise<StoredObject | undefined> {
-    try {
-      const found = await this.place.client.send(new HeadObjectCommand({ Bucket: this.place.bucket, Key: key }));
-      return { bytes: found.ContentLength ?? 0, receivedAt: found.LastModified ?? new Date() };
-    } catch (error) {
-      if (isAbsent(error)) return undefined;
-      throw error;
-    }
+    const found = await headOf(this.place, key);
+    return found && { bytes: found.ContentLength ?? 0, receivedAt: found.LastModified ?? new Date() };
   }
 
   private marker(repository: string): string {

@@ -3,12 +3,11 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
-  HeadObjectCommand,
   PutObjectCommand,
   S3ServiceException,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { isAbsent, lockUntil, type S3Place } from './s3-place.js';
+import { headOf, isAbsent, lockUntil, type S3Place } from './s3-place.js';
 import type { IncomingObject } from './storage.js';
 import { ObjectContestedError } from './vault.errors.js';
 
@@ -61,7 +60,7 @@ export class IncomingUpload implements IncomingObject {
       if (status === 412) return 'exists';
       // 409: another operation on it has not ended. It may be its removal, or a completion that fails.
       if (status !== 409) throw error;
-      if (await this.isThere()) return 'exists';
+      if (await headOf(this.place, this.key)) return 'exists';
       throw new ObjectContestedError(this.key);
     }
   }
@@ -83,16 +82,6 @@ export class IncomingUpload implements IncomingObject {
       await this.place.client.send(new AbortMultipartUploadCommand({ ...this.where, UploadId: uploadId }));
     } catch (error) {
       if (!isAbsent(error)) throw error;
-    }
-  }
-
-  private async isThere(): Promise<boolean> {
-    try {
-      await this.place.client.send(new HeadObjectCommand(this.where));
-      return true;
-    } catch (error) {
-      if (isAbsent(error)) return false;
-      throw error;
     }
   }
 
