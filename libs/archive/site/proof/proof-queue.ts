@@ -29,13 +29,14 @@ export class ProofQueue implements OnApplicationBootstrap {
   /** A killed process's proof is begun anew, later and after the others: it may be what has killed it. */
   async onApplicationBootstrap(): Promise<void> {
     const at = JSON.stringify({ state: 'never', at: new Date().toISOString() });
-    await this.work.run((tx) =>
-      tx.execute(
+    await this.work.run(async (tx) => {
+      const killed = await tx.query<{ archiveId: string; snapshotId: string }>(
         `UPDATE archive_point SET proof_state = 'never', proof_tries = proof_tries + 1, proof = proof || $1::jsonb
-          WHERE proof_state = 'running'`,
+          WHERE proof_state = 'running' RETURNING archive_id AS "archiveId", snapshot_id AS "snapshotId"`,
         [at],
-      ),
-    );
+      );
+      for (const { archiveId, snapshotId } of killed) await this.points.tell(tx, archiveId, snapshotId);
+    });
   }
 
   async waits(): Promise<boolean> {

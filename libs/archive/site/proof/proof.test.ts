@@ -125,6 +125,8 @@ test('a proof that died with its process is begun anew, after the others and not
   const only = await site.backup(archiveId, await site.folder({ file: 'a permit' }));
   await site.rows(`UPDATE archive_point SET proof_state = 'running' WHERE snapshot_id = $1`, [only]);
   await site.get(ProofQueue).onApplicationBootstrap();
+  // People would see it running for hours.
+  expect(await proofOf(only)).toMatchObject({ state: 'never', at: expect.any(String) as string });
   expect(await prove()).toBe(false);
   const earlier = JSON.stringify({ at: new Date(Date.now() - 4 * 3_600_000).toISOString() });
   await site.rows(`UPDATE archive_point SET proof = proof || $2::jsonb WHERE snapshot_id = $1`, [only, earlier]);
