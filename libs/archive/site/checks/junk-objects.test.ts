@@ -75,6 +75,10 @@ test('junk among the indexes and snapshots, long or short, is found by what fail
   expect(told?.alarms).toEqual([expect.objectContaining({ code: 'junk-objects' })]);
   expect(told?.alarms?.[0]?.what).toContain('3 objects');
   expect(await site.get(VaultService).removed.since(archiveId, new Date(0))).toMatchObject({ objects: 3 });
+  await add(archiveId, 'index', randomBytes(3_000));
+  await junk.look(archiveId, signal);
+  await site.get(Tellings).look(archiveId, new Date());
+  expect((await site.results<ArchiveReport>('archive.state')).at(-1)?.alarms?.[0]?.what).toContain('4 objects');
   await site.get(Tellings).look(archiveId, new Date(Date.now() + 8 * 86_400_000));
   expect((await site.results<ArchiveReport>('archive.state')).at(-1)?.alarms).not.toContainEqual(
     expect.objectContaining({ code: 'junk-objects' }),

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { ArchiveAlarm } from '#contracts/archive';
 import { SiteUnitOfWork } from '#libs/platform/database';
 import { JobQueue } from '#libs/platform/queue';
 import { reconcileArchiveJob } from '../archives.jobs.js';
@@ -35,8 +36,7 @@ export class Tellings {
       if (archive.state === 'ended') return;
       await this.usage.stored(tx, archive, stored);
       const alarms = await alarmsOf(tx, archive, now);
-      const codes = (list: readonly { code: string }[]) => list.map(({ code }) => code).join();
-      if (codes(alarms) !== codes(archive.alarms)) {
+      if (said(alarms) !== said(archive.alarms)) {
         await tx.execute(`UPDATE archive SET alarms = $2 WHERE archive_id = $1`, [archiveId, JSON.stringify(alarms)]);
         await this.archives.tell(tx, archiveId);
       }
@@ -44,3 +44,6 @@ export class Tellings {
     });
   }
 }
+
+/** What people read of them: as many objects as there are now, the last failure's words. */
+const said = (alarms: readonly ArchiveAlarm[]): string => JSON.stringify(alarms.map(({ code, what }) => [code, what]));
