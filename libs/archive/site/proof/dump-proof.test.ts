@@ -11,7 +11,9 @@ import { findPostgres, isAlive } from '#libs/platform/postgres';
 import { testFolder, TestServer } from '#libs/platform/postgres/testing';
 import { Points, type PointRow } from '../points/points.service.js';
 import { CareUnderTest } from '../testing/care-under-test.js';
+import { DumpProof } from './dump-proof.js';
 import { ProofQueue } from './proof-queue.js';
+import { ProofScratch } from './proof-scratch.js';
 import { ProofService } from './proof.service.js';
 
 const run = promisify(execFile);
@@ -165,6 +167,33 @@ describe('a dump', () => {
     },
     90_000,
   );
+
+  test('is asked nothing more once its time is over', async () => {
+    const over = new AbortController();
+    const asked: string[] = [];
+    const check = (name: string) => ({
+      ...{ name, database: 'permits', atLeast: 1 },
+      get sql() {
+        asked.push(name);
+        over.abort(new Error('the time is over'));
+        return 'SELECT 1';
+      },
+    });
+    const questions = {
+      checks: [check('one'), check('another')],
+      before: null,
+      globals: 'CREATE ROLE postgres;\nCREATE ROLE clerk;',
+    };
+    const { binDirectory } = await findPostgres();
+    const reach = ['-h', '127.0.0.1', '-p', String(agency.port), '-U', 'postgres'];
+    await site.get(ProofScratch).with(1, async (folder) => {
+      const file = path.join(folder, 'files', 'permits.dump');
+      await run(path.join(binDirectory, 'pg_dump'), [...reach, '-Fc', '-f', file, 'permits']);
+      const loading = site.get(DumpProof).load(folder, questions, over.signal);
+      await expect(loading).rejects.toThrow('the time is over');
+    });
+    expect(asked).toEqual(['one']);
+  }, 90_000);
 
   test('that is none fails, with what the program said', async () => {
     const archiveId = await site.archive({ source: 'postgresql' });

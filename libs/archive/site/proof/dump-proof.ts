@@ -74,8 +74,8 @@ export class DumpProof {
       const database = await server.load(file, signal).catch(failedToLoad);
       const seconds = (performance.now() - began) / 1_000;
       const loaded = { name: 'load', passed: true, found: `loaded into PostgreSQL ${server.version}` };
-      const rowCounts = await countRows(server, database);
-      const answers = await askAll(server, database, asked.checks);
+      const rowCounts = await countRows(server, database, signal);
+      const answers = await askAll(server, database, asked.checks, signal);
       return { checks: [loaded, ...told(rowCounts, asked.before), ...answers], rowCounts, seconds };
     } finally {
       await server.stop();
@@ -98,7 +98,11 @@ function failedToLoad(error: unknown): never {
   throw new LoadFailedError(said.split('\n').find((line) => line.includes('error:')) ?? said.slice(0, 500));
 }
 
-async function countRows(server: ScratchPostgres, database: string): Promise<Record<string, number>> {
+async function countRows(
+  server: ScratchPostgres,
+  database: string,
+  signal: AbortSignal,
+): Promise<Record<string, number>> {
   const client = await server.connect(database);
   try {
     const { rows } = await client.query<{ schema: string; name: string }>(
@@ -107,6 +111,7 @@ async function countRows(server: ScratchPostgres, database: string): Promise<Rec
     );
     const counts: Record<string, number> = {};
     for (const { schema, name } of rows) {
+      signal.throwIfAborted();
       const table = `${quoteIdentifier(schema)}.${quoteIdentifier(name)}`;
       const counted = await client.query<{ count: string }>(`SELECT count(*) FROM ${table}`);
       counts[`${schema}.${name}`] = Number(counted.rows[0]?.count);
@@ -140,9 +145,11 @@ async function askAll(
   server: ScratchPostgres,
   database: string,
   checks: readonly AgencyCheck[],
+  signal: AbortSignal,
 ): Promise<ProofCheck[]> {
   const answers: ProofCheck[] = [];
   for (const check of checks) {
+    signal.throwIfAborted();
     // A connection of its own for each: whatever one query does to its session, the next does not see.
     const client = await server.connect(database, CHECKER, CHECK_MS);
     try {
