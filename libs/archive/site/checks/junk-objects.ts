@@ -75,10 +75,13 @@ export class JunkObjects {
    */
   async look(archiveId: string, signal: AbortSignal): Promise<void> {
     this.looked.set(archiveId, this.clock.monotonic());
-    const opened = this.opened.get(archiveId) ?? new Set();
-    this.opened.set(archiveId, opened);
     await this.cat(archiveId, ['config'], signal);
-    const unknown = (await this.listed(archiveId)).filter(({ name }) => !opened.has(name.id));
+    const listed = await this.listed(archiveId);
+    const before = this.opened.get(archiveId);
+    // Of those that are still there: each prune makes other indexes.
+    const opened = new Set(listed.map(({ name }) => name.id).filter((id) => before?.has(id)));
+    this.opened.set(archiveId, opened);
+    const unknown = listed.filter(({ name }) => !opened.has(name.id));
     for (let at = 0; at < unknown.length; at += AT_ONCE) {
       const some = unknown.slice(at, at + AT_ONCE);
       let junk = 0;
