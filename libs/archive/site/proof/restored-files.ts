@@ -15,9 +15,10 @@ const NOT_THERE = new Set<string | undefined>(['ENOENT', 'ENOTDIR', 'ELOOP', 'EN
  * @returns undefined when there is no such file
  */
 async function withFile<T>(root: string, name: string, work: (file: FileHandle) => Promise<T>): Promise<T | undefined> {
-  const parent = path.posix.dirname(name);
-  const folder = await unlessGone(realpath(path.join(root, parent)));
-  if (folder === undefined || folder !== path.join(await realpath(root), parent)) return undefined;
+  if (name !== path.posix.resolve('/', name)) return undefined;
+  const parent = `.${path.posix.dirname(name)}`;
+  const folder = await unlessGone(realpath(path.resolve(root, parent)));
+  if (folder === undefined || folder !== path.resolve(await realpath(root), parent)) return undefined;
   // To open a pipe would wait for who writes to it.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   const file = await unlessGone(open(path.join(folder, path.posix.basename(name)), flags));
