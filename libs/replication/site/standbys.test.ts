@@ -104,12 +104,17 @@ test('a line that goes silent is an alarm, and how far behind is not known', asy
   await armed();
 });
 
-test('a slot that the agency gave up is made anew, and the standby is copied by difference', async () => {
+test('a slot that the agency gave up is made anew, the standby copied by difference, and a broken list changes nothing', async () => {
+  const file = path.join(agency.server.directory, 'pg_hba.conf');
+  const before = await readFile(file, 'utf8');
+  const lines = () => metro.sql('SELECT type, database, user_name, address, auth_method FROM pg_hba_file_rules()');
   await agency.query(`ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'`);
   await agency.query(`ALTER SYSTEM SET max_wal_size = '48MB'`);
   await agency.query('SELECT pg_reload_conf()');
   await armed();
+  const admitted = await lines();
   metro.freeze();
+  await writeFile(file, `host all intruder all scram-sha-256\nhost permits nonsense\n${before}`);
   await agency.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_replication`);
   await waitFor(
     'the slot to be lost',
@@ -134,6 +139,8 @@ test('a slot that the agency gave up is made anew, and the standby is copied by 
     `SELECT count(*)::int AS n FROM permit WHERE note LIKE 'after the slot%'`,
   );
   expect(seen?.n).toBe(1);
+  expect(await lines()).toEqual(admitted);
+  await writeFile(file, before);
 });
 
 test('a pause lets production go on alone and says so first; its end arms again', async () => {

@@ -1,4 +1,10 @@
-import { hbaNameFollows, hbaRefusalHolds, type ReplicationNames, type ServerFacts } from '#contracts/replication';
+import {
+  hbaNameFollows,
+  hbaRefusalHolds,
+  type PreflightReport,
+  type ReplicationNames,
+  type ServerFacts,
+} from '#contracts/replication';
 import type { HbaRule } from '#libs/platform/postgres';
 
 type SourceRule = ServerFacts['hbaRules'][number];
@@ -48,8 +54,18 @@ export function renderedRules(rules: readonly SourceRule[], names: ReplicationNa
   return rendered;
 }
 
+/**
+ * What may take the place of the rules that a standby has. Undefined for rules that were read only in part, or that let
+ * nobody in, as those of a server that is fenced: they say nothing of who may sign in here.
+ */
+export function rulesToAdmit({ findings, server }: PreflightReport, names: ReplicationNames): HbaRule[] | undefined {
+  if (!server || findings.some(({ code }) => code === 'hba.faulty')) return undefined;
+  const rules = renderedRules(server.hbaRules, names);
+  return letsClientsIn(rules) ? rules : undefined;
+}
+
 /** Whether anybody but the sites themselves gets in by these. */
-export function letsClientsIn(rules: readonly HbaRule[]): boolean {
+function letsClientsIn(rules: readonly HbaRule[]): boolean {
   return rules.some(({ database, method }) => database !== 'replication' && method !== 'reject');
 }
 

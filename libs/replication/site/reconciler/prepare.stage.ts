@@ -2,14 +2,14 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ServerFacts } from '#contracts/replication';
 import { Clock } from '#libs/platform/clock';
 import { SiteUnitOfWork } from '#libs/platform/database';
-import { SITE_DRIVER, type SiteDriver } from '#libs/sites/site';
+import { SITE_DRIVER, type SiteDriver, type StandbySpecification } from '#libs/sites/site';
 import { Credentials } from '../credentials.js';
 import { ArmedLeases, Forwarders } from '../link/index.js';
 import { siteFindings } from '../preflight/site-findings.js';
 import { SiteUnfitError } from '../replication.errors.js';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
-import { renderedRules } from './hba.js';
+import { renderedRules, rulesToAdmit } from './hba.js';
 import { requireSameCluster, SourceServer } from './source-server.js';
 import { MOVED, type Outcome, type Stage } from './stage.js';
 
@@ -48,7 +48,7 @@ export class PrepareStage implements Stage {
     const { port } = await this.driver.prepareStandby(standby.workloadId, {
       majorVersion: server.majorVersion,
       parameters: server.parameters,
-      hba: renderedRules(server.hbaRules, standby.names),
+      ...(await this.rules(standby, server, signal)),
     });
     await this.work.run(async (tx) => {
       await this.link.leases.forgetCopy(tx, standby.workloadId);
@@ -69,6 +69,19 @@ export class PrepareStage implements Stage {
       });
     });
     return MOVED;
+  }
+
+  /** Those that a standby has here already stay where new ones cannot be trusted: nobody could sign in after a failover. */
+  private async rules(
+    standby: Standby,
+    { hbaRules }: ServerFacts,
+    signal: AbortSignal,
+  ): Promise<Pick<StandbySpecification, 'hba'>> {
+    const { workloadId, names } = standby;
+    if ((await this.driver.phase(workloadId)) === undefined) return { hba: renderedRules(hbaRules, names) };
+    const report = await this.source.preflight(standby, await this.driver.supportedMajors(), signal);
+    const hba = rulesToAdmit(report, names);
+    return hba ? { hba } : {};
   }
 
   /** The preflight was made at one site of the pair: this may be the other. @throws SiteUnfitError */

@@ -8,7 +8,7 @@ import { blocker } from '../preflight/finding.js';
 import { siteFindings } from '../preflight/site-findings.js';
 import type { Standby } from '../standby.row.js';
 import { Standbys } from '../standbys.service.js';
-import { letsClientsIn, renderedRules } from './hba.js';
+import { rulesToAdmit } from './hba.js';
 import { requireSameCluster, SourceServer } from './source-server.js';
 
 const EVERY_MS = 60_000;
@@ -43,7 +43,9 @@ export class ServerCare {
         findings.push(...(await this.ensureTablespace(standby, tablespace)));
       }
       await this.driver.raiseParameters(standby.workloadId, report.server.parameters);
-      await this.admit(standby, report.findings, report.server);
+      // Who may sign in changes in the course of years.
+      const rules = rulesToAdmit(report, standby.names);
+      if (rules) await this.driver.admit(standby.workloadId, rules);
       findings.push(...(await this.here(report.server)));
     }
     const server = report.server ? { server: report.server } : {};
@@ -52,16 +54,6 @@ export class ServerCare {
         changes: { ...server, findings: alarmsOf(findings), factsAt: this.clock.now() },
       }),
     );
-  }
-
-  /**
-   * Who may sign in changes in the course of years. Rules that were read only in part, or that let nobody in, as those of
-   * a server that is fenced, say nothing of who may sign in here.
-   */
-  private async admit({ workloadId, names }: Standby, said: readonly Finding[], server: ServerFacts): Promise<void> {
-    const rules = renderedRules(server.hbaRules, names);
-    if (said.some(({ code }) => code === 'hba.faulty') || !letsClientsIn(rules)) return;
-    await this.driver.admit(workloadId, rules);
   }
 
   /** One that cannot be had stops the replay, so that a person must know; it must not keep the rest from being done. */

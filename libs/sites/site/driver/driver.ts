@@ -34,8 +34,11 @@ export interface StandbySpecification {
    * the site decides itself (files, addresses, replication, logging, archive) are left out by the driver.
    */
   readonly parameters: Readonly<Record<string, string>>;
-  /** How clients sign in once it is promoted; the front door comes from the loopback address. */
-  readonly hba: readonly HbaRule[];
+  /**
+   * How clients sign in once it is promoted; the front door comes from the loopback address. As before when left out: of a
+   * new standby nobody does.
+   */
+  readonly hba?: readonly HbaRule[];
   /** TCP port on the loopback address; the driver chooses one when left out. Kept once chosen. */
   readonly port?: number;
   /** Sizes its memory settings; an eighth of the site's memory when left out. */
@@ -232,7 +235,7 @@ export interface SiteDriver {
   /** Raises limits to what the primary has now, restarting if need be. Never lowers one. True when it restarted. */
   raiseParameters(workloadId: string, parameters: Readonly<Record<string, string>>): Promise<boolean>;
   /** Lets clients in by these rules from now on, instead of those before. Restarts nothing; who is in stays in. */
-  admit(workloadId: string, rules: StandbySpecification['hba']): Promise<void>;
+  admit(workloadId: string, rules: readonly HbaRule[]): Promise<void>;
   /**
    * Makes the directory of a tablespace that the primary is about to make, or has made: replay stops without it. Nothing
    * to do for one that the standby has.

@@ -15,12 +15,13 @@ import {
   renderConfiguration,
   renderHba,
   serverIdentity,
+  type HbaRule,
   type PostgresClient,
   type ServerIdentity,
 } from '#libs/platform/postgres';
 import { isIncomplete } from '#libs/platform/postgres/backup';
 import { refusedSettings } from './refused-settings.js';
-import type { Endpoint, ServerCertificate, StandbyPhase, StandbySpecification } from './driver.js';
+import type { Endpoint, ServerCertificate, StandbyPhase } from './driver.js';
 import { NotPreparedError, NotSeededError } from './errors.js';
 import { slotBudget, walReserve } from './disk-shares.js';
 import { limitsOf } from './position.js';
@@ -156,7 +157,7 @@ export class ManagedStandby {
   }
 
   /** See {@link SiteDriver.admit}. */
-  async admit(rules: StandbySpecification['hba']): Promise<void> {
+  async admit(rules: readonly HbaRule[]): Promise<void> {
     if (isDeepStrictEqual(this.state.hba, rules)) return;
     const state = { ...this.state, hba: [...rules] };
     const standby = new ManagedStandby(this.workloadId, this.paths, state, this.policy, this.identity);

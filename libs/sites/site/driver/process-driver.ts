@@ -5,6 +5,7 @@ import {
   keptDirectory,
   listPostgres,
   renderPgpass,
+  type HbaRule,
   type PostgresClient,
   type ServerIdentity,
 } from '#libs/platform/postgres';
@@ -123,7 +124,7 @@ export class ProcessDriver implements SiteDriver {
       ...present,
       majorVersion,
       parameters: mergeParameters(present?.parameters ?? {}, known),
-      hba: [...hba],
+      hba: [...(hba ?? present?.hba ?? [])],
       port: specification.port ?? present?.port ?? (await freePort()),
       memoryBytes: specification.memoryBytes ?? Math.floor(totalmem() / 8),
     });
@@ -189,7 +190,7 @@ export class ProcessDriver implements SiteDriver {
     return raised.isSeeded ? raised.apply() : false;
   }
 
-  async admit(workloadId: string, rules: StandbySpecification['hba']): Promise<void> {
+  async admit(workloadId: string, rules: readonly HbaRule[]): Promise<void> {
     await (await this.load(workloadId)).admit(rules);
   }
 

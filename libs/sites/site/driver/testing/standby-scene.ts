@@ -7,8 +7,10 @@ import type { FollowTarget, SiteDriver, StandbySpecification } from '../driver.j
 export const PASSWORD = 'not:needed\\';
 const TRUST = { database: 'all', user: 'all', address: '127.0.0.1/32', method: 'trust' } as const;
 
+type WithRules = StandbySpecification & Required<Pick<StandbySpecification, 'hba'>>;
+
 /** What a test's standby is made with. */
-export function specification(parameters: Record<string, string> = {}): StandbySpecification {
+export function specification(parameters: Record<string, string> = {}): WithRules {
   return {
     majorVersion: 15,
     parameters: { max_connections: '60', ...parameters },
