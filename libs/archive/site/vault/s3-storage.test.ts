@@ -88,3 +88,29 @@ test('a bucket that is gone is a fault, not a place where nothing is', async () 
   await expect(gone.read(repository, name)).rejects.toMatchObject({ name: 'NoSuchBucket' });
   await expect(gone.layAside(repository, name, new Date())).rejects.toMatchObject({ name: 'NoSuchBucket' });
 });
+
+test('an object whose answer was lost, and that was sent once more by itself, is stored by that upload and no other', async () => {
+  const losing = server.client();
+  let lost = 0;
+  losing.middlewareStack.add(
+    (next) => async (args) => {
+      const answer = await next(args);
+      if ('IfNoneMatch' in args.input && lost === 0) {
+        lost += 1;
+        throw Object.assign(new Error('the line broke'), { name: 'TimeoutError' });
+      }
+      return answer;
+    },
+    { step: 'deserialize', priority: 'high' },
+  );
+  const place = { bucket: await bucket(), prefix: '', lockSeconds: null };
+  const commit = async (to: S3Client) => {
+    const storage = new S3Storage({ ...place, client: to });
+    const incoming = await storage.incoming('repository', { type: 'data', id: 'a'.repeat(64) });
+    await incoming.write(Buffer.alloc(1_000));
+    return incoming.commit();
+  };
+  expect(await commit(losing)).toBe('stored');
+  expect(lost).toBe(1);
+  expect(await commit(client)).toBe('exists');
+});

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -14,6 +14,9 @@ import { ObjectContestedError } from './vault.errors.js';
 /** S3's least size of a part is 5 MiB. Half of restic's usual pack, so that a pack is sent while it arrives. */
 const PART_BYTES = 8 * 2 ** 20;
 
+/** The metadata by which an upload knows an object as the one that it has made itself. */
+const MARK = 'upload';
+
 type OnlyIf = { readonly IfNoneMatch?: '*' };
 const ONLY_NEW: OnlyIf = { IfNoneMatch: '*' };
 
@@ -23,6 +26,7 @@ export class IncomingUpload implements IncomingObject {
   private pending: Buffer[] = [];
   private pendingBytes = 0;
   private uploadId: string | undefined;
+  private readonly mark = randomUUID();
   private readonly hash = createHash('sha256');
   /** The part on its way. */
   private sending: Promise<void> = Promise.resolve();
@@ -57,11 +61,13 @@ export class IncomingUpload implements IncomingObject {
       return 'stored';
     } catch (error) {
       const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
-      if (status === 412) return 'exists';
+      if (status !== 412 && status !== 409) throw error;
+      const there = await headOf(this.place, this.key);
+      // Its own first attempt's answer was lost, and the client of S3 sent it once more.
+      if (there?.Metadata?.[MARK] === this.mark) return 'stored';
       // 409: another operation on it has not ended. It may be its removal, or a completion that fails.
-      if (status !== 409) throw error;
-      if (await headOf(this.place, this.key)) return 'exists';
-      throw new ObjectContestedError(this.key);
+      if (status === 409 && !there) throw new ObjectContestedError(this.key);
+      return 'exists';
     }
   }
 
@@ -89,8 +95,9 @@ export class IncomingUpload implements IncomingObject {
     return { Bucket: this.place.bucket, Key: this.key };
   }
 
-  private get lock() {
-    return lockUntil(this.lockSeconds);
+  /** What the object is made with. */
+  private get made() {
+    return { ...this.where, Metadata: { [MARK]: this.mark }, ...lockUntil(this.lockSeconds) };
   }
 
   private take(): Buffer {
@@ -102,12 +109,12 @@ export class IncomingUpload implements IncomingObject {
 
   private async putWhole(only: OnlyIf = ONLY_NEW): Promise<void> {
     const Body = this.take();
-    await this.place.client.send(new PutObjectCommand({ ...this.where, Body, ...only, ...this.lock }));
+    await this.place.client.send(new PutObjectCommand({ ...this.made, Body, ...only }));
   }
 
   private async sendPart(): Promise<void> {
     const { client } = this.place;
-    this.uploadId ??= (await client.send(new CreateMultipartUploadCommand({ ...this.where, ...this.lock }))).UploadId;
+    this.uploadId ??= (await client.send(new CreateMultipartUploadCommand(this.made))).UploadId;
     const PartNumber = this.parts.length + 1;
     const part = new UploadPartCommand({ ...this.where, UploadId: this.uploadId, PartNumber, Body: this.take() });
     this.parts.push({ ETag: (await client.send(part)).ETag, PartNumber });
