@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Clock } from '#libs/platform/clock';
 import { DomainError, errorText } from '#libs/platform/errors';
 import { AppLogger } from '#libs/platform/nest';
 import type { ArchiveRow } from '../archive.row.js';
@@ -28,6 +29,7 @@ export class Sending {
     private readonly site: CopySite,
     private readonly damages: Damages,
     private readonly logger: AppLogger,
+    private readonly clock: Clock,
   ) {}
 
   /** @throws DamagedHereError, RemoteVaultError, PeerUnreachableError, PeerRefusedError */
@@ -40,14 +42,15 @@ export class Sending {
       const missing = await missingFrom(copy, objects, archiveId, signal);
       const left = { objects: missing.length, bytes: sum(missing) };
       await this.rows.tell(archiveId, left, null, true);
-      let told = performance.now();
+      let told = this.clock.monotonic();
+      let telling = Promise.resolve();
       const sent = (bytes: number): void => {
         left.objects -= 1;
         left.bytes -= bytes;
-        if (performance.now() - told < TELL_MS) return;
-        told = performance.now();
-        this.rows
-          .tell(archiveId, left, null, false)
+        if (this.clock.monotonic() - told < TELL_MS) return;
+        told = this.clock.monotonic();
+        telling = telling
+          .then(() => this.rows.tell(archiveId, left, null, false))
           .catch((error: unknown) =>
             this.logger.log.warn({ archiveId, reason: errorText(error) }, 'how a copy stands could not be written'),
           );
@@ -60,7 +63,12 @@ export class Sending {
         },
       };
       const pace = new Pace(archive.policy.bandwidthBytesPerSecond);
-      await sendAll(copy, objects, archiveId, missing, { pace, signal, hooks });
+      try {
+        await sendAll(copy, objects, archiveId, missing, { pace, signal, hooks });
+      } finally {
+        // Written later, it would take the place of how this ends.
+        await telling;
+      }
       if (damaged > 0) throw new DamagedHereError(damaged);
       await this.rows.tell(archiveId, { objects: 0, bytes: 0 }, began, true);
     });
