@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Failure } from '#contracts/archive';
 import { DomainError } from '#libs/platform/errors';
 import type { ArchiveRow } from '../archive.row.js';
+import { failureOf } from '../archives.errors.js';
 import { AgentTurn } from '../copies/agent-turn.js';
 import { ResticFailedError } from '../restic/restic.errors.js';
 import { SiteRestic } from '../restic/site-restic.js';
@@ -63,7 +64,7 @@ export class ResticChecks {
       for (const id of new Set(packs)) outcomes.push(await this.damages.found(archiveId, { type: 'data', id }));
       // Packs that were gone have come from the second copy: whether they were all that was wrong, restic says.
       if (!repaired && outcomes.includes('repaired')) return this.attempt(archive, part, signal, true);
-      return { code: error.code, message: error.message.slice(0, 2_000) };
+      return failureOf(error);
     }
   }
 

@@ -5,7 +5,7 @@ import { NotFoundError } from '#libs/platform/errors';
 import { CarriesOut, type OrderHandler, type ReceivedOrder } from '#libs/sites/site';
 import { Archives } from '../archives.service.js';
 import { Changes } from '../changes/changes.service.js';
-import { owned } from './owned.js';
+import { requireOwned } from './owned.js';
 
 type Judgement = z.infer<typeof judgeChangeOrder.payload>;
 
@@ -20,7 +20,7 @@ export class JudgeChangeHandler implements OrderHandler<Judgement> {
   /** @throws NotFoundError */
   async carryOut(order: ReceivedOrder<Judgement>): Promise<void> {
     const { archiveId, changeId, verdict } = order.payload;
-    if (!(await this.work.run((tx) => owned(this.archives, tx, order)))) throw new NotFoundError('archive');
+    await this.work.run((tx) => requireOwned(this.archives, tx, order));
     if (!(await this.changes.judge(archiveId, changeId, verdict))) throw new NotFoundError('unusual change');
   }
 }

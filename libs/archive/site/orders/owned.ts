@@ -1,4 +1,5 @@
 import type { SiteTransaction } from '#libs/platform/database';
+import { NotFoundError } from '#libs/platform/errors';
 import type { ReceivedOrder } from '#libs/sites/site';
 import type { ArchiveRow } from '../archive.row.js';
 import type { Archives } from '../archives.service.js';
@@ -11,4 +12,11 @@ export async function owned(
 ): Promise<ArchiveRow | undefined> {
   const archive = await archives.find(tx, payload.archiveId);
   return archive && archive.tenantId === tenantId ? archive : undefined;
+}
+
+/** @throws NotFoundError when it is another agency's, or there is none. */
+export async function requireOwned(...asked: Parameters<typeof owned>): Promise<ArchiveRow> {
+  const archive = await owned(...asked);
+  if (!archive) throw new NotFoundError('archive');
+  return archive;
 }

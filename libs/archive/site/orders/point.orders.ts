@@ -8,7 +8,7 @@ import { Archives } from '../archives.service.js';
 import { tendRetentionJob } from '../care.jobs.js';
 import { Points } from '../points/points.service.js';
 import { Drops } from '../retention/drops.service.js';
-import { owned } from './owned.js';
+import { requireOwned } from './owned.js';
 
 type HoldWish = z.infer<typeof holdPointOrder.payload>;
 type DropWish = z.infer<typeof dropPointOrder.payload>;
@@ -33,7 +33,7 @@ export class HoldPointHandler implements OrderHandler<HoldWish> {
   async carryOut(order: ReceivedOrder<HoldWish>): Promise<void> {
     const { archiveId, snapshotId, because } = order.payload;
     await this.work.run(async (tx) => {
-      if (!(await owned(this.archives, tx, order))) throw new NotFoundError('archive');
+      await requireOwned(this.archives, tx, order);
       await this.archives.lock(tx, archiveId);
       const [forgetting] = await tx.query(
         `SELECT FROM archive WHERE archive_id = $1 AND work_kind = 'retention' AND work_until > clock_timestamp()`,
@@ -65,7 +65,7 @@ export class DropPointHandler implements OrderHandler<DropWish> {
   async carryOut(order: ReceivedOrder<DropWish>): Promise<void> {
     const { archiveId } = order.payload;
     await this.work.run(async (tx) => {
-      if (!(await owned(this.archives, tx, order))) throw new NotFoundError('archive');
+      await requireOwned(this.archives, tx, order);
       await this.drops.add(tx, order.payload);
     });
     this.jobs.wake(tendRetentionJob, { archiveId }, { key: archiveId });
